@@ -1,0 +1,38 @@
+//! jail-clone(8): a new jail.
+
+use std::process::ExitCode;
+use thinjail::cli::{self, JailClone};
+use thinjail::clone::{self, Wanted};
+use thinjail::lock::{Guarded, Lock};
+use thinjail::report;
+use thinjail::settings::Settings;
+
+fn main() -> ExitCode {
+    cli::run::<JailClone>(
+        |arguments| &arguments.common,
+        |arguments, host| {
+            let common = &arguments.common;
+            let settings = Settings::load(host.root())?;
+            let wanted = Wanted {
+                jail: arguments.name.clone(),
+                id: arguments.id,
+                release: arguments.release.clone(),
+                v4: arguments.v4,
+                v6: arguments.v6,
+                mounts: arguments.mounts.clone(),
+                enable: arguments.enable,
+            };
+            // From reading what is in use to the file that claims it.
+            let _lock = if common.dry_run { None } else { Some(Lock::take(host.root(), Guarded::Jails)?) };
+            let clone = clone::plan(host, &settings, &wanted)?;
+            let code = report::print_or_do("jail-clone", host, &clone.plan, common.dry_run, common.json)?;
+            if !common.dry_run {
+                report::print(&format!("{}\n", clone.summary))?;
+            }
+            for note in &clone.notes {
+                report::note("jail-clone", note);
+            }
+            Ok(code)
+        },
+    )
+}

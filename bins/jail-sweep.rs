@@ -1,0 +1,40 @@
+//! jail-sweep(8): the exec.prepare and exec.release hook.
+
+use std::process::ExitCode;
+use thinjail::cli::{self, Sweep};
+use thinjail::report;
+use thinjail::sweep::{self, Wanted};
+use thinjail::syslog::{self, Severity};
+
+const PROGRAM: &str = "jail-sweep";
+
+fn main() -> ExitCode {
+    cli::run_hook::<Sweep>(
+        |arguments| &arguments.common,
+        |arguments, host| {
+            let common = &arguments.common;
+            let wanted = Wanted {
+                jail: arguments.name.clone(),
+                path: arguments.path.clone(),
+                pair: arguments.pair.clone(),
+                kinds: arguments.kinds.clone(),
+            };
+            let sweep = sweep::look(host, &wanted)?;
+            if common.dry_run {
+                return report::dry_run(PROGRAM, &sweep.plan, common.json);
+            }
+            for left in &sweep.left {
+                syslog::send(host.root(), PROGRAM, Severity::Warning, left);
+                report::note(PROGRAM, left);
+            }
+            let mut failures = sweep.plan.carry_out_all(host).into_iter();
+            let Some(first) = failures.next() else { return Ok(ExitCode::SUCCESS) };
+            for failure in failures {
+                let line = report::line(&failure);
+                syslog::send(host.root(), PROGRAM, Severity::Error, &line);
+                report::note(PROGRAM, &line);
+            }
+            Err(first)
+        },
+    )
+}

@@ -1,0 +1,364 @@
+//! A new jail: container, path, fstab, and last the file in jail.conf.d that
+//! makes it exist.
+
+use crate::file::{self, MakeDirectory, WriteFile};
+use crate::fstab::{self, Extra, Trees};
+use crate::host::Host;
+use crate::jail::JailName;
+use crate::jails::{Claim, Known};
+use crate::layout::{BASE_SNAPSHOT, Layout, SKELETON, Storage};
+use crate::network::{self, Address, Chosen, Id};
+use crate::plan::Plan;
+use crate::rclist;
+use crate::release::Release;
+use crate::settings::Settings;
+use crate::tree::{self, CopyTree};
+use crate::zfs::{self, Dataset};
+use anyhow::{Context, Result, bail};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+/// What jail-clone is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The new jail.
+    pub jail: JailName,
+    /// Its id; the lowest free one when none is given.
+    pub id: Option<Id>,
+    /// Its release; the default one when none is given.
+    pub release: Option<Release>,
+    /// Its address, if not network + id.
+    pub v4: Option<Address<Ipv4Addr>>,
+    /// Its IPv6 address, if not network + id.
+    pub v6: Option<Address<Ipv6Addr>>,
+    /// Further mounts.
+    pub mounts: Vec<Extra>,
+    /// Add it to jail_list.
+    pub enable: bool,
+}
+
+/// The plan that makes the jail, and what the administrator should know.
+pub struct Clone {
+    /// What to do.
+    pub plan: Plan,
+    /// One line about the new jail.
+    pub summary: String,
+    /// What stands in the way of starting it.
+    pub notes: Vec<String>,
+}
+
+/// Checks everything and plans.
+pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> {
+    let jail = &wanted.jail;
+    let layout = Layout::find(host, settings)?;
+    let release = settings.release(wanted.release.as_ref())?;
+    let known = Known::read(host.root(), &layout)?;
+    if let Some(there) = known.claims().iter().find(|c| c.jail == jail.as_str()) {
+        bail!("jail {jail} is configured already ({})", there.file.display());
+    }
+
+    let choice = choose(settings, &known, &layout, wanted)?;
+    let conf = layout.conf(jail);
+    let shared: Vec<IpAddr> = gateways(settings).collect();
+    let claim = known.candidate(jail.as_str(), &conf, choice.text.as_bytes()).context("jail.conf")?;
+    known.check(&claim, &shared)?;
+
+    let at = |path: &Path| host.root().at(path);
+    let (base, skeleton) = (at(&layout.base(&release)), at(&layout.skeleton(&release)));
+    check_template(&release, &base, &skeleton)?;
+    let mut plan = Plan::default();
+    let container = at(&layout.container(jail));
+    plan_container(host, &layout, jail, &release, &container, &mut plan)?;
+
+    let path = at(&layout.path(jail));
+    match file::look(&path)? {
+        None => {
+            file::check_writable_parent(&path)?;
+            plan.push(MakeDirectory { path });
+        }
+        Some(there) if there.is_dir() && fs_err::read_dir(&path)?.next().is_none() => {}
+        Some(there) if there.is_dir() => bail!("{}: the directory is not empty", path.display()),
+        Some(there) => bail!("{}: {} is there already", path.display(), file::kind(&there)),
+    }
+
+    let made = file::look(&container)?.is_some();
+    let trees = Trees { base, container: if made { container } else { skeleton } };
+    let entries = fstab::plan(host, &layout, jail, &release, &trees, &wanted.mounts)?;
+    plan_file(&at(&layout.fstab(jail)), fstab::format(&entries), &mut plan)?;
+
+    let others: Vec<String> = known.claims().iter().map(|c| c.jail.clone()).collect();
+    if wanted.enable {
+        let present = rclist::names(host)?;
+        if !present.iter().any(|n| n == jail.as_str()) {
+            plan.push(rclist::Add::new(host, jail, &present, &others));
+        }
+    }
+
+    let directory = at(layout.conf_dir());
+    let conf = at(&conf);
+    if file::look(&directory)?.is_none() {
+        file::check_writable_parent(&directory)?;
+        plan.push(MakeDirectory { path: directory });
+    } else {
+        file::check_creatable(&conf)?;
+    }
+    // The last step: this file makes the jail exist.
+    plan.push(WriteFile { path: conf, contents: choice.text.into_bytes() });
+    Ok(Clone { plan, summary: choice.summary, notes: notes(&layout, jail, &known, &claim) })
+}
+
+fn gateways(settings: &Settings) -> impl Iterator<Item = IpAddr> {
+    let v4 = settings.jail_gateway.map(IpAddr::from);
+    v4.into_iter().chain(settings.jail_gateway6.map(IpAddr::from))
+}
+
+/// The id and the addresses of the new jail.
+struct Choice {
+    text: String,
+    summary: String,
+}
+
+fn choose(settings: &Settings, known: &Known, layout: &Layout, wanted: &Wanted) -> Result<Choice> {
+    let given4 = wanted.v4.map(|a| network::v4_given(a, settings.jail_net)).transpose().context("-i")?;
+    let given6 = wanted.v6.map(|a| network::v6_given(a, settings.jail_net6)).transpose().context("-6")?;
+    let of_id = |id: Id| -> Result<(Option<Chosen>, Option<Chosen>)> {
+        let v4 = match (&given4, settings.jail_net) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(net)) => Some(network::v4_of_id(net, id)?),
+            (None, None) => None,
+        };
+        let v6 = match (&given6, settings.jail_net6) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(net)) => Some(network::v6_of_id(net, id)?),
+            (None, None) => None,
+        };
+        let chosen = [v4.as_ref(), v6.as_ref()];
+        for address in chosen.into_iter().flatten().map(Chosen::address) {
+            if gateways(settings).any(|g| g == address) {
+                bail!("{address} is the gateway");
+            }
+        }
+        Ok((v4, v6))
+    };
+    if given4.is_none() && given6.is_none() && settings.jail_net.is_none() && settings.jail_net6.is_none() {
+        bail!("no address: give -i or -6, or set jail_net in {}", crate::settings::FILE);
+    }
+    // A given address says which id was meant, where one fits.
+    let of_address = || match (wanted.v4, settings.jail_net) {
+        (Some(v4), Some(net)) => network::id_of_v4(net, v4.address)
+            .filter(|id| !known.claims().iter().any(|c| c.id.as_deref() == Some(id.to_string().as_str()))),
+        _ => None,
+    };
+    let id = match wanted.id.or_else(of_address) {
+        Some(id) => id,
+        None => lowest_free(known, layout, wanted, |id| of_id(id).ok(), settings)?,
+    };
+    let (v4, v6) = of_id(id).with_context(|| format!("id {id}"))?;
+    let mut text = format!("{} {{\n$id = \"{id}\";\n", wanted.jail);
+    let mut summary = format!("{}: id {id}", wanted.jail);
+    for (name, chosen) in [("ip", &v4), ("ip6", &v6)] {
+        if let Some(chosen) = chosen {
+            // A given address that is the id's own is written the same way.
+            let usual = of_id_text(settings, name, id).filter(|c| c.net == chosen.net);
+            let spelled = usual.as_ref().map_or(&chosen.text, |c| &c.text);
+            text.push_str(&format!("${name} = \"{spelled}\";\n"));
+            summary.push_str(&format!(", {}", chosen.net));
+        }
+    }
+    text.push_str("}\n");
+    Ok(Choice { text, summary })
+}
+
+fn of_id_text(settings: &Settings, name: &str, id: Id) -> Option<Chosen> {
+    match name {
+        "ip" => network::v4_of_id(settings.jail_net?, id).ok(),
+        _ => network::v6_of_id(settings.jail_net6?, id).ok(),
+    }
+}
+
+fn lowest_free(
+    known: &Known,
+    layout: &Layout,
+    wanted: &Wanted,
+    of_id: impl Fn(Id) -> Option<(Option<Chosen>, Option<Chosen>)>,
+    settings: &Settings,
+) -> Result<Id> {
+    let shared: Vec<IpAddr> = gateways(settings).collect();
+    let conf = layout.conf(&wanted.jail);
+    for id in (1..=Id::MAX).filter_map(Id::new) {
+        let Some((v4, v6)) = of_id(id) else { continue };
+        let number = id.to_string();
+        let taken = |c: &Claim| {
+            c.id.as_deref() == Some(number.as_str())
+                || c.pairs.contains(&format!("epair{number}"))
+                || [&v4, &v6].into_iter().flatten().any(|a| c.addresses.contains(&a.address()))
+        };
+        if known.claims().iter().any(taken) {
+            continue;
+        }
+        // What the common part makes of the id may clash in other ways too.
+        let text = format!("{} {{\n$id = \"{id}\";\n}}\n", wanted.jail);
+        let claim = known.candidate(wanted.jail.as_str(), &conf, text.as_bytes()).context("jail.conf")?;
+        if known.check(&claim, &shared).is_ok() {
+            return Ok(id);
+        }
+    }
+    bail!("no free id: every address of the network is in use")
+}
+
+fn check_template(release: &Release, base: &Path, skeleton: &Path) -> Result<()> {
+    for (what, path) in [("base", base), ("skeleton", skeleton)] {
+        match file::look(path)? {
+            Some(there) if there.is_dir() => {}
+            Some(there) => bail!("{what} of {release}: {}: {}", path.display(), file::kind(&there)),
+            None => bail!(
+                "no {what} of {release}: {} does not exist; make the template (skel-fetch {release}, skel-split {release})",
+                path.display()
+            ),
+        }
+    }
+    match file::look(&base.join("etc"))? {
+        Some(etc) if etc.is_symlink() => Ok(()),
+        _ => bail!(
+            "base of {release}: {}: not a link into {SKELETON}; split the template first (skel-split {release})",
+            base.join("etc").display()
+        ),
+    }
+}
+
+/// Plans the container, or accepts one that a killed run left as it was made.
+fn plan_container(
+    host: &Host,
+    layout: &Layout,
+    jail: &JailName,
+    release: &Release,
+    container: &Path,
+    plan: &mut Plan,
+) -> Result<()> {
+    match layout.storage() {
+        Storage::Directory => {
+            let skeleton = host.root().at(&layout.skeleton(release));
+            match file::look(container)? {
+                None => {
+                    file::check_writable_parent(container)?;
+                    plan.push(CopyTree { from: skeleton, to: container.to_owned() });
+                }
+                Some(there) if there.is_dir() => {
+                    if let Some(what) = tree::difference(&skeleton, container)? {
+                        bail!(
+                            "container {} is there already and is no pristine copy of the skeleton ({what}); \
+                             remove it if nobody needs it",
+                            container.display()
+                        );
+                    }
+                }
+                Some(there) => bail!("container {}: {} is there", container.display(), file::kind(&there)),
+            }
+            Ok(())
+        }
+        Storage::Zfs(top) => {
+            let skeleton = Layout::skeleton_dataset(top, release)?;
+            let snapshot = skeleton.snapshot(BASE_SNAPSHOT);
+            if !zfs::exists(host.tools(), &snapshot)? {
+                bail!("{snapshot} does not exist; skel-split {release} makes it");
+            }
+            let dataset = Layout::container_dataset(top, jail)?;
+            let names = ["origin", zfs::OWNER_PROPERTY];
+            match zfs::properties(host.tools(), dataset.as_str(), names)? {
+                None => {
+                    let parent: Dataset = top.child("containers")?;
+                    if !zfs::exists(host.tools(), parent.as_str())? {
+                        bail!("{parent} does not exist; zfs create {parent}");
+                    }
+                    if let Some(there) = file::look(container)? {
+                        let empty = there.is_dir() && fs_err::read_dir(container)?.next().is_none();
+                        if !empty {
+                            bail!(
+                                "container {}: {} is there, but no dataset {dataset}",
+                                container.display(),
+                                file::kind(&there)
+                            );
+                        }
+                    }
+                    plan.push(zfs::Clone {
+                        snapshot,
+                        container: dataset,
+                        jail: jail.clone(),
+                        mountpoint: container.to_owned(),
+                    });
+                    Ok(())
+                }
+                Some([origin, owner]) => {
+                    if owner != jail.as_str() {
+                        let whose = if owner.is_empty() {
+                            "nobody's that is known".into()
+                        } else {
+                            format!("jail {owner}'s")
+                        };
+                        bail!(
+                            "dataset {dataset} is there already, {whose} ({}={owner:?})",
+                            zfs::OWNER_PROPERTY
+                        );
+                    }
+                    if origin != snapshot {
+                        bail!(
+                            "dataset {dataset} is there already, but a clone of {origin:?}, not of {snapshot}"
+                        );
+                    }
+                    zfs::check_mounted(host, &dataset, container).context("left by an earlier run")?;
+                    let changes = zfs::diff(host.tools(), &snapshot, &dataset)?;
+                    if let Some(first) = changes.first() {
+                        bail!(
+                            "dataset {dataset} is there already and was changed ({} entries, first {:?}); \
+                             zfs destroy it if nobody needs it",
+                            changes.len(),
+                            first
+                        );
+                    }
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+
+/// Plans a new file; one with these very contents was left by a killed run.
+fn plan_file(path: &Path, contents: Vec<u8>, plan: &mut Plan) -> Result<()> {
+    match file::look(path)? {
+        Some(there) if there.is_file() && fs_err::read(path)? == contents => Ok(()),
+        Some(there) if there.is_file() => bail!("{}: there already, with other contents", path.display()),
+        _ => {
+            file::check_creatable(path)?;
+            plan.push(WriteFile { path: path.to_owned(), contents });
+            Ok(())
+        }
+    }
+}
+
+/// What will keep jail(8) from starting the jail as it was made.
+fn notes(layout: &Layout, jail: &JailName, known: &Known, claim: &Claim) -> Vec<String> {
+    let mut notes = Vec::new();
+    let (main, directory) = (layout.jail_conf().display(), layout.conf_dir().display());
+    match known.includes_conf_dir() {
+        None => {
+            notes.push(format!("{main} does not exist yet; share/examples/thinjail/jail.conf is a start"))
+        }
+        Some(false) => {
+            notes.push(format!("{main} does not include {directory}: .include \"{directory}/*.conf\";"))
+        }
+        Some(true) => {}
+    }
+    if known.includes_conf_dir().is_some() {
+        notes.extend(claim.errors.iter().cloned());
+        for (name, value, ours) in
+            [("path", &claim.path, layout.path(jail)), ("mount.fstab", &claim.fstab, layout.fstab(jail))]
+        {
+            match value {
+                Some(value) if Path::new(value) == ours => {}
+                Some(value) => notes.push(format!("{main}: {name} is {value}, not {}", ours.display())),
+                None => notes.push(format!("{main}: no {name}; it should be {}", ours.display())),
+            }
+        }
+    }
+    notes
+}

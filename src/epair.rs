@@ -1,0 +1,393 @@
+//! The epair of a jail: made as one transaction, found again, destroyed.
+//!
+//! Ours is what says so: the host's half is described `jail:NAME` and is in the
+//! group `thinjail`. Nothing is believed of the jail's half, which the jail's
+//! root may rename and describe as it likes.
+//!
+//! A pair that is not to be called epairN is made under a unit derived from its
+//! name and then renamed. The kernel would give any free unit just as well, but
+//! then nobody could tell what a run killed between the two steps left behind.
+
+use crate::host::Host;
+use crate::ifconfig::Ifconfig;
+use crate::interface::{IfName, Mtu, PairName, UNIT_MAX};
+use crate::jail::JailName;
+use crate::kernel::{Errno, Kernel};
+use crate::mac::{Mac, PairMacs};
+use crate::plan::Plan;
+use anyhow::{Context, Result, anyhow, bail};
+use sha2::{Digest, Sha256};
+
+/// The interface group of all pairs made here.
+pub const GROUP: &str = "thinjail";
+
+/// Units tried for an interface that is renamed, from one derived from its
+/// name: as many may be taken by others before it can't be made.
+const SCRATCH_UNITS: u16 = 16;
+
+/// The lowest unit used for that, above those that administrators number
+/// pairs with.
+const SCRATCH_FIRST: u16 = 16384;
+
+/// Which addresses a pair gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// Derived from host, jail and pair.
+    Derived,
+    /// Given with `-M`.
+    Given(PairMacs),
+    /// Those the kernel makes up: `-M none`.
+    Kernel,
+}
+
+/// What jail-epair-up is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The bridge.
+    pub bridge: IfName,
+    /// The jail.
+    pub jail: JailName,
+    /// The pair.
+    pub pair: PairName,
+    /// The MTU, if not the bridge's.
+    pub mtu: Option<Mtu>,
+    /// The Ethernet addresses.
+    pub addresses: Addresses,
+    /// The interface to make a missing bridge from.
+    pub uplink: Option<IfName>,
+}
+
+/// Description of a pair of `jail` that is still under the name of its unit.
+fn interim_tag(jail: &JailName, pair: &PairName) -> String {
+    format!("{} {pair}", jail.tag())
+}
+
+/// Whether a description says that an interface is a pair of `jail`, finished
+/// or not.
+fn is_ours(description: &str, jail: &JailName) -> bool {
+    let rest = description.strip_prefix(jail.tag().as_str());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+}
+
+fn scratch_units(driver: &str, name: &str) -> impl Iterator<Item = u16> {
+    let hash = Sha256::digest(format!("thinjail {driver} {name}"));
+    let spread = UNIT_MAX - SCRATCH_FIRST - SCRATCH_UNITS;
+    let first = SCRATCH_FIRST + u16::from_be_bytes([hash[0], hash[1]]) % spread;
+    first..first + SCRATCH_UNITS
+}
+
+/// What is to be found under the names of a pair.
+enum Present {
+    Nothing,
+    /// Left by an earlier start of the jail.
+    Leavings,
+    /// Somebody else's, with the owner in words.
+    Foreign(String),
+}
+
+fn is_epair(kernel: &dyn Kernel, name: &IfName) -> Result<bool> {
+    match kernel.group_members("epair") {
+        Ok(members) => Ok(members.contains(name)),
+        Err(e) if e.errno == Errno::ENOENT => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Whether somebody gave an interface a description, brought it up or put it
+/// into a bridge: a pair just made has none of these.
+fn mark_of_use(kernel: &dyn Kernel, name: &IfName) -> Result<Option<String>> {
+    if let Some(text) = kernel.description(name)? {
+        return Ok(Some(format!("described {text:?}")));
+    }
+    if kernel.is_up(name)? {
+        return Ok(Some("up".into()));
+    }
+    Ok(kernel.bridge_of(name)?.map(|bridge| format!("a member of {bridge}")))
+}
+
+fn present(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Present> {
+    let (a, b) = (pair.a(), pair.b());
+    let b_there = kernel.exists(&b)?;
+    if !kernel.exists(&a)? {
+        return Ok(match b_there {
+            false => Present::Nothing,
+            true => Present::Foreign(format!("{b} is there without {a}")),
+        });
+    }
+    if !is_epair(kernel, &a)? {
+        return Ok(Present::Foreign(format!("{a} is not an epair")));
+    }
+    if let Some(text) = kernel.description(&a)? {
+        return Ok(match JailName::from_tag(&text) {
+            _ if is_ours(&text, jail) => Present::Leavings,
+            Some(owner) => Present::Foreign(format!("{a} belongs to jail {owner}")),
+            None => Present::Foreign(format!("{a} is described {text:?}")),
+        });
+    }
+    // Without a tag it is ours only in the very state in which a run killed
+    // between creating and tagging leaves it.
+    if !b_there {
+        return Ok(Present::Foreign(format!("{a} has no description and its other half is not on the host")));
+    }
+    for half in [&a, &b] {
+        if let Some(mark) = mark_of_use(kernel, half)? {
+            return Ok(Present::Foreign(format!("{half} is {mark}, but not described as this jail's")));
+        }
+    }
+    Ok(Present::Leavings)
+}
+
+/// The plan that makes the pair. Everything that can be checked is checked.
+pub fn up(host: &Host, wanted: &Wanted) -> Result<(Plan, Option<String>)> {
+    let kernel = host.kernel()?;
+    let (jail, pair) = (&wanted.jail, &wanted.pair);
+    let mut plan = Plan::default();
+
+    let stem: IfName = pair.stem().parse()?;
+    if kernel.exists(&stem)? {
+        bail!(
+            "pair {pair}: an interface of that very name is there; the pair would be {} and {}",
+            pair.a(),
+            pair.b()
+        );
+    }
+    match present(kernel, jail, pair)? {
+        Present::Nothing => {}
+        Present::Foreign(owner) => bail!("pair {pair} of jail {jail}: not ours: {owner}"),
+        Present::Leavings => {
+            if let Some(running) = kernel.running_jail(jail.as_str())? {
+                bail!("pair {pair} is in use by jail {jail}, which runs (jid {})", running.jid);
+            }
+            plan.push(Ifconfig::Destroy(pair.a()));
+        }
+    }
+
+    let (bridge_mtu, has_members) = plan_bridge(kernel, wanted, &mut plan)?;
+    let mtu = match wanted.mtu {
+        Some(mtu) if has_members && mtu.bytes() != bridge_mtu => bail!(
+            "mtu {mtu}: bridge {} has {bridge_mtu}, and its members share it; change it with ifconfig {} mtu {mtu}",
+            wanted.bridge,
+            wanted.bridge
+        ),
+        // A bridge without members takes the MTU of the first: with -m that is asked for.
+        Some(mtu) => mtu,
+        None => Mtu::new(bridge_mtu).with_context(|| {
+            format!("bridge {}: its MTU of {bridge_mtu} does not suit an epair", wanted.bridge)
+        })?,
+    };
+
+    let (a, b) = (pair.a(), pair.b());
+    match pair.unit() {
+        Some(_) => {
+            plan.push(Ifconfig::Create(pair.stem().into(), a.clone()));
+            plan.push(Ifconfig::Describe(a.clone(), jail.tag()));
+        }
+        None => plan_renamed(kernel, jail, pair, &mut plan)?,
+    }
+    plan.push(Ifconfig::JoinGroup(a.clone(), GROUP));
+    plan.push(Ifconfig::SetMtu(a.clone(), mtu));
+    plan.push(Ifconfig::SetMtu(b.clone(), mtu));
+    let mut warning = None;
+    let macs = match wanted.addresses {
+        Addresses::Kernel => None,
+        Addresses::Given(macs) => Some(macs),
+        Addresses::Derived => {
+            let uuid = kernel.host_uuid()?;
+            if uuid.is_none() {
+                warning = Some(format!(
+                    "pair {pair}: kern.hostuuid is not set, so the kernel's own addresses stay"
+                ));
+            }
+            uuid.map(|uuid| PairMacs::derive(&uuid, jail, pair))
+        }
+    };
+    if let Some(PairMacs { a: mac_a, b: mac_b }) = macs {
+        plan.push(Ifconfig::SetMac(a.clone(), mac_a));
+        plan.push(Ifconfig::SetMac(b, mac_b));
+    }
+    plan.push(Ifconfig::AddMember { bridge: wanted.bridge.clone(), member: a.clone() });
+    plan.push(Ifconfig::Up(a));
+    Ok((plan, warning))
+}
+
+/// Makes a pair under a unit of its own and gives it its names.
+fn plan_renamed(kernel: &dyn Kernel, jail: &JailName, pair: &PairName, plan: &mut Plan) -> Result<()> {
+    let interim = interim_tag(jail, pair);
+    let mut chosen = None;
+    for unit in scratch_units("epair", pair.stem()) {
+        let scratch = PairName::of_unit(unit);
+        let left = match kernel.description(&scratch.a()) {
+            Ok(Some(text)) => text == interim,
+            // Only the unit that would be used next can have been left untagged.
+            Ok(None) => chosen.is_none() && matches!(present(kernel, jail, &scratch)?, Present::Leavings),
+            Err(e) if e.errno == Errno::ENXIO => {
+                if chosen.is_none() && !kernel.exists(&scratch.b())? {
+                    chosen = Some(scratch);
+                }
+                continue;
+            }
+            Err(e) => return Err(e.into()),
+        };
+        if left {
+            plan.push(Ifconfig::Destroy(scratch.a()));
+            chosen = chosen.or(Some(scratch));
+        }
+    }
+    let scratch = chosen.ok_or_else(|| anyhow!("pair {pair}: no free unit to make it under"))?;
+    plan.push(Ifconfig::Create(scratch.stem().into(), scratch.a()));
+    plan.push(Ifconfig::Describe(scratch.a(), interim));
+    plan.push(Ifconfig::Rename(scratch.a(), pair.a()));
+    plan.push(Ifconfig::Rename(scratch.b(), pair.b()));
+    plan.push(Ifconfig::Describe(pair.a(), jail.tag()));
+    Ok(())
+}
+
+/// Description of a bridge that was made for an uplink.
+fn bridge_tag(bridge: &IfName) -> String {
+    format!("{GROUP}:{bridge}")
+}
+
+/// Looks at the bridge, plans to make or to finish it where `-u` allows. Gives
+/// its MTU and whether it has members.
+fn plan_bridge(kernel: &dyn Kernel, wanted: &Wanted, plan: &mut Plan) -> Result<(u32, bool)> {
+    let bridge = &wanted.bridge;
+    match kernel.bridge_members(bridge) {
+        Ok(members) => {
+            let uplink = match &wanted.uplink {
+                Some(uplink) if !members.contains(uplink) => uplink,
+                _ => return Ok((kernel.mtu(bridge)?, !members.is_empty())),
+            };
+            // A run killed before it was done left our tag, or nothing at all.
+            let unfinished = match kernel.description(bridge)? {
+                Some(text) => text == bridge_tag(bridge),
+                None => members.is_empty() && !kernel.is_up(bridge)?,
+            };
+            if !unfinished {
+                return Ok((kernel.mtu(bridge)?, !members.is_empty()));
+            }
+            let mtu = check_uplink(kernel, wanted, uplink)?;
+            plan_uplink(kernel, bridge, bridge, uplink, plan)?;
+            Ok((mtu, true))
+        }
+        Err(e) if e.errno == Errno::ENXIO => {
+            let Some(uplink) = &wanted.uplink else {
+                bail!(
+                    "bridge {bridge} does not exist; make it (ifconfig bridge create name {bridge}), or give its uplink with -u"
+                );
+            };
+            let mtu = check_uplink(kernel, wanted, uplink)?;
+            let scratch = match bridge.driver_and_unit() {
+                Some(("bridge", _)) => bridge.clone(),
+                _ => scratch_bridge(kernel, bridge)?,
+            };
+            if !kernel.exists(&scratch)? {
+                plan.push(Ifconfig::CreateBridge { bridge: scratch.clone(), uplink: uplink.clone() });
+            }
+            plan_uplink(kernel, &scratch, bridge, uplink, plan)?;
+            if scratch != *bridge {
+                plan.push(Ifconfig::Rename(scratch, bridge.clone()));
+            }
+            Ok((mtu, true))
+        }
+        Err(e) if e.errno == Errno::EPERM => Err(e.into()),
+        Err(e) => Err(anyhow::Error::new(e).context(format!("{bridge} is not a bridge"))),
+    }
+}
+
+/// Fails unless `uplink` can become a member. Gives its MTU, which the new
+/// bridge takes over.
+fn check_uplink(kernel: &dyn Kernel, wanted: &Wanted, uplink: &IfName) -> Result<u32> {
+    let mtu = kernel.mtu(uplink).with_context(|| format!("uplink {uplink}"))?;
+    if let Some(other) = kernel.bridge_of(uplink)?
+        && kernel.description(&other)?.as_deref() != Some(&bridge_tag(&wanted.bridge))
+    {
+        bail!("uplink {uplink} is a member of bridge {other} already; use that one with -b");
+    }
+    if wanted.mtu.is_some_and(|m| m.bytes() != mtu) {
+        bail!("mtu: the bridge will have that of its uplink {uplink}, {mtu}");
+    }
+    Ok(mtu)
+}
+
+/// Tags a bridge made as `present`, adds its uplink and brings both up.
+fn plan_uplink(
+    kernel: &dyn Kernel,
+    present: &IfName,
+    bridge: &IfName,
+    uplink: &IfName,
+    plan: &mut Plan,
+) -> Result<()> {
+    plan.push(Ifconfig::Describe(present.clone(), bridge_tag(bridge)));
+    if kernel.bridge_of(uplink)?.is_none() {
+        plan.push(Ifconfig::AddMember { bridge: present.clone(), member: uplink.clone() });
+    }
+    plan.push(Ifconfig::Up(uplink.clone()));
+    plan.push(Ifconfig::Up(present.clone()));
+    Ok(())
+}
+
+/// The bridgeN under which `bridge` is prepared: a free one, or what a killed
+/// run left.
+fn scratch_bridge(kernel: &dyn Kernel, bridge: &IfName) -> Result<IfName> {
+    for unit in scratch_units("bridge", bridge.as_str()) {
+        let scratch: IfName = format!("bridge{unit}").parse()?;
+        match kernel.bridge_members(&scratch) {
+            Err(e) if e.errno == Errno::ENXIO => return Ok(scratch),
+            Err(_) => {}
+            Ok(members) => {
+                let left = match kernel.description(&scratch)? {
+                    Some(text) => text == bridge_tag(bridge),
+                    None => members.is_empty() && !kernel.is_up(&scratch)?,
+                };
+                if left {
+                    return Ok(scratch);
+                }
+            }
+        }
+    }
+    bail!("bridge {bridge}: no free unit to make it under")
+}
+
+/// The plan that destroys the pair. Nothing there is success, a foreign pair is
+/// an error that names its owner.
+pub fn down(host: &Host, jail: &JailName, pair: &PairName) -> Result<Plan> {
+    let kernel = host.kernel()?;
+    let mut plan = Plan::default();
+    match present(kernel, jail, pair)? {
+        Present::Nothing => {}
+        Present::Leavings => plan.push(Ifconfig::Destroy(pair.a())),
+        Present::Foreign(owner) => bail!("pair {pair} of jail {jail}: left alone: not ours: {owner}"),
+    }
+    Ok(plan)
+}
+
+/// The plan that destroys whatever pair of the jail is left, by their tags.
+pub fn down_all(host: &Host, jail: &JailName) -> Result<Plan> {
+    let kernel = host.kernel()?;
+    let mut plan = Plan::default();
+    let members = match kernel.group_members("epair") {
+        Err(e) if e.errno == Errno::ENOENT => Vec::new(),
+        other => other?,
+    };
+    for member in members {
+        // Only the host's half: the jail's may carry any description.
+        if !member.as_str().ends_with('a') {
+            continue;
+        }
+        match kernel.description(&member) {
+            Ok(Some(text)) if is_ours(&text, jail) => plan.push(Ifconfig::Destroy(member)),
+            Ok(_) => {}
+            Err(e) if e.errno == Errno::ENXIO => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(plan)
+}
+
+/// Reads the argument of `-M`.
+pub fn parse_addresses(text: &str) -> Result<Addresses, crate::mac::BadMac> {
+    match text {
+        "none" => Ok(Addresses::Kernel),
+        _ => Ok(Addresses::Given(PairMacs::from_base(text.parse::<Mac>()?)?)),
+    }
+}

@@ -1,0 +1,285 @@
+//! Single files and directories: the one way to write a file, and the small
+//! actions around it.
+
+use crate::effect;
+use crate::host::Host;
+use crate::plan::{Action, Undo};
+use crate::shell;
+use anyhow::{Context, Result, bail};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use std::fs::{File, Metadata, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes that the temporary file's name adds to the target's.
+pub const TEMP_OVERHEAD: usize = ".".len() + TEMP_SUFFIX.len();
+const TEMP_SUFFIX: &str = ".thinjail";
+
+/// The name under which a file is prepared beside its target: always the same,
+/// so that the next run finds what a killed one left, and never matched by the
+/// `*.conf` of an `.include`.
+pub fn temp_beside(target: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(TEMP_SUFFIX);
+    target.with_file_name(name)
+}
+
+/// What lies at a path, links not followed. `None` when nothing does.
+pub fn look(path: &Path) -> Result<Option<Metadata>> {
+    match fs_err::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// What kind of file something is, in words.
+pub fn kind(metadata: &Metadata) -> &'static str {
+    let kind = metadata.file_type();
+    if kind.is_symlink() {
+        "a symbolic link"
+    } else if kind.is_dir() {
+        "a directory"
+    } else if kind.is_file() {
+        "a regular file"
+    } else {
+        "a special file"
+    }
+}
+
+/// Fails unless a file may be made at `path`: nothing is there, and the
+/// directory it goes into exists and can be written.
+pub fn check_creatable(path: &Path) -> Result<()> {
+    if let Some(there) = look(path)? {
+        bail!("{}: {} is there already", path.display(), kind(&there));
+    }
+    check_writable_parent(path)
+}
+
+/// Fails unless the directory that `path` goes into exists and can be written.
+pub fn check_writable_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !fs_err::metadata(parent)?.is_dir() {
+        bail!("{}: not a directory", parent.display());
+    }
+    let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    rustix::fs::accessat(rustix::fs::CWD, parent, access, AtFlags::EACCESS)
+        .map_err(io::Error::from)
+        .with_context(|| format!("write to {}", parent.display()))
+}
+
+/// Writes `contents` to `target` so that a reader, or the next boot, finds the
+/// old file or the new one, never a part: a temporary file beside it, fsync,
+/// rename. A file that is replaced keeps its mode and owner.
+pub fn write(target: &Path, contents: &[u8]) -> Result<()> {
+    write_inner(target, contents).with_context(|| format!("write {}", target.display()))
+}
+
+fn write_inner(target: &Path, contents: &[u8]) -> Result<()> {
+    let old = look(target)?;
+    if let Some(old) = &old
+        && !old.is_file()
+    {
+        bail!("it is {}", kind(old));
+    }
+    let temp = temp_beside(target);
+    effect::before("create the temporary file")?;
+    let mut file = open_temp(&temp)?;
+    let filled = (|| -> io::Result<()> {
+        effect::before("write")?;
+        file.set_len(0)?;
+        file.write_all(contents)?;
+        let mode = old.as_ref().map_or(0o644, |m| m.mode() & 0o7777);
+        if let Some(old) = &old {
+            let new = file.metadata()?;
+            if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+                let (uid, gid) = (Uid::from_raw(old.uid()), Gid::from_raw(old.gid()));
+                rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+            }
+        }
+        // After the owner: changing that clears the set-id bits.
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode as _))?;
+        effect::before("fsync")?;
+        file.sync_all()?;
+        effect::before("rename into place")?;
+        std::fs::rename(&temp, target)
+    })();
+    if let Err(e) = filled {
+        let _ = std::fs::remove_file(&temp);
+        return Err(e.into());
+    }
+    sync_parent(target)?;
+    Ok(())
+}
+
+/// Opens the temporary file, new or left by a run that was killed. The lock on
+/// it tells that from one in use.
+fn open_temp(temp: &Path) -> Result<File> {
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fd = rustix::fs::open(temp, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(io::Error::from)
+        .with_context(|| format!("create {}", temp.display()))?;
+    let file = File::from(fd);
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => bail!("another process is writing it"),
+        Err(TryLockError::Error(e)) => return Err(e.into()),
+    }
+    // Whoever held the lock may have renamed the file away in between.
+    let (now, opened) = (look(temp)?, file.metadata()?);
+    if now.map(|m| (m.dev(), m.ino())) != Some((opened.dev(), opened.ino())) || !opened.is_file() {
+        bail!("another process is writing it");
+    }
+    Ok(file)
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a whole file.
+pub struct WriteFile {
+    /// Where.
+    pub path: PathBuf,
+    /// What.
+    pub contents: Vec<u8>,
+}
+
+impl Action for WriteFile {
+    fn shell(&self) -> String {
+        format!("{} > {}", shell::print(&self.contents), shell::quote(&self.path))
+    }
+
+    fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
+        let new = look(&self.path)?.is_none();
+        let done = write(&self.path, &self.contents);
+        // The rename may have happened even though a later step failed.
+        if new && look(&self.path)?.is_some() {
+            undo.push(Remove { path: self.path.clone() });
+        }
+        done
+    }
+}
+
+/// Removes a file.
+pub struct Remove {
+    /// Which.
+    pub path: PathBuf,
+}
+
+impl Action for Remove {
+    fn shell(&self) -> String {
+        shell::line(["/bin/rm".as_ref(), self.path.as_os_str()])
+    }
+
+    fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
+        effect::before("remove")?;
+        Ok(fs_err::remove_file(&self.path)?)
+    }
+}
+
+/// Makes a directory with mode 0755.
+pub struct MakeDirectory {
+    /// Where.
+    pub path: PathBuf,
+}
+
+impl Action for MakeDirectory {
+    fn shell(&self) -> String {
+        shell::line(["/bin/mkdir".as_ref(), self.path.as_os_str()])
+    }
+
+    fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
+        effect::before("mkdir")?;
+        fs_err::create_dir(&self.path)?;
+        undo.push(RemoveDirectory { path: self.path.clone() });
+        // Whatever the umask: the jail's processes pass through it.
+        rustix::fs::chmod(&self.path, Mode::from_raw_mode(0o755))
+            .map_err(io::Error::from)
+            .with_context(|| format!("set the mode of {}", self.path.display()))
+    }
+}
+
+/// Removes an empty directory.
+pub struct RemoveDirectory {
+    /// Which.
+    pub path: PathBuf,
+}
+
+impl Action for RemoveDirectory {
+    fn shell(&self) -> String {
+        shell::line(["/bin/rmdir".as_ref(), self.path.as_os_str()])
+    }
+
+    fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
+        effect::before("rmdir")?;
+        Ok(fs_err::remove_dir(&self.path)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<_> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn replaces_and_keeps_the_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jail.conf");
+        write(&path, b"one").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o644);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(names(dir.path()), ["jail.conf"]);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_used_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        std::fs::write(temp_beside(&path), "a longer text of an earlier run").unwrap();
+        write(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(dir.path()), ["x"]);
+    }
+
+    #[test]
+    fn never_through_a_link_and_never_over_another_kind() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        std::fs::write(&victim, "v").unwrap();
+        symlink(&victim, dir.path().join("link")).unwrap();
+        assert!(write(&dir.path().join("link"), b"x").is_err());
+        std::fs::create_dir(dir.path().join("dir")).unwrap();
+        assert!(write(&dir.path().join("dir"), b"x").is_err());
+        symlink(&victim, temp_beside(&dir.path().join("new"))).unwrap();
+        assert!(write(&dir.path().join("new"), b"x").is_err());
+        assert_eq!(std::fs::read(&victim).unwrap(), b"v");
+    }
+
+    #[test]
+    fn two_writers_do_not_mix() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let held = open_temp(&temp_beside(&path)).unwrap();
+        assert!(write(&path, b"second").unwrap_err().root_cause().to_string().contains("another process"));
+        drop(held);
+        write(&path, b"second").unwrap();
+    }
+}

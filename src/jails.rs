@@ -1,0 +1,194 @@
+//! The jails that jail.conf(5) knows, and what each of them uses.
+
+use crate::interface::PairName;
+use crate::jailconf::{Config, Resolved, UnderRoot};
+use crate::layout::Layout;
+use crate::root::Root;
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// What one jail's configuration lays claim to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// The jail.
+    pub jail: String,
+    /// The file its block stands in.
+    pub file: PathBuf,
+    /// `$id`.
+    pub id: Option<String>,
+    /// Every address in its parameters and variables.
+    pub addresses: BTreeSet<IpAddr>,
+    /// The stem of every pair in them.
+    pub pairs: BTreeSet<String>,
+    /// `path`.
+    pub path: Option<String>,
+    /// `mount.fstab`.
+    pub fstab: Option<String>,
+    /// What could not be resolved, as jail(8) would say it.
+    pub errors: Vec<String>,
+}
+
+impl Claim {
+    fn of(file: &Path, resolved: &Resolved) -> Claim {
+        let mut claim = Claim {
+            jail: resolved.jail.clone(),
+            file: file.to_owned(),
+            id: resolved.var("id").map(str::to_owned),
+            path: resolved.scalar("path").map(str::to_owned),
+            fstab: resolved.scalar("mount.fstab").map(str::to_owned),
+            errors: resolved.errors.iter().map(ToString::to_string).collect(),
+            ..Claim::default()
+        };
+        for param in &resolved.params {
+            for value in &param.values {
+                claim.addresses.extend(addresses_in(value));
+                claim.pairs.extend(pairs_in(value));
+                if param.name == "vnet.interface" {
+                    // The jail's half, whatever the pair is called.
+                    claim.pairs.extend(value.strip_suffix('b').map(str::to_owned));
+                }
+            }
+        }
+        claim
+    }
+}
+
+/// The addresses among the words of a value. A command such as
+/// `ifconfig epair5b 192.168.7.5/24 up` uses its address as much as `$ip` does.
+fn addresses_in(value: &str) -> impl Iterator<Item = IpAddr> + '_ {
+    value
+        .split(|c: char| !(c.is_ascii_alphanumeric() || ".:".contains(c)))
+        .filter_map(|word| word.parse::<IpAddr>().ok())
+        .filter(|address| !address.is_unspecified() && !address.is_loopback())
+}
+
+/// The stems of the epairN, epairNa and epairNb among the words of a value.
+fn pairs_in(value: &str) -> impl Iterator<Item = String> + '_ {
+    value.split(|c: char| !c.is_ascii_alphanumeric()).filter_map(|word| {
+        let stem = word.strip_suffix(['a', 'b']).unwrap_or(word);
+        let pair: PairName = stem.parse().ok()?;
+        pair.unit().map(|_| stem.to_owned())
+    })
+}
+
+/// All jails that are configured on the host.
+pub struct Known {
+    config: Config,
+    claims: Vec<Claim>,
+    /// Whether jail.conf(5) exists and includes the directory of jails' files.
+    includes_conf_dir: Option<bool>,
+}
+
+impl Known {
+    /// Reads jail.conf, what it includes, and every file of the directory of
+    /// jails' files, which rc.d/jail uses even when nothing includes them.
+    pub fn read(root: &Root, layout: &Layout) -> Result<Known> {
+        let files = UnderRoot { root: root.path().to_owned() };
+        let main = layout.jail_conf();
+        let main_there = root.at(main).try_exists().context("jail.conf")?;
+        let mut config =
+            if main_there { Config::load(&files, main).context("jail.conf")? } else { Config::default() };
+        let included = config.files().any(|f| f.starts_with(layout.conf_dir()));
+        let mut others = Vec::new();
+        match std::fs::read_dir(root.at(layout.conf_dir())) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e).with_context(|| layout.conf_dir().display().to_string()),
+            Ok(entries) => {
+                for entry in entries {
+                    let name = entry.with_context(|| layout.conf_dir().display().to_string())?.file_name();
+                    let hidden = name.as_encoded_bytes().starts_with(b".");
+                    if Path::new(&name).extension() == Some(OsStr::new("conf")) && !hidden {
+                        others.push(layout.conf_dir().join(name));
+                    }
+                }
+            }
+        }
+        others.sort();
+        let none = others.is_empty();
+        for file in others {
+            config.load_more(&files, &file).context("jail.conf")?;
+        }
+        let claims = config.jails().map(|j| Claim::of(j.file(), &config.resolve(j))).collect();
+        // An empty directory shows no file that was included from it.
+        let includes_conf_dir =
+            main_there.then(|| included || none && mentions(root, main, layout.conf_dir()));
+        Ok(Known { config, claims, includes_conf_dir })
+    }
+
+    /// The jails.
+    pub fn claims(&self) -> &[Claim] {
+        &self.claims
+    }
+
+    /// Whether jail.conf includes the directory of jails' files; `None` when
+    /// there is no jail.conf.
+    pub fn includes_conf_dir(&self) -> Option<bool> {
+        self.includes_conf_dir
+    }
+
+    /// The claim of a jail that is not there yet, were `text` its file.
+    pub fn candidate(&self, name: &str, file: &Path, text: &[u8]) -> Result<Claim> {
+        let mut config = self.config.clone();
+        config.parse_more(file, text)?;
+        match config.jails().filter(|j| j.name() == name).last() {
+            Some(jail) => Ok(Claim::of(file, &config.resolve(jail))),
+            None => bail!("{}: no jail {name} in it", file.display()),
+        }
+    }
+
+    /// Fails when the candidate has its name, id, an address or a pair from a
+    /// jail that is there. `shared` are addresses every jail may mention.
+    pub fn check(&self, candidate: &Claim, shared: &[IpAddr]) -> Result<()> {
+        for other in &self.claims {
+            let whose = format!("jail {} ({})", other.jail, other.file.display());
+            if other.jail == candidate.jail {
+                bail!("{whose} is configured already");
+            }
+            if candidate.id.is_some() && other.id == candidate.id {
+                bail!("id {} is that of {whose}", other.id.as_deref().unwrap_or_default());
+            }
+            let both = candidate.addresses.intersection(&other.addresses).find(|a| !shared.contains(a));
+            // What every jail of the common part says is nobody's own.
+            if let Some(address) = both.filter(|a| !self.is_common(a)) {
+                bail!("address {address} is that of {whose}");
+            }
+            if let Some(pair) = candidate.pairs.intersection(&other.pairs).next() {
+                bail!("pair {pair} is that of {whose}");
+            }
+        }
+        Ok(())
+    }
+
+    /// An address that stands in the configuration of at least two jails is part
+    /// of the common one (name server, gateway).
+    fn is_common(&self, address: &IpAddr) -> bool {
+        self.claims.iter().filter(|c| c.addresses.contains(address)).count() > 1
+    }
+}
+
+/// Whether some line of jail.conf includes from the directory, as rc.d/jail
+/// looks for it (freebsd-src: libexec/rc/rc.d/jail).
+fn mentions(root: &Root, main: &Path, directory: &Path) -> bool {
+    let text = std::fs::read(root.at(main)).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let directory = format!("{}/", directory.display());
+    text.lines().map(str::trim_start).any(|l| l.starts_with(".include") && l.contains(&directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        let found: Vec<_> = addresses_in("ifconfig epair5b inet 192.168.7.5/24 up").collect();
+        assert_eq!(found, ["192.168.7.5".parse::<IpAddr>().unwrap()]);
+        assert_eq!(addresses_in("fd00:7::5/64,::1,0.0.0.0").count(), 1);
+        let found: Vec<_> = pairs_in("epair5a epair6b epair7 xepair8 epair09 epair5ab").collect();
+        assert_eq!(found, ["epair5", "epair6", "epair7"]);
+    }
+}

@@ -1,0 +1,498 @@
+//! FreeBSD's kernel, by system call.
+//!
+//! Numbers and layouts are those of 15.0 on LP64 platforms, which 13 and 14
+//! share (old ABI): freebsd-src: sys/sys/sockio.h, sys/net/if.h,
+//! sys/net/if_bridgevar.h. The sizes are asserted below because the kernel
+//! answers EINVAL to a structure of another size.
+
+use super::{Errno, Interfaces, Jails, Kernel, Mount, Mounts, Refused, Result, RunningJail};
+use crate::interface::{IfName, Mtu};
+use crate::mac::Mac;
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_ulong, c_void};
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+const SIOCSIFFLAGS: c_ulong = 0x8020_6910;
+const SIOCGIFFLAGS: c_ulong = 0xc020_6911;
+const SIOCSIFNAME: c_ulong = 0x8020_6928;
+const SIOCSIFDESCR: c_ulong = 0x8020_6929;
+const SIOCGIFDESCR: c_ulong = 0xc020_692a;
+const SIOCGIFMTU: c_ulong = 0xc020_6933;
+const SIOCSIFMTU: c_ulong = 0x8020_6934;
+const SIOCSIFLLADDR: c_ulong = 0x8020_693c;
+const SIOCIFDESTROY: c_ulong = 0x8020_6979;
+const SIOCSDRVSPEC: c_ulong = 0x8028_697b;
+const SIOCGDRVSPEC: c_ulong = 0xc028_697b;
+const SIOCIFCREATE2: c_ulong = 0xc020_697c;
+const SIOCAIFGROUP: c_ulong = 0x8028_6987;
+const SIOCGIFGMEMB: c_ulong = 0xc028_698a;
+
+unsafe extern "C" {
+    /// kldload(2), which the libc crate lacks (its kld_load is libutil's).
+    fn kldload(file: *const c_char) -> c_int;
+}
+
+const BRDGADD: c_ulong = 0;
+const BRDGGIFS: c_ulong = 6;
+const IFF_UP: u16 = 1;
+const AF_LINK: u8 = 18;
+
+/// struct ifreq; the union as its largest member, a pair of words.
+#[repr(C)]
+struct IfReq {
+    name: [u8; 16],
+    data: IfReqData,
+}
+
+#[repr(C)]
+union IfReqData {
+    flags: [u16; 2],
+    mtu: i32,
+    pointer: *mut c_void,
+    buffer: IfReqBuffer,
+    address: [u8; 16],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct IfReqBuffer {
+    length: usize,
+    pointer: *mut c_void,
+}
+
+/// struct ifdrv.
+#[repr(C)]
+struct IfDrv {
+    name: [u8; 16],
+    command: c_ulong,
+    length: usize,
+    data: *mut c_void,
+}
+
+/// struct ifbreq; only the name is used.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct IfBReq {
+    name: [u8; 16],
+    rest: [u32; 16],
+}
+
+/// struct ifbifconf.
+#[repr(C)]
+struct IfBIfConf {
+    length: u32,
+    requests: *mut IfBReq,
+}
+
+/// struct ifgroupreq.
+#[repr(C)]
+struct IfGroupReq {
+    name: [u8; 16],
+    length: u32,
+    group: IfGroupReqData,
+}
+
+#[repr(C)]
+union IfGroupReqData {
+    group: [u8; 16],
+    members: *mut [u8; 16],
+}
+
+const _: () = assert!(
+    size_of::<IfReq>() == 32
+        && size_of::<IfDrv>() == 40
+        && size_of::<IfBReq>() == 80
+        && size_of::<IfBIfConf>() == 16
+        && size_of::<IfGroupReq>() == 40
+);
+
+/// The kernel, through one socket of the host's vnet.
+#[derive(Debug)]
+pub struct FreeBsd {
+    socket: OwnedFd,
+}
+
+fn last_errno() -> Errno {
+    Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+}
+
+fn refused(request: &'static str, object: &str) -> Refused {
+    Refused { request, object: object.to_owned(), errno: last_errno() }
+}
+
+fn name_field(name: &str) -> [u8; 16] {
+    let mut field = [0; 16];
+    // An IfName and every name made here has at most 15 bytes.
+    for (to, from) in field.iter_mut().zip(name.bytes().take(15)) {
+        *to = from;
+    }
+    field
+}
+
+fn name_from(field: &[u8; 16]) -> Option<IfName> {
+    let end = field.iter().position(|b| *b == 0)?;
+    std::str::from_utf8(&field[..end]).ok()?.parse().ok()
+}
+
+impl IfReq {
+    fn new(name: &IfName) -> IfReq {
+        IfReq { name: name_field(name.as_str()), data: IfReqData { address: [0; 16] } }
+    }
+}
+
+impl FreeBsd {
+    /// Opens the socket that all requests go through.
+    pub fn open() -> Result<FreeBsd> {
+        // SAFETY: socket(2) takes no pointers.
+        let fd = unsafe { libc::socket(libc::AF_LOCAL, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+        if fd < 0 {
+            return Err(refused("open", "a socket"));
+        }
+        // SAFETY: fd is open and nobody else's.
+        Ok(FreeBsd { socket: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// One ioctl(2). `T` must be the structure that `number` says.
+    fn ioctl<T>(&self, number: c_ulong, request: &'static str, object: &str, argument: &mut T) -> Result<()> {
+        debug_assert_eq!(size_of::<T>() as c_ulong, number >> 16 & 0x1fff);
+        // SAFETY: the number carries the size of the structure, which is that of
+        // T (asserted above and at compile time), and pointers inside T are set
+        // by the callers to buffers that outlive the call.
+        if unsafe { libc::ioctl(self.socket.as_raw_fd(), number, ptr::from_mut(argument)) } < 0 {
+            return Err(refused(request, object));
+        }
+        Ok(())
+    }
+
+    fn create_once(&self, name: &str) -> Result<IfName> {
+        let mut request = IfReq { name: name_field(name), data: IfReqData { address: [0; 16] } };
+        self.ioctl(SIOCIFCREATE2, "create", name, &mut request)?;
+        name_from(&request.name).ok_or_else(|| Refused {
+            request: "read the name of",
+            object: name.to_owned(),
+            errno: Errno::EINVAL,
+        })
+    }
+}
+
+/// Loads a kernel module. `Ok(false)` when it was there already.
+fn load_module(name: &'static CStr) -> Result<bool> {
+    // SAFETY: name is a NUL-terminated string.
+    if unsafe { kldload(name.as_ptr()) } >= 0 {
+        return Ok(true);
+    }
+    match last_errno() {
+        Errno::EEXIST => Ok(false),
+        errno => Err(Refused { request: "load", object: name.to_string_lossy().into_owned(), errno }),
+    }
+}
+
+impl Interfaces for FreeBsd {
+    fn create(&self, name: &str) -> Result<IfName> {
+        match self.create_once(name) {
+            // EINVAL is what a missing cloner gives; GENERIC has neither of the
+            // two built in.
+            Err(e) if e.errno == Errno::EINVAL => {
+                let module = match name.trim_end_matches(|c: char| c.is_ascii_digit()) {
+                    "epair" => c"if_epair",
+                    "bridge" => c"if_bridge",
+                    _ => return Err(e),
+                };
+                if load_module(module)? { self.create_once(name) } else { Err(e) }
+            }
+            other => other,
+        }
+    }
+
+    fn destroy(&self, name: &IfName) -> Result<()> {
+        self.ioctl(SIOCIFDESTROY, "destroy", name.as_str(), &mut IfReq::new(name))
+    }
+
+    fn rename(&self, name: &IfName, to: &IfName) -> Result<()> {
+        let mut new = name_field(to.as_str());
+        let mut request = IfReq::new(name);
+        request.data.pointer = new.as_mut_ptr().cast();
+        self.ioctl(SIOCSIFNAME, "rename", name.as_str(), &mut request)
+    }
+
+    fn is_up(&self, name: &IfName) -> Result<bool> {
+        let mut request = IfReq::new(name);
+        self.ioctl(SIOCGIFFLAGS, "look at", name.as_str(), &mut request)?;
+        // SAFETY: SIOCGIFFLAGS fills the flags.
+        Ok(unsafe { request.data.flags }[0] & IFF_UP != 0)
+    }
+
+    fn bring_up(&self, name: &IfName) -> Result<()> {
+        let mut request = IfReq::new(name);
+        self.ioctl(SIOCGIFFLAGS, "bring up", name.as_str(), &mut request)?;
+        // SAFETY: SIOCGIFFLAGS filled both halves of the flags, and
+        // SIOCSIFFLAGS replaces all of them, so they go back as they came.
+        unsafe { request.data.flags[0] |= IFF_UP };
+        self.ioctl(SIOCSIFFLAGS, "bring up", name.as_str(), &mut request)
+    }
+
+    fn mtu(&self, name: &IfName) -> Result<u32> {
+        let mut request = IfReq::new(name);
+        self.ioctl(SIOCGIFMTU, "get mtu of", name.as_str(), &mut request)?;
+        // SAFETY: SIOCGIFMTU fills the mtu.
+        Ok(u32::try_from(unsafe { request.data.mtu }).unwrap_or(0))
+    }
+
+    fn set_mtu(&self, name: &IfName, mtu: Mtu) -> Result<()> {
+        let mut request = IfReq::new(name);
+        // At most 65535, so it fits.
+        request.data.mtu = mtu.bytes() as i32;
+        self.ioctl(SIOCSIFMTU, "set mtu of", name.as_str(), &mut request)
+    }
+
+    fn set_mac(&self, name: &IfName, mac: Mac) -> Result<()> {
+        let mut request = IfReq::new(name);
+        let mut address = [0; 16];
+        (address[0], address[1]) = (6, AF_LINK);
+        address[2..8].copy_from_slice(&mac.bytes());
+        request.data.address = address;
+        self.ioctl(SIOCSIFLLADDR, "set address of", name.as_str(), &mut request)
+    }
+
+    fn description(&self, name: &IfName) -> Result<Option<String>> {
+        // net.ifdescr_maxlen is 1024 unless somebody raised it; a description
+        // that does not fit is not one of ours, but it must not look absent.
+        let mut text = vec![0u8; 1024];
+        loop {
+            let mut request = IfReq::new(name);
+            request.data.buffer = IfReqBuffer { length: text.len(), pointer: text.as_mut_ptr().cast() };
+            match self.ioctl(SIOCGIFDESCR, "get description of", name.as_str(), &mut request) {
+                Err(e) if e.errno == Errno::ENOMSG => return Ok(None),
+                other => other?,
+            }
+            // SAFETY: SIOCGIFDESCR fills the buffer's length, and the pointer
+            // with NULL when the text did not fit.
+            let answer = unsafe { request.data.buffer };
+            if answer.pointer.is_null() && answer.length > text.len() {
+                text.resize(answer.length, 0);
+                continue;
+            }
+            let end = text.iter().position(|b| *b == 0).unwrap_or(text.len());
+            return Ok(Some(String::from_utf8_lossy(&text[..end]).into_owned()));
+        }
+    }
+
+    fn describe(&self, name: &IfName, text: &str) -> Result<()> {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.push(0);
+        let mut request = IfReq::new(name);
+        request.data.buffer = IfReqBuffer { length: bytes.len(), pointer: bytes.as_mut_ptr().cast() };
+        self.ioctl(SIOCSIFDESCR, "describe", name.as_str(), &mut request)
+    }
+
+    fn join_group(&self, name: &IfName, group: &str) -> Result<()> {
+        let mut request = IfGroupReq {
+            name: name_field(name.as_str()),
+            length: 0,
+            group: IfGroupReqData { group: name_field(group) },
+        };
+        self.ioctl(SIOCAIFGROUP, "set group of", name.as_str(), &mut request)
+    }
+
+    fn group_members(&self, group: &str) -> Result<Vec<IfName>> {
+        const REQUEST: &str = "list group";
+        let mut request =
+            IfGroupReq { name: name_field(group), length: 0, group: IfGroupReqData { group: [0; 16] } };
+        self.ioctl(SIOCGIFGMEMB, REQUEST, group, &mut request)?;
+        loop {
+            // Some room for what joins between the two calls.
+            let mut members = vec![[0u8; 16]; request.length as usize / 16 + 8];
+            request.name = name_field(group);
+            request.length = (members.len() * 16) as u32;
+            request.group.members = members.as_mut_ptr();
+            match self.ioctl(SIOCGIFGMEMB, REQUEST, group, &mut request) {
+                // More joined than there was room for: ask for the size again.
+                Err(e) if e.errno == Errno::EINVAL => {
+                    request.length = 0;
+                    self.ioctl(SIOCGIFGMEMB, REQUEST, group, &mut request)?;
+                }
+                other => {
+                    other?;
+                    members.truncate(request.length as usize / 16);
+                    return Ok(members.iter().filter_map(name_from).collect());
+                }
+            }
+        }
+    }
+
+    fn bridge_members(&self, bridge: &IfName) -> Result<Vec<IfName>> {
+        const REQUEST: &str = "list members of";
+        let mut room = 0;
+        loop {
+            // SAFETY: an ifbreq of zeros is one without a name.
+            let mut requests: Vec<IfBReq> = vec![unsafe { zeroed() }; room];
+            let mut list = IfBIfConf {
+                length: (room * size_of::<IfBReq>()) as u32,
+                requests: if room == 0 { ptr::null_mut() } else { requests.as_mut_ptr() },
+            };
+            let mut drive = IfDrv {
+                name: name_field(bridge.as_str()),
+                command: BRDGGIFS,
+                length: size_of::<IfBIfConf>(),
+                data: ptr::from_mut(&mut list).cast(),
+            };
+            self.ioctl(SIOCGDRVSPEC, REQUEST, bridge.as_str(), &mut drive)?;
+            let got = list.length as usize / size_of::<IfBReq>();
+            if room == 0 && got == 0 {
+                return Ok(Vec::new());
+            }
+            // A full buffer may have cut the list off.
+            if got < room {
+                requests.truncate(got);
+                return Ok(requests.iter().filter_map(|r| name_from(&r.name)).collect());
+            }
+            room = room.max(got) + 8;
+        }
+    }
+
+    fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()> {
+        let mut request = IfBReq { name: name_field(member.as_str()), rest: [0; 16] };
+        let mut drive = IfDrv {
+            name: name_field(bridge.as_str()),
+            command: BRDGADD,
+            length: size_of::<IfBReq>(),
+            data: ptr::from_mut(&mut request).cast(),
+        };
+        self.ioctl(SIOCSDRVSPEC, "add member", member.as_str(), &mut drive)
+    }
+}
+
+fn path_from(field: &[c_char]) -> PathBuf {
+    let bytes: Vec<u8> = field.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
+    PathBuf::from(OsStr::from_bytes(&bytes))
+}
+
+impl Mounts for FreeBsd {
+    fn mounts(&self) -> Result<Vec<Mount>> {
+        const MNT_NOWAIT: c_int = 2;
+        // SAFETY: a null buffer asks for the number of file systems.
+        let count = unsafe { libc::getfsstat(ptr::null_mut(), 0, MNT_NOWAIT) };
+        let mut room = usize::try_from(count).map_err(|_| refused("list", "the mount table"))? + 16;
+        loop {
+            // SAFETY: a statfs of zeros is valid.
+            let mut table: Vec<libc::statfs> = vec![unsafe { zeroed() }; room];
+            let bytes = table.len() * size_of::<libc::statfs>();
+            // SAFETY: the buffer has the size that is given.
+            let got = unsafe { libc::getfsstat(table.as_mut_ptr(), bytes as libc::c_long, MNT_NOWAIT) };
+            let got = usize::try_from(got).map_err(|_| refused("list", "the mount table"))?;
+            if got >= room {
+                // The buffer was filled: there may be more.
+                room *= 2;
+                continue;
+            }
+            return Ok(table[..got]
+                .iter()
+                .map(|fs| Mount {
+                    // SAFETY: fsid_t is two ints, whose fields libc keeps private.
+                    fsid: unsafe { std::mem::transmute::<libc::fsid_t, [i32; 2]>(fs.f_fsid) },
+                    kind: path_from(&fs.f_fstypename).display().to_string(),
+                    from: path_from(&fs.f_mntfromname),
+                    on: path_from(&fs.f_mntonname),
+                })
+                .collect());
+        }
+    }
+
+    fn unmount(&self, mount: &Mount, force: bool) -> Result<()> {
+        const MNT_BYFSID: c_int = 0x0800_0000;
+        const MNT_FORCE: c_int = 0x0008_0000;
+        let id = format!("FSID:{}:{}\0", mount.fsid[0], mount.fsid[1]);
+        let flags = MNT_BYFSID | if force { MNT_FORCE } else { 0 };
+        // SAFETY: id ends in a NUL.
+        if unsafe { libc::unmount(id.as_ptr().cast(), flags) } < 0 {
+            return Err(refused("unmount", &mount.on.display().to_string()));
+        }
+        Ok(())
+    }
+}
+
+fn text_of(buffer: &[u8]) -> &[u8] {
+    &buffer[..buffer.iter().position(|b| *b == 0).unwrap_or(buffer.len())]
+}
+
+impl FreeBsd {
+    /// jail_get(2) with one key given as an int or a string, asking for id,
+    /// name and path. Dying jails are not found (no JAIL_DYING).
+    fn jail_get(&self, key: &CStr, value: &mut [u8]) -> Result<Option<RunningJail>> {
+        let mut jid: c_int = 0;
+        let mut name = [0u8; 256];
+        let mut path = [0u8; 1024];
+        let mut message = [0u8; 256];
+        let word = |text: &CStr| libc::iovec {
+            iov_base: text.as_ptr().cast_mut().cast(),
+            iov_len: text.to_bytes_with_nul().len(),
+        };
+        let room =
+            |buffer: &mut [u8]| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        let mut vector = vec![word(key), room(value), word(c"errmsg"), room(&mut message)];
+        // A parameter may be named once; the key of a look-up by name is one.
+        if key != c"jid" {
+            vector.push(word(c"jid"));
+            vector
+                .push(libc::iovec { iov_base: ptr::from_mut(&mut jid).cast(), iov_len: size_of::<c_int>() });
+        }
+        if key != c"name" {
+            vector.extend([word(c"name"), room(&mut name)]);
+        }
+        vector.extend([word(c"path"), room(&mut path)]);
+        // SAFETY: every element points to a live buffer of the length it names;
+        // jail_get writes within those lengths.
+        let found = unsafe { libc::jail_get(vector.as_mut_ptr(), vector.len() as u32, 0) };
+        if found < 0 {
+            let e = refused("look up jail", &String::from_utf8_lossy(text_of(value)));
+            return if e.errno == Errno::ENOENT { Ok(None) } else { Err(e) };
+        }
+        let name = if key == c"name" { text_of(value) } else { text_of(&name) };
+        Ok(Some(RunningJail {
+            jid: found,
+            name: String::from_utf8_lossy(name).into_owned(),
+            path: Path::new(OsStr::from_bytes(text_of(&path))).to_owned(),
+        }))
+    }
+}
+
+impl Jails for FreeBsd {
+    fn running_jails(&self) -> Result<Vec<RunningJail>> {
+        let mut jails = Vec::new();
+        let mut last: c_int = 0;
+        while let Some(jail) = self.jail_get(c"lastjid", &mut last.to_ne_bytes())? {
+            last = jail.jid;
+            jails.push(jail);
+        }
+        Ok(jails)
+    }
+
+    fn running_jail(&self, name: &str) -> Result<Option<RunningJail>> {
+        let Ok(name) = CString::new(name) else { return Ok(None) };
+        self.jail_get(c"name", &mut name.into_bytes_with_nul())
+    }
+
+    fn host_uuid(&self) -> Result<Option<String>> {
+        let mut text = [0u8; 64];
+        let mut length = text.len();
+        // SAFETY: text has room for length bytes, and length is ours.
+        let status = unsafe {
+            libc::sysctlbyname(
+                c"kern.hostuuid".as_ptr(),
+                text.as_mut_ptr().cast(),
+                &mut length,
+                ptr::null(),
+                0,
+            )
+        };
+        if status < 0 {
+            return Err(refused("read", "kern.hostuuid"));
+        }
+        Ok(super::usable_uuid(&String::from_utf8_lossy(text_of(&text))))
+    }
+}
+
+impl Kernel for FreeBsd {}

@@ -1,0 +1,164 @@
+//! The kernel: interfaces, the mount table, jails.
+//!
+//! Hooks talk to it directly instead of starting ifconfig(8), umount(8) and
+//! jls(8): one process does a whole transaction, errors are numbers instead of
+//! text, and a hook costs little more than starting a process. Two
+//! implementations of the same small traits: `freebsd` makes the system calls,
+//! `simulated` (on any other system) behaves alike on a state file below the
+//! alternate root, so that every hook runs for real, process and all.
+
+mod errno;
+pub mod flags;
+#[cfg(target_os = "freebsd")]
+#[allow(unsafe_code)] // The one module that talks to the kernel.
+pub mod freebsd;
+#[cfg(not(target_os = "freebsd"))]
+pub mod simulated;
+
+pub use errno::{Errno, Refused, Result};
+
+use crate::interface::{IfName, Mtu};
+use crate::mac::Mac;
+use crate::root::Root;
+use std::path::{Path, PathBuf};
+
+/// Network interfaces of the host's vnet (freebsd-src: sys/net/if.c,
+/// if_clone.c, if_epair.c, if_bridge.c). Errors are those of
+/// transcripts/ioctl.txt.
+pub trait Interfaces {
+    /// Makes a cloned interface: `epair5`, `bridge7`, or a driver's name alone
+    /// for the lowest free unit. Gives the name the kernel chose: `epair5a`.
+    fn create(&self, name: &str) -> Result<IfName>;
+    /// Destroys a cloned interface; either half of an epair takes both away,
+    /// wherever the other is, and out of their bridges.
+    fn destroy(&self, name: &IfName) -> Result<()>;
+    /// Renames an interface.
+    fn rename(&self, name: &IfName, to: &IfName) -> Result<()>;
+    /// Whether the interface is up; ENXIO when there is none.
+    fn is_up(&self, name: &IfName) -> Result<bool>;
+    /// Sets IFF_UP.
+    fn bring_up(&self, name: &IfName) -> Result<()>;
+    /// The MTU in bytes.
+    fn mtu(&self, name: &IfName) -> Result<u32>;
+    /// Sets the MTU; EOPNOTSUPP on a bridge member.
+    fn set_mtu(&self, name: &IfName, mtu: Mtu) -> Result<()>;
+    /// Sets the Ethernet address.
+    fn set_mac(&self, name: &IfName, mac: Mac) -> Result<()>;
+    /// The description, if one is set.
+    fn description(&self, name: &IfName) -> Result<Option<String>>;
+    /// Sets the description.
+    fn describe(&self, name: &IfName, text: &str) -> Result<()>;
+    /// Puts the interface into a group; EEXIST when it is there.
+    fn join_group(&self, name: &IfName, group: &str) -> Result<()>;
+    /// The members of a group; ENOENT when there is no such group.
+    fn group_members(&self, group: &str) -> Result<Vec<IfName>>;
+    /// The members of a bridge, span ports among them; ENXIO when there is no
+    /// such interface, EINVAL when it is no bridge.
+    fn bridge_members(&self, bridge: &IfName) -> Result<Vec<IfName>>;
+    /// Adds a member; the first one gives the bridge its MTU, any other gets
+    /// the bridge's.
+    fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()>;
+
+    /// Whether there is such an interface in the host's vnet.
+    fn exists(&self, name: &IfName) -> Result<bool> {
+        match self.is_up(name) {
+            Ok(_) => Ok(true),
+            Err(e) if e.errno == Errno::ENXIO => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The bridge that `name` is a member of, if any.
+    fn bridge_of(&self, name: &IfName) -> Result<Option<IfName>> {
+        let bridges = match self.group_members("bridge") {
+            Err(e) if e.errno == Errno::ENOENT => return Ok(None),
+            other => other?,
+        };
+        for bridge in bridges {
+            match self.bridge_members(&bridge) {
+                Ok(members) if members.contains(name) => return Ok(Some(bridge)),
+                Ok(_) => {}
+                // It may have gone meanwhile.
+                Err(e) if e.errno == Errno::ENXIO => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// One mounted file system, as getfsstat(2) tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The file system's id, which names exactly this mount even when others
+    /// are stacked on the same point.
+    pub fsid: [i32; 2],
+    /// The type: `nullfs`, `devfs`, `zfs`.
+    pub kind: String,
+    /// What is mounted.
+    pub from: PathBuf,
+    /// The mount point.
+    pub on: PathBuf,
+}
+
+/// The mount table.
+pub trait Mounts {
+    /// All mounts, in the order they were made.
+    fn mounts(&self) -> Result<Vec<Mount>>;
+    /// Unmounts one, by its id; by force with MNT_FORCE.
+    fn unmount(&self, mount: &Mount, force: bool) -> Result<()>;
+}
+
+/// A jail that runs: not a dying one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningJail {
+    /// The jail's id.
+    pub jid: i32,
+    /// Its name.
+    pub name: String,
+    /// The path of its root.
+    pub path: PathBuf,
+}
+
+/// Jails and what identifies the host.
+pub trait Jails {
+    /// The jails that run, by jail_get(2) without JAIL_DYING.
+    fn running_jails(&self) -> Result<Vec<RunningJail>>;
+    /// The running jail of that name.
+    fn running_jail(&self, name: &str) -> Result<Option<RunningJail>> {
+        Ok(self.running_jails()?.into_iter().find(|j| j.name == name))
+    }
+    /// kern.hostuuid; `None` when the host has none or all zeros.
+    fn host_uuid(&self) -> Result<Option<String>>;
+}
+
+/// All of the kernel that the suite uses.
+pub trait Kernel: Interfaces + Mounts + Jails {}
+
+/// The kernel this program runs on, or its stand-in below an alternate root.
+#[cfg(target_os = "freebsd")]
+pub fn open(_root: &Root) -> anyhow::Result<Box<dyn Kernel>> {
+    Ok(Box::new(freebsd::FreeBsd::open()?))
+}
+
+/// The kernel this program runs on, or its stand-in below an alternate root.
+#[cfg(not(target_os = "freebsd"))]
+pub fn open(root: &Root) -> anyhow::Result<Box<dyn Kernel>> {
+    if !root.is_alternate() {
+        anyhow::bail!(
+            "this system has no jails: give an alternate root (-R), below which they are simulated"
+        );
+    }
+    Ok(Box::new(simulated::Simulated::new(root)))
+}
+
+/// Whether `path` is `top` or lies below it.
+pub fn is_at_or_below(path: &Path, top: &Path) -> bool {
+    path.starts_with(top)
+}
+
+fn usable_uuid(text: &str) -> Option<String> {
+    let text = text.trim();
+    let zero = text.bytes().all(|b| b == b'0' || b == b'-');
+    (!text.is_empty() && !zero).then(|| text.to_owned())
+}

@@ -1,0 +1,648 @@
+//! A kernel for systems without jails: the same requests, the same error
+//! numbers in the same situations, on a state that processes share.
+//!
+//! The state is one JSON file below the alternate root, guarded by flock(2) and
+//! replaced by rename(2), so a process killed at any moment leaves it whole.
+//! tests/kernel.rs holds this module against a recording of the real thing.
+
+use super::{Errno, Interfaces, Jails, Kernel, Mount, Mounts, Refused, Result, RunningJail};
+use crate::interface::{IF_NAME_MAX, IfName, Mtu, UNIT_MAX};
+use crate::mac::Mac;
+use crate::root::Root;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The jid of the host itself.
+pub const HOST: i32 = 0;
+
+/// Where the state lies below the alternate root.
+pub const STATE: &str = "/var/run/thinjail-simulated.json";
+
+/// What an interface is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A loopback, which can't be destroyed.
+    Loopback,
+    /// A physical Ethernet interface.
+    Ethernet,
+    /// One half of the epair of that unit.
+    Epair(u16),
+    /// A bridge and the ids of its members.
+    Bridge(u16, Vec<u32>),
+}
+
+/// One interface.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Interface {
+    /// Unique as long as the state lives; names are not.
+    pub id: u32,
+    /// The present name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The jid of the vnet it is in.
+    pub vnet: i32,
+    /// The jid of the vnet it was made in.
+    pub home: i32,
+    /// IFF_UP.
+    pub up: bool,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Ethernet address.
+    pub mac: [u8; 6],
+    /// Description.
+    pub description: Option<String>,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// Addresses and routes set inside a jail, for show.
+    pub addresses: Vec<String>,
+}
+
+/// One jail.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SimulatedJail {
+    /// Its id.
+    pub jid: i32,
+    /// Its name.
+    pub name: String,
+    /// The path of its root.
+    pub path: PathBuf,
+    /// Removed, but held by an open connection.
+    pub dying: bool,
+}
+
+/// One mount.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SimulatedMount {
+    /// Its id.
+    pub fsid: i32,
+    /// Type.
+    pub kind: String,
+    /// What is mounted.
+    pub from: PathBuf,
+    /// The mount point.
+    pub on: PathBuf,
+    /// A process sits in it, so that only force unmounts it.
+    #[serde(default)]
+    pub busy: bool,
+}
+
+/// Everything the simulated kernel knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct State {
+    /// Requests come from root.
+    pub privileged: bool,
+    /// kern.hostuuid.
+    pub host_uuid: String,
+    /// All interfaces, in order of creation.
+    pub interfaces: Vec<Interface>,
+    /// All jails.
+    pub jails: Vec<SimulatedJail>,
+    /// All mounts, in order.
+    pub mounts: Vec<SimulatedMount>,
+    next: u32,
+}
+
+impl Default for State {
+    fn default() -> State {
+        let mut state = State {
+            privileged: true,
+            host_uuid: "e541fb31-9cb8-41ff-addc-b3b79fa4614f".into(),
+            interfaces: Vec::new(),
+            jails: Vec::new(),
+            mounts: Vec::new(),
+            next: 1,
+        };
+        state.add("lo0", Kind::Loopback, HOST, &["lo"]);
+        state
+    }
+}
+
+fn refuse<T>(request: &'static str, object: &str, errno: Errno) -> Result<T> {
+    Err(Refused { request, object: object.to_owned(), errno })
+}
+
+impl State {
+    fn fresh_id(&mut self) -> u32 {
+        let id = self.next;
+        self.next += 1;
+        id
+    }
+
+    fn add(&mut self, name: &str, kind: Kind, vnet: i32, groups: &[&str]) -> u32 {
+        let id = self.fresh_id();
+        let [_, _, hi, lo] = id.to_be_bytes();
+        let mtu = if kind == Kind::Loopback { 16384 } else { 1500 };
+        self.interfaces.push(Interface {
+            id,
+            name: name.to_owned(),
+            kind,
+            vnet,
+            home: vnet,
+            up: false,
+            mtu,
+            mac: [0x58, 0x9c, 0xfc, 0x10, hi, lo],
+            description: None,
+            groups: groups.iter().map(|g| (*g).to_owned()).collect(),
+            addresses: Vec::new(),
+        });
+        id
+    }
+
+    /// Adds a physical interface, as a driver does when it finds one.
+    pub fn plug(&mut self, name: &str) {
+        self.add(name, Kind::Ethernet, HOST, &[]);
+    }
+
+    /// The interface of that name in one vnet.
+    pub fn interface(&self, vnet: i32, name: &str) -> Option<&Interface> {
+        self.interfaces.iter().find(|i| i.vnet == vnet && i.name == name)
+    }
+
+    fn index(&self, request: &'static str, vnet: i32, name: &str) -> Result<usize> {
+        let found = self.interfaces.iter().position(|i| i.vnet == vnet && i.name == name);
+        found.map_or_else(|| refuse(request, name, Errno::ENXIO), Ok)
+    }
+
+    fn privilege(&self, request: &'static str, object: &str) -> Result<()> {
+        if self.privileged { Ok(()) } else { refuse(request, object, Errno::EPERM) }
+    }
+
+    fn bridge_holding(&self, id: u32) -> Option<&Interface> {
+        self.interfaces.iter().find(|i| matches!(&i.kind, Kind::Bridge(_, m) if m.contains(&id)))
+    }
+
+    fn leave_bridges(&mut self, id: u32) {
+        for interface in &mut self.interfaces {
+            if let Kind::Bridge(_, members) = &mut interface.kind {
+                members.retain(|m| *m != id);
+            }
+        }
+    }
+
+    /// SIOCIFCREATE2.
+    pub fn create(&mut self, name: &str) -> Result<String> {
+        const REQUEST: &str = "create";
+        self.privilege(REQUEST, name)?;
+        let driver = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        if driver != "epair" && driver != "bridge" {
+            return refuse(REQUEST, name, Errno::EINVAL);
+        }
+        let in_use: Vec<u16> = self
+            .interfaces
+            .iter()
+            .filter_map(|i| match i.kind {
+                Kind::Epair(unit) if driver == "epair" => Some(unit),
+                Kind::Bridge(unit, _) if driver == "bridge" => Some(unit),
+                _ => None,
+            })
+            .collect();
+        let digits = &name[driver.len()..];
+        let unit = if digits.is_empty() {
+            match (0..=UNIT_MAX).find(|u| !in_use.contains(u)) {
+                Some(unit) => unit,
+                None => return refuse(REQUEST, name, Errno::ENOSPC),
+            }
+        } else {
+            match digits.parse::<u64>() {
+                Ok(n) if n.to_string() != digits => return refuse(REQUEST, name, Errno::EINVAL),
+                Ok(n) => match u16::try_from(n).ok().filter(|u| *u <= UNIT_MAX) {
+                    Some(unit) => unit,
+                    None => return refuse(REQUEST, name, Errno::ENOSPC),
+                },
+                Err(_) => return refuse(REQUEST, name, Errno::EINVAL),
+            }
+        };
+        let taken = |state: &State, name: &str| state.interface(HOST, name).is_some();
+        if driver == "bridge" {
+            let made = format!("bridge{unit}");
+            if in_use.contains(&unit) || taken(self, &made) {
+                return refuse(REQUEST, name, Errno::EEXIST);
+            }
+            self.add(&made, Kind::Bridge(unit, Vec::new()), HOST, &["bridge"]);
+            return Ok(made);
+        }
+        let (a, b) = (format!("epair{unit}a"), format!("epair{unit}b"));
+        if in_use.contains(&unit) || taken(self, &a) || taken(self, &b) {
+            return refuse(REQUEST, name, Errno::EEXIST);
+        }
+        self.add(&a, Kind::Epair(unit), HOST, &["epair"]);
+        self.add(&b, Kind::Epair(unit), HOST, &["epair"]);
+        Ok(a)
+    }
+
+    /// SIOCIFDESTROY.
+    pub fn destroy(&mut self, vnet: i32, name: &str) -> Result<()> {
+        const REQUEST: &str = "destroy";
+        self.privilege(REQUEST, name)?;
+        let at = self.index(REQUEST, vnet, name)?;
+        let doomed: Vec<u32> = match self.interfaces[at].kind {
+            Kind::Loopback | Kind::Ethernet => return refuse(REQUEST, name, Errno::EINVAL),
+            Kind::Bridge(..) => vec![self.interfaces[at].id],
+            Kind::Epair(unit) => {
+                self.interfaces.iter().filter(|i| i.kind == Kind::Epair(unit)).map(|i| i.id).collect()
+            }
+        };
+        for id in doomed {
+            self.leave_bridges(id);
+            self.interfaces.retain(|i| i.id != id);
+        }
+        Ok(())
+    }
+
+    /// SIOCSIFNAME.
+    pub fn rename(&mut self, vnet: i32, name: &str, to: &str) -> Result<()> {
+        const REQUEST: &str = "rename";
+        self.privilege(REQUEST, name)?;
+        let at = self.index(REQUEST, vnet, name)?;
+        if to.len() > IF_NAME_MAX {
+            return refuse(REQUEST, name, Errno::ENAMETOOLONG);
+        }
+        if self.interface(vnet, to).is_some() {
+            return refuse(REQUEST, name, Errno::EEXIST);
+        }
+        self.interfaces[at].name = to.to_owned();
+        Ok(())
+    }
+
+    /// SIOCSIFMTU.
+    pub fn set_mtu(&mut self, name: &str, mtu: u32) -> Result<()> {
+        const REQUEST: &str = "set mtu of";
+        self.privilege(REQUEST, name)?;
+        let at = self.index(REQUEST, HOST, name)?;
+        if Mtu::new(mtu).is_none() {
+            return refuse(REQUEST, name, Errno::EINVAL);
+        }
+        if self.bridge_holding(self.interfaces[at].id).is_some() {
+            return refuse(REQUEST, name, Errno::EOPNOTSUPP);
+        }
+        self.interfaces[at].mtu = mtu;
+        if let Kind::Bridge(_, members) = self.interfaces[at].kind.clone() {
+            for interface in &mut self.interfaces {
+                if members.contains(&interface.id) {
+                    interface.mtu = mtu;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// SIOCSIFDESCR.
+    pub fn describe(&mut self, vnet: i32, name: &str, text: &str) -> Result<()> {
+        const REQUEST: &str = "describe";
+        self.privilege(REQUEST, name)?;
+        let at = self.index(REQUEST, vnet, name)?;
+        // net.ifdescr_maxlen counts the NUL.
+        if text.len() + 1 > 1024 {
+            return refuse(REQUEST, name, Errno::ENAMETOOLONG);
+        }
+        self.interfaces[at].description = (!text.is_empty()).then(|| text.to_owned());
+        Ok(())
+    }
+
+    /// SIOCAIFGROUP.
+    pub fn join_group(&mut self, name: &str, group: &str) -> Result<()> {
+        const REQUEST: &str = "set group of";
+        self.privilege(REQUEST, name)?;
+        if group.ends_with(|c: char| c.is_ascii_digit()) {
+            return refuse(REQUEST, name, Errno::EINVAL);
+        }
+        let at = self.index(REQUEST, HOST, name)?;
+        if self.interfaces[at].groups.iter().any(|g| g == group) {
+            return refuse(REQUEST, name, Errno::EEXIST);
+        }
+        self.interfaces[at].groups.push(group.to_owned());
+        Ok(())
+    }
+
+    /// BRDGADD.
+    pub fn add_member(&mut self, bridge: &str, member: &str) -> Result<()> {
+        const REQUEST: &str = "add member";
+        self.privilege(REQUEST, member)?;
+        let Some(at) = self.interfaces.iter().position(|i| i.vnet == HOST && i.name == bridge) else {
+            return refuse(REQUEST, bridge, Errno::ENXIO);
+        };
+        let Kind::Bridge(_, members) = self.interfaces[at].kind.clone() else {
+            return refuse(REQUEST, bridge, Errno::EINVAL);
+        };
+        let Some(new) = self.interfaces.iter().position(|i| i.vnet == HOST && i.name == member) else {
+            return refuse(REQUEST, member, Errno::ENOENT);
+        };
+        let id = self.interfaces[new].id;
+        if members.contains(&id) {
+            return refuse(REQUEST, member, Errno::EEXIST);
+        }
+        if self.bridge_holding(id).is_some() {
+            return refuse(REQUEST, member, Errno::EBUSY);
+        }
+        if !matches!(self.interfaces[new].kind, Kind::Epair(_) | Kind::Ethernet) {
+            return refuse(REQUEST, member, Errno::EINVAL);
+        }
+        if members.is_empty() {
+            self.interfaces[at].mtu = self.interfaces[new].mtu;
+        } else {
+            self.interfaces[new].mtu = self.interfaces[at].mtu;
+        }
+        if let Kind::Bridge(_, members) = &mut self.interfaces[at].kind {
+            members.push(id);
+        }
+        Ok(())
+    }
+
+    /// BRDGDEL.
+    pub fn delete_member(&mut self, bridge: &str, member: &str) -> Result<()> {
+        const REQUEST: &str = "delete member";
+        self.privilege(REQUEST, member)?;
+        let at = self.index(REQUEST, HOST, bridge)?;
+        let id = self.interface(HOST, member).map(|i| i.id);
+        match (&mut self.interfaces[at].kind, id) {
+            (Kind::Bridge(_, members), Some(id)) if members.contains(&id) => {
+                members.retain(|m| *m != id);
+                Ok(())
+            }
+            (Kind::Bridge(..), _) => refuse(REQUEST, member, Errno::ENOENT),
+            _ => refuse(REQUEST, bridge, Errno::EINVAL),
+        }
+    }
+
+    /// SIOCSIFVNET: lends an interface to a jail's vnet.
+    pub fn lend(&mut self, name: &str, jid: i32) -> Result<()> {
+        const REQUEST: &str = "move";
+        self.privilege(REQUEST, name)?;
+        if !self.jails.iter().any(|j| j.jid == jid && !j.dying) {
+            return refuse(REQUEST, name, Errno::ENXIO);
+        }
+        let at = self.index(REQUEST, HOST, name)?;
+        if self.interface(jid, name).is_some() {
+            return refuse(REQUEST, name, Errno::EEXIST);
+        }
+        self.leave_bridges(self.interfaces[at].id);
+        let interface = &mut self.interfaces[at];
+        (interface.vnet, interface.up) = (jid, false);
+        interface.addresses.clear();
+        Ok(())
+    }
+
+    /// SIOCSIFRVNET: takes an interface back from a jail.
+    pub fn take_back(&mut self, name: &str, jid: i32) -> Result<()> {
+        const REQUEST: &str = "take back";
+        self.privilege(REQUEST, name)?;
+        let at = self.index(REQUEST, jid, name)?;
+        let interface = &mut self.interfaces[at];
+        (interface.vnet, interface.up) = (HOST, false);
+        interface.addresses.clear();
+        Ok(())
+    }
+
+    /// jail_set(2) with JAIL_CREATE.
+    pub fn create_jail(&mut self, name: &str, path: &Path) -> Result<i32> {
+        const REQUEST: &str = "create jail";
+        self.privilege(REQUEST, name)?;
+        if self.jails.iter().any(|j| j.name == name && !j.dying) {
+            return refuse(REQUEST, name, Errno::EEXIST);
+        }
+        let jid = self.fresh_id() as i32;
+        self.jails.push(SimulatedJail { jid, name: name.into(), path: path.into(), dying: false });
+        self.add("lo0", Kind::Loopback, jid, &["lo"]);
+        Ok(jid)
+    }
+
+    /// jail_remove(2). A jail `held` by an open connection stays dying, with
+    /// its interfaces and its hold on the root's mount, until [`State::let_go`].
+    pub fn remove_jail(&mut self, name: &str, held: bool) -> Result<()> {
+        const REQUEST: &str = "remove jail";
+        self.privilege(REQUEST, name)?;
+        let Some(jail) = self.jails.iter_mut().find(|j| j.name == name && !j.dying) else {
+            return refuse(REQUEST, name, Errno::EINVAL);
+        };
+        jail.dying = true;
+        let jid = jail.jid;
+        if !held {
+            self.let_go(jid);
+        }
+        Ok(())
+    }
+
+    /// The last reference to a dying jail goes: lent interfaces return.
+    pub fn let_go(&mut self, jid: i32) {
+        self.jails.retain(|j| j.jid != jid);
+        self.interfaces.retain(|i| i.home != jid);
+        for interface in self.interfaces.iter_mut().filter(|i| i.vnet == jid) {
+            (interface.vnet, interface.up) = (HOST, false);
+            interface.addresses.clear();
+        }
+    }
+
+    /// mount(2).
+    pub fn mount(&mut self, kind: &str, from: &Path, on: &Path) -> Result<()> {
+        const REQUEST: &str = "mount";
+        let object = on.display().to_string();
+        self.privilege(REQUEST, &object)?;
+        let top = self.mounts.iter().rev().find(|m| m.on == on);
+        if kind == "nullfs" && top.is_some_and(|m| m.from == from && m.kind == kind) {
+            return refuse(REQUEST, &object, Errno::EDEADLK);
+        }
+        let fsid = self.fresh_id() as i32;
+        self.mounts.push(SimulatedMount {
+            fsid,
+            kind: kind.into(),
+            from: from.into(),
+            on: on.into(),
+            busy: false,
+        });
+        Ok(())
+    }
+
+    /// unmount(2) by file system id.
+    pub fn unmount(&mut self, fsid: i32, force: bool) -> Result<()> {
+        const REQUEST: &str = "unmount";
+        let Some(at) = self.mounts.iter().position(|m| m.fsid == fsid) else {
+            return refuse(REQUEST, &fsid.to_string(), Errno::ENOENT);
+        };
+        let mount = &self.mounts[at];
+        let object = mount.on.display().to_string();
+        self.privilege(REQUEST, &object)?;
+        let covered = self.mounts[at + 1..].iter().any(|m| m.on.starts_with(&mount.on));
+        let a_root = self.jails.iter().any(|j| j.path == mount.on);
+        if covered || ((mount.busy || a_root) && !force) {
+            return refuse(REQUEST, &object, Errno::EBUSY);
+        }
+        self.mounts.remove(at);
+        Ok(())
+    }
+}
+
+/// The simulated kernel of one alternate root.
+#[derive(Clone, Debug)]
+pub struct Simulated {
+    file: PathBuf,
+}
+
+impl Simulated {
+    /// The kernel of that root; it starts with nothing but lo0.
+    pub fn new(root: &Root) -> Simulated {
+        Simulated { file: root.at(Path::new(STATE)) }
+    }
+
+    /// Reads and changes the state as one step. The change is kept only when
+    /// `change` succeeds.
+    pub fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        self.with_state(true, change)
+    }
+
+    /// A copy of the present state.
+    pub fn state(&self) -> Result<State> {
+        self.with_state(false, |state| Ok(state.clone()))
+    }
+
+    fn with_state<T>(&self, keep: bool, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let io = |e: io::Error| {
+            let errno = match e.kind() {
+                io::ErrorKind::PermissionDenied => Errno::EPERM,
+                io::ErrorKind::StorageFull => Errno::ENOSPC,
+                io::ErrorKind::ReadOnlyFilesystem => Errno::EROFS,
+                _ => Errno::EIO,
+            };
+            Refused { request: "simulate", object: self.file.display().to_string(), errno }
+        };
+        if let Some(directory) = self.file.parent() {
+            std::fs::create_dir_all(directory).map_err(io)?;
+        }
+        // The lock is a file of its own because the state is replaced by rename.
+        let lock = std::fs::File::create(self.file.with_extension("lock")).map_err(io)?;
+        lock.lock().map_err(io)?;
+        let mut state = match std::fs::read(&self.file) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|e| io(e.into()))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => State::default(),
+            Err(e) => return Err(io(e)),
+        };
+        let answer = change(&mut state)?;
+        if keep {
+            let text = serde_json::to_vec(&state).map_err(|e| io(e.into()))?;
+            let new = self.file.with_extension("new");
+            std::fs::write(&new, text).map_err(io)?;
+            std::fs::rename(&new, &self.file).map_err(io)?;
+        }
+        Ok(answer)
+    }
+
+    fn of<T>(&self, request: &'static str, name: &IfName, get: impl Fn(&Interface) -> T) -> Result<T> {
+        let state = self.state()?;
+        Ok(get(&state.interfaces[state.index(request, HOST, name.as_str())?]))
+    }
+}
+
+fn name_of(text: &str) -> Result<IfName> {
+    text.parse().or_else(|_| refuse("read the name of", text, Errno::EINVAL))
+}
+
+impl Interfaces for Simulated {
+    fn create(&self, name: &str) -> Result<IfName> {
+        name_of(&self.change(|s| s.create(name))?)
+    }
+
+    fn destroy(&self, name: &IfName) -> Result<()> {
+        self.change(|s| s.destroy(HOST, name.as_str()))
+    }
+
+    fn rename(&self, name: &IfName, to: &IfName) -> Result<()> {
+        self.change(|s| s.rename(HOST, name.as_str(), to.as_str()))
+    }
+
+    fn is_up(&self, name: &IfName) -> Result<bool> {
+        self.of("look at", name, |i| i.up)
+    }
+
+    fn bring_up(&self, name: &IfName) -> Result<()> {
+        const REQUEST: &str = "bring up";
+        self.change(|s| {
+            s.privilege(REQUEST, name.as_str())?;
+            let at = s.index(REQUEST, HOST, name.as_str())?;
+            s.interfaces[at].up = true;
+            Ok(())
+        })
+    }
+
+    fn mtu(&self, name: &IfName) -> Result<u32> {
+        self.of("get mtu of", name, |i| i.mtu)
+    }
+
+    fn set_mtu(&self, name: &IfName, mtu: Mtu) -> Result<()> {
+        self.change(|s| s.set_mtu(name.as_str(), mtu.bytes()))
+    }
+
+    fn set_mac(&self, name: &IfName, mac: Mac) -> Result<()> {
+        const REQUEST: &str = "set address of";
+        self.change(|s| {
+            s.privilege(REQUEST, name.as_str())?;
+            let at = s.index(REQUEST, HOST, name.as_str())?;
+            s.interfaces[at].mac = mac.bytes();
+            Ok(())
+        })
+    }
+
+    fn description(&self, name: &IfName) -> Result<Option<String>> {
+        self.of("get description of", name, |i| i.description.clone())
+    }
+
+    fn describe(&self, name: &IfName, text: &str) -> Result<()> {
+        self.change(|s| s.describe(HOST, name.as_str(), text))
+    }
+
+    fn join_group(&self, name: &IfName, group: &str) -> Result<()> {
+        self.change(|s| s.join_group(name.as_str(), group))
+    }
+
+    fn group_members(&self, group: &str) -> Result<Vec<IfName>> {
+        let state = self.state()?;
+        let in_group = |i: &&Interface| i.vnet == HOST && i.groups.iter().any(|g| g == group);
+        let members: Vec<_> = state.interfaces.iter().filter(in_group).map(|i| name_of(&i.name)).collect();
+        if members.is_empty() {
+            return refuse("list group", group, Errno::ENOENT);
+        }
+        members.into_iter().collect()
+    }
+
+    fn bridge_members(&self, bridge: &IfName) -> Result<Vec<IfName>> {
+        const REQUEST: &str = "list members of";
+        let state = self.state()?;
+        match &state.interfaces[state.index(REQUEST, HOST, bridge.as_str())?].kind {
+            Kind::Bridge(_, members) => state
+                .interfaces
+                .iter()
+                .filter(|i| members.contains(&i.id))
+                .map(|i| name_of(&i.name))
+                .collect(),
+            _ => refuse(REQUEST, bridge.as_str(), Errno::EINVAL),
+        }
+    }
+
+    fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()> {
+        self.change(|s| s.add_member(bridge.as_str(), member.as_str()))
+    }
+}
+
+impl Mounts for Simulated {
+    fn mounts(&self) -> Result<Vec<Mount>> {
+        let one = |m: SimulatedMount| Mount { fsid: [m.fsid, 0], kind: m.kind, from: m.from, on: m.on };
+        Ok(self.state()?.mounts.into_iter().map(one).collect())
+    }
+
+    fn unmount(&self, mount: &Mount, force: bool) -> Result<()> {
+        self.change(|s| s.unmount(mount.fsid[0], force))
+    }
+}
+
+impl Jails for Simulated {
+    fn running_jails(&self) -> Result<Vec<RunningJail>> {
+        let one = |j: SimulatedJail| RunningJail { jid: j.jid, name: j.name, path: j.path };
+        Ok(self.state()?.jails.into_iter().filter(|j| !j.dying).map(one).collect())
+    }
+
+    fn host_uuid(&self) -> Result<Option<String>> {
+        Ok(super::usable_uuid(&self.state()?.host_uuid))
+    }
+}
+
+impl Kernel for Simulated {}

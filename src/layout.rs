@@ -1,0 +1,143 @@
+//! The layout: every path and every dataset name, derived in this one place.
+//!
+//! Paths are those the jails' host sees; where they really lie below an
+//! alternate root is [`crate::root::Root::at`]'s business.
+
+use crate::host::Host;
+use crate::jail::JailName;
+use crate::release::Release;
+use crate::settings::{FILE, Settings};
+use crate::zfs::{self, Dataset};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+
+/// The directories of the base that a skeleton holds; in the base they are
+/// links into `skeleton/`.
+pub const MOVED: [&str; 6] = ["etc", "var", "root", "tmp", "home", "usr/local"];
+
+/// The name of the skeleton's mount point in the base.
+pub const SKELETON: &str = "skeleton";
+
+/// The snapshot of a skeleton that jails are cloned from.
+pub const BASE_SNAPSHOT: &str = "base";
+
+/// How the trees are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Datasets below this one; a jail's container is a clone.
+    Zfs(Dataset),
+    /// Plain directories; a jail's container is a copy.
+    Directory,
+}
+
+/// Where everything is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    dir: PathBuf,
+    conf_dir: PathBuf,
+    storage: Storage,
+}
+
+impl Layout {
+    /// The layout that the settings describe, on a host where it exists.
+    pub fn find(host: &Host, settings: &Settings) -> Result<Layout> {
+        let storage = match &settings.jail_zfs {
+            Some(dataset) => Storage::Zfs(dataset.clone()),
+            None => Storage::Directory,
+        };
+        let dir = match (&settings.jail_dir, &storage) {
+            (Some(dir), _) => dir.clone(),
+            (None, Storage::Zfs(dataset)) => mountpoint(host, dataset)?,
+            (None, Storage::Directory) => bail!("neither jail_zfs nor jail_dir is set in {FILE}"),
+        };
+        let real = host.root().at(&dir);
+        let resolved = fs_err::canonicalize(&real).context("jail_dir")?;
+        if resolved != real {
+            let name = host.root().strip(&resolved).unwrap_or(resolved);
+            bail!("jail_dir: {} leads through a link; set it to {}", dir.display(), name.display());
+        }
+        Ok(Layout { dir, conf_dir: settings.jail_conf_dir.clone(), storage })
+    }
+
+    /// A layout in a directory, for tests and for what needs no storage.
+    pub fn new(dir: &Path, conf_dir: &Path, storage: Storage) -> Layout {
+        Layout { dir: dir.to_owned(), conf_dir: conf_dir.to_owned(), storage }
+    }
+
+    /// How the trees are kept.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The directory that holds everything.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The read-only userland of a release.
+    pub fn base(&self, release: &Release) -> PathBuf {
+        self.dir.join(format!("templates/{release}-base"))
+    }
+
+    /// The skeleton of a release.
+    pub fn skeleton(&self, release: &Release) -> PathBuf {
+        self.dir.join(format!("templates/{release}-skeleton"))
+    }
+
+    /// A jail's container.
+    pub fn container(&self, jail: &JailName) -> PathBuf {
+        self.dir.join("containers").join(jail.as_str())
+    }
+
+    /// A jail's path: the empty directory its base is mounted on.
+    pub fn path(&self, jail: &JailName) -> PathBuf {
+        self.dir.join(format!("{jail}-nullfs-base"))
+    }
+
+    /// A jail's fstab.
+    pub fn fstab(&self, jail: &JailName) -> PathBuf {
+        self.dir.join(format!("{jail}-nullfs-base.fstab"))
+    }
+
+    /// A jail's own configuration file.
+    pub fn conf(&self, jail: &JailName) -> PathBuf {
+        self.conf_dir.join(format!("{jail}.conf"))
+    }
+
+    /// The directory of the jails' configuration files.
+    pub fn conf_dir(&self) -> &Path {
+        &self.conf_dir
+    }
+
+    /// The common jail.conf(5).
+    pub fn jail_conf(&self) -> &'static Path {
+        Path::new("/etc/jail.conf")
+    }
+
+    /// The dataset of a skeleton.
+    pub fn skeleton_dataset(top: &Dataset, release: &Release) -> Result<Dataset> {
+        Ok(top.child(&format!("templates/{release}-skeleton"))?)
+    }
+
+    /// The dataset of a container.
+    pub fn container_dataset(top: &Dataset, jail: &JailName) -> Result<Dataset> {
+        top.child(&format!("containers/{jail}"))
+            .with_context(|| format!("jail {jail}: the name of its dataset would be too long"))
+    }
+}
+
+/// Where jail_zfs is mounted, as the jails' host sees it.
+fn mountpoint(host: &Host, dataset: &Dataset) -> Result<PathBuf> {
+    let values = zfs::properties(host.tools(), dataset.as_str(), ["mounted", "mountpoint"])?;
+    let Some([mounted, mountpoint]) = values else {
+        bail!("jail_zfs: {dataset}: dataset does not exist; zfs create it, or correct {FILE}");
+    };
+    if mounted != "yes" {
+        bail!("jail_zfs: {dataset} is not mounted");
+    }
+    // A pool below an alternate root shows its mount points with the root.
+    match host.root().strip(Path::new(&mountpoint)) {
+        Some(path) => Ok(path),
+        None => bail!("jail_zfs: {dataset} is mounted at {mountpoint}, outside the alternate root"),
+    }
+}

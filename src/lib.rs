@@ -1,0 +1,44 @@
+//! The library behind the thinjail programs: one module a noun of the domain.
+//!
+//! A program in `bins/` parses its arguments ([`cli`]), turns them into typed
+//! values ([`jail`], [`interface`], [`mac`], [`network`], [`release`]), lets a
+//! module of the domain check the host and build a [`plan::Plan`], and either
+//! prints that plan as shell commands or carries it out. What touches the
+//! system does so in one place each: [`kernel`] (interfaces, mounts, jails),
+//! [`tool`] (the base system's programs), [`file`] and [`tree`] (files).
+
+pub mod cli;
+pub mod clone;
+pub mod composed;
+pub mod effect;
+pub mod epair;
+pub mod file;
+pub mod fixcerts;
+pub mod fstab;
+pub mod host;
+pub mod ifconfig;
+pub mod interface;
+pub mod jail;
+pub mod jailconf;
+pub mod jails;
+pub mod kernel;
+pub mod layout;
+pub mod links;
+pub mod lock;
+pub mod mac;
+pub mod mkfstab;
+pub mod network;
+pub mod plan;
+pub mod rcconf;
+pub mod rclist;
+pub mod release;
+pub mod report;
+pub mod root;
+pub mod settings;
+pub mod shell;
+pub mod sweep;
+pub mod syslog;
+pub mod tool;
+pub mod tree;
+pub mod vis;
+pub mod zfs;

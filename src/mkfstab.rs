@@ -1,0 +1,75 @@
+//! What jail-mkfstab does with an fstab.
+
+use crate::cli::Mkfstab;
+use crate::file::{self, WriteFile};
+use crate::fstab::{self, Trees};
+use crate::host::Host;
+use crate::layout::Layout;
+use crate::plan::Plan;
+use crate::report;
+use crate::settings::Settings;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Writes or checks.
+pub fn run(arguments: &Mkfstab, host: &Host) -> Result<ExitCode> {
+    let settings = Settings::load(host.root())?;
+    let layout = Layout::find(host, &settings)?;
+    let own = host.root().at(&layout.fstab(&arguments.name));
+    let to_stdout = arguments.output.as_deref() == Some(Path::new("-"));
+    let target = match &arguments.output {
+        Some(file) if file.is_absolute() => host.root().at(file),
+        Some(file) => file.clone(),
+        None => own,
+    };
+    if arguments.check {
+        if to_stdout {
+            bail!("-c checks a file; -o - names none");
+        }
+        return check(arguments, host, &layout, &target);
+    }
+    let release = settings.release(arguments.release.as_ref())?;
+    let container = host.root().at(&layout.container(&arguments.name));
+    if file::look(&container)?.is_none() {
+        bail!("container {}: no such directory; jail-clone makes it", container.display());
+    }
+    let trees = Trees { base: host.root().at(&layout.base(&release)), container };
+    let entries = fstab::plan(host, &layout, &arguments.name, &release, &trees, &arguments.mounts)?;
+    let contents = fstab::format(&entries);
+    if to_stdout {
+        report::print(&String::from_utf8_lossy(&contents))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut plan = Plan::default();
+    plan_target(target, contents, &mut plan)?;
+    let common = &arguments.common;
+    report::print_or_do("jail-mkfstab", host, &plan, common.dry_run, common.json)
+}
+
+fn plan_target(target: PathBuf, contents: Vec<u8>, plan: &mut Plan) -> Result<()> {
+    match file::look(&target)? {
+        Some(there) if there.is_file() => {
+            if fs_err::read(&target)? != contents {
+                bail!(
+                    "{}: there already, with other lines; move it away to have it written anew",
+                    target.display()
+                );
+            }
+        }
+        _ => {
+            file::check_creatable(&target)?;
+            plan.push(WriteFile { path: target, contents });
+        }
+    }
+    Ok(())
+}
+
+fn check(arguments: &Mkfstab, host: &Host, layout: &Layout, target: &Path) -> Result<ExitCode> {
+    let text = fs_err::read(target).context("fstab")?;
+    let findings = fstab::check(host, &layout.path(&arguments.name), &text)?;
+    for finding in &findings {
+        report::note("jail-mkfstab", &format!("{}: {finding}", target.display()));
+    }
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(report::FAILED) })
+}

@@ -1,0 +1,117 @@
+//! A plan: the actions of a run, in order, as data.
+//!
+//! A dry run prints the very actions that would be carried out; there is no
+//! second copy of the logic. Carrying out is one transaction: each action that
+//! changed something leaves its inverse behind, and when one fails, what this
+//! run did is undone in reverse, past failing undo steps, and the first cause
+//! is reported.
+
+use crate::host::Host;
+use anyhow::Result;
+
+/// One thing to do.
+pub trait Action {
+    /// The equivalent command for sh(1), on one line, ready to be pasted.
+    fn shell(&self) -> String;
+
+    /// Does it. Whatever was done, entirely or in part, is noted in `undo` at
+    /// the moment it is done.
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()>;
+}
+
+/// What was done so far, as the actions that take it back.
+#[derive(Default)]
+pub struct Undo(Vec<Box<dyn Action>>);
+
+impl Undo {
+    /// Notes how to take back what was just done.
+    pub fn push(&mut self, inverse: impl Action + 'static) {
+        self.0.push(Box::new(inverse));
+    }
+
+    /// Takes everything back, latest first, going on past failures; gives those.
+    fn roll_back(&mut self, host: &Host) -> Vec<anyhow::Error> {
+        let mut failures = Vec::new();
+        while let Some(action) = self.0.pop() {
+            tell(host, "undo: ", action.as_ref());
+            // What an undo step does is not undone again.
+            failures.extend(action.perform(host, &mut Undo::default()).err());
+        }
+        failures
+    }
+}
+
+/// The actions of a run, in order.
+#[derive(Default)]
+pub struct Plan(Vec<Box<dyn Action>>);
+
+impl Plan {
+    /// Appends an action.
+    pub fn push(&mut self, action: impl Action + 'static) {
+        self.0.push(Box::new(action));
+    }
+
+    /// Appends another plan.
+    pub fn append(&mut self, mut other: Plan) {
+        self.0.append(&mut other.0);
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The plan as shell commands, one a line.
+    pub fn commands(&self) -> Vec<String> {
+        self.0.iter().map(|a| a.shell()).collect()
+    }
+
+    /// Carries the plan out, all or nothing.
+    pub fn carry_out(&self, host: &Host) -> Result<()> {
+        let mut undo = Undo::default();
+        for action in &self.0 {
+            tell(host, "", action.as_ref());
+            if let Err(cause) = action.perform(host, &mut undo) {
+                let failures = undo.roll_back(host);
+                return Err(if failures.is_empty() {
+                    cause
+                } else {
+                    Incomplete { cause, left: failures.iter().map(|e| format!("{e:#}")).collect() }.into()
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out as much as possible: every action is tried, failures are
+    /// collected. For clearing away, where one obstacle must not keep the rest.
+    pub fn carry_out_all(&self, host: &Host) -> Vec<anyhow::Error> {
+        let mut failures = Vec::new();
+        for action in &self.0 {
+            tell(host, "", action.as_ref());
+            failures.extend(action.perform(host, &mut Undo::default()).err());
+        }
+        failures
+    }
+}
+
+fn tell(host: &Host, prefix: &str, action: &dyn Action) {
+    if host.verbose() {
+        eprintln!("{prefix}{}", action.shell());
+    }
+}
+
+/// A failed run whose undoing failed as well.
+#[derive(Debug)]
+struct Incomplete {
+    cause: anyhow::Error,
+    left: Vec<String>,
+}
+
+impl std::fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#} (and not undone: {})", self.cause, self.left.join("; "))
+    }
+}
+
+impl std::error::Error for Incomplete {}

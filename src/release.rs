@@ -1,0 +1,102 @@
+//! FreeBSD releases as templates are named after them.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A release such as `14.2-RELEASE` or `15.0-RC1`. `14.2` names `14.2-RELEASE`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Release(String);
+
+/// Why a string is no release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRelease;
+
+impl fmt::Display for BadRelease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a release is written like 14.2, 14.2-RELEASE, 15.0-BETA2 or 15.0-RC1")
+    }
+}
+
+impl std::error::Error for BadRelease {}
+
+impl Release {
+    /// The full name: `14.2-RELEASE`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Major and minor version: `(14, 2)`.
+    pub fn version(&self) -> (u32, u32) {
+        parse(&self.0).map_or((0, 0), |(major, minor, _)| (major, minor))
+    }
+}
+
+fn parse(s: &str) -> Option<(u32, u32, &str)> {
+    let number = |t: &str| {
+        let n: u32 = t.parse().ok()?;
+        (t.len() <= 3 && n.to_string() == t).then_some(n)
+    };
+    let (version, branch) = s.split_once('-').unwrap_or((s, "RELEASE"));
+    let (major, minor) = version.split_once('.')?;
+    Some((number(major)?, number(minor)?, branch))
+}
+
+impl FromStr for Release {
+    type Err = BadRelease;
+
+    fn from_str(s: &str) -> Result<Self, BadRelease> {
+        let (major, minor, branch) = parse(s).ok_or(BadRelease)?;
+        let numbered = |word: &str| {
+            branch.strip_prefix(word).is_some_and(|n| {
+                !n.is_empty() && n.len() <= 2 && !n.starts_with('0') && n.bytes().all(|b| b.is_ascii_digit())
+            })
+        };
+        let known = matches!(branch, "RELEASE" | "STABLE" | "CURRENT" | "PRERELEASE")
+            || ["RC", "BETA", "ALPHA"].iter().any(|w| numbered(w));
+        if !known || major == 0 {
+            return Err(BadRelease);
+        }
+        Ok(Release(format!("{major}.{minor}-{branch}")))
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases() {
+        for (text, full) in [
+            ("14.2", "14.2-RELEASE"),
+            ("14.2-RELEASE", "14.2-RELEASE"),
+            ("15.0-RC1", "15.0-RC1"),
+            ("15.0-BETA2", "15.0-BETA2"),
+            ("15.0-STABLE", "15.0-STABLE"),
+        ] {
+            assert_eq!(text.parse::<Release>().unwrap().as_str(), full);
+        }
+        assert_eq!("14.2".parse::<Release>().unwrap().version(), (14, 2));
+        for bad in [
+            "",
+            "14",
+            "14.2-",
+            "14.2-release",
+            "14.2-RELEASE-p1",
+            "14.2/x",
+            "../14.2",
+            "14.02",
+            "15.0-RC",
+            "15.0-RC01",
+            "0.1",
+            "14.2 ",
+        ] {
+            assert!(bad.parse::<Release>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! How a program ends: exit status, one line on standard error, syslog.
+
+use crate::host::Host;
+use crate::plan::Plan;
+use crate::root::Root;
+use crate::syslog::{self, Severity};
+use anyhow::Result;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Exit status of a program that did not do its work.
+pub const FAILED: u8 = 1;
+/// Exit status for a command line that makes no sense.
+pub const USAGE: u8 = 2;
+
+/// An error on one line, outermost first, with what to do where something can
+/// be done.
+pub fn line(error: &anyhow::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // Wrappers that already end in their source's text would say it twice.
+        if !parts.last().is_some_and(|last| last.ends_with(&text)) {
+            parts.push(text);
+        }
+    }
+    let mut text: String = parts.join(": ").split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
+    // A file name may hold anything; the message stays one line.
+    text = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    if lacks_privilege(error) && !rustix::process::geteuid().is_root() {
+        text.push_str(" (this needs root)");
+    }
+    text
+}
+
+fn lacks_privilege(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let kernel = cause.downcast_ref::<crate::kernel::Refused>().map(|r| r.errno);
+        io == Some(io::ErrorKind::PermissionDenied) || kernel == Some(crate::kernel::Errno::EPERM)
+    })
+}
+
+/// Ends an administrator's program.
+pub fn end(program: &str, result: Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        complain(&format!("{program}: {}", line(&error)));
+        ExitCode::from(FAILED)
+    })
+}
+
+/// Ends a hook: what went wrong goes to syslog too, because rc.d/jail may show
+/// it to nobody.
+pub fn end_hook(program: &str, root: &Root, result: Result<ExitCode>) -> ExitCode {
+    if let Err(error) = &result {
+        syslog::send(root, program, Severity::Error, &line(error));
+    }
+    end(program, result)
+}
+
+/// Tells the administrator something on standard error that is no failure.
+pub fn note(program: &str, text: &str) {
+    complain(&format!("{program}: {text}"));
+}
+
+/// Prints what a plan would do, as commands or as one JSON document.
+pub fn dry_run(program: &str, plan: &Plan, json: bool) -> Result<ExitCode> {
+    let commands = plan.commands();
+    if json {
+        let document = serde_json::json!({ "program": program, "commands": commands });
+        print(&format!("{document}\n"))?;
+    } else {
+        print(&commands.iter().map(|c| format!("{c}\n")).collect::<String>())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints to standard output; a reader that went away is no error.
+pub fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+fn complain(text: &str) {
+    // Nobody to tell when standard error is closed.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Prints a plan or carries it out, as `-n` says.
+pub fn print_or_do(program: &str, host: &Host, plan: &Plan, dry: bool, json: bool) -> Result<ExitCode> {
+    if dry {
+        return dry_run(program, plan, json);
+    }
+    plan.carry_out(host)?;
+    Ok(ExitCode::SUCCESS)
+}

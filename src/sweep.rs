@@ -1,0 +1,187 @@
+//! Clearing what an earlier run of a jail left: mounts at and below its path.
+//!
+//! A jail stopped with an open connection stays dying, and its root stays
+//! mounted: umount(8) says "Device busy", jail(8) does not try again, and the
+//! next start fails at the first fstab line with "Resource deadlock avoided".
+//! Forcing the unmount is safe then: nobody is in that jail any more.
+
+use crate::effect;
+use crate::epair;
+use crate::host::Host;
+use crate::interface::PairName;
+use crate::jail::JailName;
+use crate::kernel::{Mount, Mounts, is_at_or_below};
+use crate::plan::{Action, Plan, Undo};
+use crate::shell;
+use crate::syslog::{self, Severity};
+use anyhow::{Context, Result, bail};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// The file system types that a jail's start mounts, and that may be unmounted.
+pub const KINDS: [&str; 5] = ["nullfs", "devfs", "fdescfs", "procfs", "tmpfs"];
+
+/// What jail-sweep is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The jail.
+    pub jail: JailName,
+    /// Its path.
+    pub path: PathBuf,
+    /// Its pair; every pair tagged as the jail's when none is given.
+    pub pair: Option<PairName>,
+    /// Further file system types that may be unmounted.
+    pub kinds: Vec<String>,
+}
+
+/// The plan that clears away, and what will be left although it is below the
+/// path.
+pub struct Sweep {
+    /// What to do.
+    pub plan: Plan,
+    /// What is not ours to clear, in words.
+    pub left: Vec<String>,
+}
+
+/// Looks for what is left of the jail. A running jail has nothing left.
+pub fn look(host: &Host, wanted: &Wanted) -> Result<Sweep> {
+    let kernel = host.kernel()?;
+    let mut sweep = Sweep { plan: Plan::default(), left: Vec::new() };
+    check_path(&wanted.path)?;
+    let running = kernel.running_jails()?;
+    if running.iter().any(|j| j.name == wanted.jail.as_str()) {
+        return Ok(sweep);
+    }
+    if let Some(path) = resolve(host, &wanted.path)? {
+        if let Some(other) = running.iter().find(|j| is_at_or_below(&j.path, &path)) {
+            bail!(
+                "path {}: jail {} runs at {}; left alone",
+                wanted.path.display(),
+                other.name,
+                other.path.display()
+            );
+        }
+        look_at_mounts(kernel, wanted, &path, &mut sweep)?;
+    }
+    match &wanted.pair {
+        None => sweep.plan.append(epair::down_all(host, &wanted.jail)?),
+        // A foreign pair is jail-epair-up's to refuse: here it is not in the way.
+        Some(pair) => match epair::down(host, &wanted.jail, pair) {
+            Ok(plan) => sweep.plan.append(plan),
+            Err(e) => sweep.left.push(format!("{e:#}")),
+        },
+    }
+    Ok(sweep)
+}
+
+/// An absolute path without `.` and `..` that is not `/`.
+fn check_path(path: &Path) -> Result<()> {
+    let shown = path.display();
+    if !path.is_absolute() {
+        bail!("path {shown}: not an absolute path");
+    }
+    let text = path.as_os_str().as_encoded_bytes();
+    if text.split(|b| *b == b'/').any(|part| part == b"." || part == b"..") {
+        bail!("path {shown}: write it without . and ..");
+    }
+    if !path.components().any(|c| matches!(c, Component::Normal(_))) {
+        bail!("path {shown}: that is the host itself");
+    }
+    Ok(())
+}
+
+/// The real path, which must be what the jail's path says: below a link
+/// somebody else's mounts could lie. `None` when there is nothing.
+fn resolve(host: &Host, path: &Path) -> Result<Option<PathBuf>> {
+    // Collects doubled slashes, as the kernel does in the mount table.
+    let real: PathBuf = host.root().at(path).components().collect();
+    match real.canonicalize() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("path {}", path.display())),
+        Ok(resolved) if resolved == real => Ok(Some(real)),
+        Ok(resolved) => {
+            let name = host.root().strip(&resolved).unwrap_or(resolved);
+            bail!("path {}: leads through a link; set path to {}", path.display(), name.display())
+        }
+    }
+}
+
+fn look_at_mounts(
+    kernel: &(impl Mounts + ?Sized),
+    wanted: &Wanted,
+    path: &Path,
+    sweep: &mut Sweep,
+) -> Result<()> {
+    let may = |m: &Mount| KINDS.contains(&m.kind.as_str()) || wanted.kinds.contains(&m.kind);
+    let below: Vec<Mount> = kernel.mounts()?.into_iter().filter(|m| is_at_or_below(&m.on, path)).collect();
+    if let Some(own) = below.iter().find(|m| m.on == path && !may(m)) {
+        bail!(
+            "path {}: it is itself where {} ({}) is mounted, not the empty directory of a thin jail",
+            wanted.path.display(),
+            own.from.display(),
+            own.kind
+        );
+    }
+    // The latest mount first: what is stacked or nested was mounted later.
+    for mount in below.into_iter().rev() {
+        if may(&mount) {
+            sweep.plan.push(Unmount { mount, jail: wanted.jail.clone() });
+        } else {
+            let (on, kind) = (mount.on.display(), &mount.kind);
+            sweep.left.push(format!("{on}: {kind}, left mounted (-t {kind} unmounts it)"));
+        }
+    }
+    Ok(())
+}
+
+/// Unmounts, plainly and where that is refused by force.
+struct Unmount {
+    mount: Mount,
+    jail: JailName,
+}
+
+impl Action for Unmount {
+    fn shell(&self) -> String {
+        let on = shell::quote(&self.mount.on);
+        format!("/sbin/umount {on} || /sbin/umount -f {on}")
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        let kernel = host.kernel()?;
+        effect::before("unmount").with_context(|| self.shell())?;
+        let Err(plainly) = kernel.unmount(&self.mount, false) else { return Ok(()) };
+        effect::before("unmount by force").with_context(|| self.shell())?;
+        match kernel.unmount(&self.mount, true) {
+            Ok(()) => {
+                let what = format!(
+                    "jail {}: {}: unmounted by force ({})",
+                    self.jail,
+                    self.mount.on.display(),
+                    plainly.errno
+                );
+                syslog::send(host.root(), "jail-sweep", Severity::Warning, &what);
+                if host.verbose() {
+                    eprintln!("{what}");
+                }
+                Ok(())
+            }
+            // Another sweep, or jail(8) itself, was quicker.
+            Err(_) if !kernel.mounts()?.iter().any(|m| m.fsid == self.mount.fsid) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        for bad in ["", "/", "//", "zdata/jails/web", "/zdata/../etc", "/zdata/./web", "."] {
+            assert!(check_path(Path::new(bad)).is_err(), "{bad:?}");
+        }
+        check_path(Path::new("/zdata/jails/web-nullfs-base")).unwrap();
+        check_path(Path::new("/zdata//jails/web-nullfs-base/")).unwrap();
+    }
+}

@@ -1,0 +1,227 @@
+//! ZFS, through zfs(8).
+
+use crate::host::Host;
+use crate::jail::JailName;
+use crate::plan::{Action, Undo};
+use crate::tool::{Tool, ToolError, Tools};
+use anyhow::{Context, Result, bail};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The user property that says whose container a dataset is.
+pub const OWNER_PROPERTY: &str = "thinjail:jail";
+
+/// The name of a file system dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Dataset(String);
+
+/// Why a string names no dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadDataset;
+
+impl fmt::Display for BadDataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a dataset is named like zdata/jails: letters, digits, - _ . : in parts joined by /, below 256 bytes")
+    }
+}
+
+impl std::error::Error for BadDataset {}
+
+impl Dataset {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The dataset `name` below this one.
+    pub fn child(&self, name: &str) -> Result<Dataset, BadDataset> {
+        format!("{}/{name}", self.0).parse()
+    }
+
+    /// The snapshot `name` of this dataset.
+    pub fn snapshot(&self, name: &str) -> String {
+        format!("{}@{name}", self.0)
+    }
+}
+
+impl FromStr for Dataset {
+    type Err = BadDataset;
+
+    /// freebsd-src: sys/contrib/openzfs/module/zcommon/zfs_namecheck.c, less
+    /// the blank that it allows.
+    fn from_str(s: &str) -> Result<Self, BadDataset> {
+        let part_ok = |part: &str| {
+            let word = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+            !part.is_empty() && part != "." && part != ".." && part.bytes().all(word)
+        };
+        let ok = s.len() < 256 && s.split('/').all(part_ok) && s.as_bytes()[0].is_ascii_alphabetic();
+        if ok { Ok(Dataset(s.to_owned())) } else { Err(BadDataset) }
+    }
+}
+
+impl fmt::Display for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const ABSENT: &str = "dataset does not exist";
+
+/// The values of some properties, in order; `None` when the dataset or
+/// snapshot does not exist.
+pub fn properties<const N: usize>(
+    tools: &Tools,
+    dataset: &str,
+    names: [&str; N],
+) -> Result<Option<[String; N]>> {
+    let list = names.join(",");
+    match tools.ask(Tool::Zfs, &["get", "-H", "-p", "-o", "property,value", &list, dataset]) {
+        Err(e) if e.says(ABSENT) => Ok(None),
+        Err(e) => Err(e.into()),
+        Ok(printed) => {
+            let value = |name: &str| {
+                let of =
+                    |line: &str| line.split_once('\t').filter(|(n, _)| *n == name).map(|(_, v)| v.to_owned());
+                printed.stdout.lines().find_map(of)
+            };
+            let mut values = names.map(|name| value(name).unwrap_or_default());
+            for (v, name) in values.iter_mut().zip(names) {
+                if v.is_empty() {
+                    bail!("zfs get {name} {dataset}: no value in {:?}", printed.stdout);
+                }
+                if v == "-" {
+                    v.clear();
+                }
+            }
+            Ok(Some(values))
+        }
+    }
+}
+
+/// Whether a dataset or snapshot exists.
+pub fn exists(tools: &Tools, name: &str) -> Result<bool> {
+    Ok(properties(tools, name, ["type"])?.is_some())
+}
+
+/// What differs between a snapshot and the dataset or clone made from it, a
+/// line each. Only this tells whether a clone is pristine: `written` is above 0
+/// as soon as it was mounted.
+pub fn diff(tools: &Tools, snapshot: &str, dataset: &Dataset) -> Result<Vec<String>, ToolError> {
+    let printed = tools.ask(Tool::Zfs, &["diff", "-H", "-F", snapshot, dataset.as_str()])?;
+    Ok(printed.stdout.lines().map(str::to_owned).collect())
+}
+
+/// Clones a snapshot as a jail's container, marked as that jail's.
+pub struct Clone {
+    /// The snapshot.
+    pub snapshot: String,
+    /// The container.
+    pub container: Dataset,
+    /// Whose it is.
+    pub jail: JailName,
+    /// Where it must be mounted afterwards (a real path).
+    pub mountpoint: PathBuf,
+}
+
+impl Clone {
+    fn arguments(&self) -> [String; 5] {
+        // Never -p: it succeeds without a word when something else has the name.
+        [
+            "clone".into(),
+            "-o".into(),
+            format!("{OWNER_PROPERTY}={}", self.jail),
+            self.snapshot.clone(),
+            self.container.to_string(),
+        ]
+    }
+}
+
+impl Action for Clone {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Zfs, &self.arguments())
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let printed = host.tools().run(Tool::Zfs, &self.arguments())?;
+        undo.push(Destroy { container: self.container.clone(), snapshot: self.snapshot.clone() });
+        // zfs clone exits 0 for a clone that it could not mount.
+        check_mounted(host, &self.container, &self.mountpoint).with_context(|| {
+            if printed.stderr.is_empty() {
+                self.shell()
+            } else {
+                format!("{}: {}", self.shell(), printed.stderr)
+            }
+        })
+    }
+}
+
+/// Fails unless the dataset is mounted where the layout has it.
+pub fn check_mounted(host: &Host, dataset: &Dataset, expected: &std::path::Path) -> Result<()> {
+    let Some([mounted, mountpoint]) = properties(host.tools(), dataset.as_str(), ["mounted", "mountpoint"])?
+    else {
+        bail!("{dataset}: dataset does not exist");
+    };
+    if mounted != "yes" {
+        bail!("{dataset} is not mounted");
+    }
+    if std::path::Path::new(&mountpoint) != expected {
+        bail!("{dataset} is mounted at {mountpoint}, not at {}", expected.display());
+    }
+    Ok(())
+}
+
+/// Destroys a container that this run cloned.
+pub struct Destroy {
+    /// The container.
+    pub container: Dataset,
+    /// The snapshot it was cloned from, as proof that it is that clone.
+    pub snapshot: String,
+}
+
+impl Action for Destroy {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Zfs, &["destroy", self.container.as_str()])
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        let origin = properties(host.tools(), self.container.as_str(), ["origin"])?;
+        if origin.as_ref().is_some_and(|[origin]| *origin != self.snapshot) {
+            bail!("{} is not a clone of {}", self.container, self.snapshot);
+        }
+        // Without -r: a clone of this run has neither snapshots nor children.
+        host.tools().run(Tool::Zfs, &["destroy", self.container.as_str()])?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for good in ["zdata", "zdata/jails", "z/a-b_c.d:e", &format!("z/{}", "a".repeat(253))] {
+            assert_eq!(good.parse::<Dataset>().unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "/zdata",
+            "zdata/",
+            "zdata//j",
+            "zdata/../x",
+            "zdata@s",
+            "z#b",
+            "z a",
+            "-z",
+            "1z",
+            "z/%x",
+            &"a".repeat(256),
+        ] {
+            assert!(bad.parse::<Dataset>().is_err(), "{bad:?}");
+        }
+        let z: Dataset = "zdata".parse().unwrap();
+        assert!(z.child("a/b").is_ok());
+        assert!(z.child("").is_err());
+    }
+}

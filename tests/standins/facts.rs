@@ -1,0 +1,349 @@
+//! Behaviour of the stand-ins that no transcript shows: from the facts known of ZFS and from the sources of the real
+//! programs. Part of `tests/transcripts.rs`.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use crate::setup::Stage;
+
+const SKELETON: &str = "zdata/jails/templates/14.2-RELEASE-skeleton";
+
+/// A pool with a skeleton that has a few files and a snapshot.
+fn stage() -> Stage {
+    let stage = Stage::new();
+    stage.pool("zdata");
+    stage.ok("zfs", &["create", "-p", SKELETON]);
+    stage.ok("zfs", &["create", "zdata/jails/containers"]);
+    for file in ["etc/passwd", "etc/hosts", "etc/rc.d/cron", "var/log/messages"] {
+        stage.write(&format!("/{SKELETON}/{file}"), "as delivered\n");
+    }
+    stage.ok("zfs", &["snapshot", &format!("{SKELETON}@base")]);
+    stage
+}
+
+/// The same with a clone, `web`.
+fn cloned() -> Stage {
+    let stage = stage();
+    stage.ok("zfs", &["clone", &format!("{SKELETON}@base"), "zdata/jails/containers/web"]);
+    stage
+}
+
+fn diff(stage: &Stage) -> Vec<String> {
+    let text =
+        stage.ok("zfs", &["diff", "-H", "-F", &format!("{SKELETON}@base"), "zdata/jails/containers/web"]);
+    text.lines().map(|line| line.replace("/zdata/jails/containers/web", "")).collect()
+}
+
+#[test]
+fn a_root_is_needed() {
+    let stage = Stage::new();
+    for root in [None, Some("/"), Some("relative")] {
+        let mut command = stage.command("zfs");
+        command.arg("list").env_remove("THINJAIL_ROOT");
+        if let Some(root) = root {
+            command.env("THINJAIL_ROOT", root);
+        }
+        let output = command.output().expect("start zfs");
+        assert_eq!(output.status.code(), Some(70), "{root:?}");
+    }
+}
+
+#[test]
+fn calls_are_noted() {
+    let stage = Stage::new();
+    stage.pool("zdata");
+    stage.run("zfs", &["create", "zdata/bad name"]);
+    stage.run("sysctl", &["-n", "kern.hostuuid"]);
+    assert_eq!(
+        stage.calls(),
+        ["zfs standin-init zdata", "zfs create 'zdata/bad name'", "sysctl -n kern.hostuuid"]
+    );
+}
+
+#[test]
+fn a_clone_is_a_faithful_copy() {
+    let stage = Stage::new();
+    stage.pool("zdata");
+    stage.ok("zfs", &["create", "zdata/a"]);
+    let origin = stage.path("/zdata/a");
+    stage.write("/zdata/a/dir/file", "text");
+    fs::hard_link(origin.join("dir/file"), origin.join("other")).expect("link");
+    symlink("../../etc/x", origin.join("dir/link")).expect("link");
+    fs::set_permissions(origin.join("dir/file"), PermissionsExt::from_mode(0o4751)).expect("chmod");
+    fs::set_permissions(origin.join("dir"), PermissionsExt::from_mode(0o555)).expect("chmod");
+    stage.ok("zfs", &["snapshot", "zdata/a@s"]);
+    stage.ok("zfs", &["clone", "zdata/a@s", "zdata/b"]);
+    let copy = stage.path("/zdata/b");
+    for name in ["", "dir", "dir/file", "dir/link", "other"] {
+        let meta = |dir: &std::path::Path| fs::symlink_metadata(dir.join(name)).expect(name);
+        let look = |meta: fs::Metadata| {
+            (meta.mode(), meta.nlink(), meta.mtime(), meta.mtime_nsec(), meta.uid(), meta.gid(), meta.len())
+        };
+        assert_eq!(look(meta(&origin)), look(meta(&copy)), "{name}");
+    }
+    assert_eq!(fs::read_link(copy.join("dir/link")).expect("readlink").as_os_str(), "../../etc/x");
+    // Read-only directories are no obstacle to a destruction.
+    stage.ok("zfs", &["destroy", "zdata/b"]);
+    stage.ok("zfs", &["destroy", "-r", "zdata/a"]);
+    assert!(!origin.exists() && !copy.exists());
+}
+
+#[test]
+fn a_clone_can_exist_and_be_of_another_snapshot() {
+    let stage = cloned();
+    stage.ok("zfs", &["create", "zdata/jails/containers/plain"]);
+    stage.ok("zfs", &["clone", "-p", &format!("{SKELETON}@base"), "zdata/jails/containers/plain"]);
+    assert_eq!(stage.ok("zfs", &["get", "-Hovalue", "origin", "zdata/jails/containers/plain"]), "-\n");
+}
+
+#[test]
+fn mounting_alone_is_written() {
+    let stage = cloned();
+    let written = stage.ok("zfs", &["get", "-Hpo", "value", "written", "zdata/jails/containers/web"]);
+    assert_ne!(written, "0\n");
+    assert_eq!(diff(&stage), [""; 0]);
+}
+
+#[test]
+fn diff_compares_objects() {
+    let stage = cloned();
+    let web = stage.path("/zdata/jails/containers/web");
+    // Replaced by rename, as editors and pwd_mkdb do.
+    fs::write(web.join("etc/passwd.new"), "as delivered\n").expect("write");
+    fs::rename(web.join("etc/passwd.new"), web.join("etc/passwd")).expect("rename");
+    // Moved, in a directory and with one: what is below the directory is not mentioned.
+    fs::rename(web.join("etc/hosts"), web.join("etc/hosts.old")).expect("rename");
+    fs::rename(web.join("var/log"), web.join("var/newlog")).expect("rename");
+    // One more link.
+    fs::hard_link(web.join("etc/rc.d/cron"), web.join("cron")).expect("link");
+    fs::write(web.join("a b\\\u{e4}"), "").expect("write");
+    let mut lines = diff(&stage);
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            "+\tF\t/a\\0040b\\0134\\0303\\0244",
+            "+\tF\t/etc/passwd",
+            "-\tF\t/etc/passwd",
+            "M\t/\t/",
+            "M\t/\t/etc",
+            "M\t/\t/var",
+            "M\tF\t/etc/rc.d/cron\t(+1)",
+            "R\t/\t/var/log\t/var/newlog",
+            "R\tF\t/etc/hosts\t/etc/hosts.old",
+        ]
+    );
+}
+
+#[test]
+fn diff_notices_a_change_right_after_a_clone() {
+    for _ in 0..10 {
+        let stage = cloned();
+        // Same size, in place.
+        let hosts = stage.path("/zdata/jails/containers/web/etc/hosts");
+        fs::write(&hosts, "AS DELIVERED\n").expect("write");
+        assert_eq!(diff(&stage), ["M\tF\t/etc/hosts"]);
+    }
+}
+
+#[test]
+fn diff_needs_a_common_past() {
+    let stage = cloned();
+    stage.ok("zfs", &["create", "zdata/alien"]);
+    stage.err("zfs", &["diff", &format!("{SKELETON}@base"), "zdata/alien"]);
+}
+
+#[test]
+fn rollback_brings_content_back() {
+    let stage = cloned();
+    let file = format!("/{SKELETON}/etc/hosts");
+    stage.write(&file, "changed\n");
+    // Under a nullfs mount as well.
+    stage.busy(&format!("/{SKELETON}"));
+    stage.ok("zfs", &["rollback", &format!("{SKELETON}@base")]);
+    assert_eq!(fs::read_to_string(stage.path(&file)).expect("read"), "as delivered\n");
+    assert_eq!(stage.ok("zfs", &["diff", &format!("{SKELETON}@base")]), "");
+}
+
+#[test]
+fn rename_moves_mountpoints() {
+    let stage = cloned();
+    stage.ok("zfs", &["rename", "zdata/jails", "zdata/prisons"]);
+    assert!(!stage.path("/zdata/jails").exists());
+    assert!(stage.path("/zdata/prisons/containers/web/etc/hosts").is_file());
+    assert_eq!(
+        stage.ok("zfs", &["get", "-H", "-o", "value", "origin", "zdata/prisons/containers/web"]),
+        "zdata/prisons/templates/14.2-RELEASE-skeleton@base\n"
+    );
+    assert_eq!(
+        stage.err("zfs", &["rename", "zdata/prisons/containers/web", "zdata/prisons/templates"]),
+        "cannot rename 'zdata/prisons/containers/web': dataset already exists\n"
+    );
+    stage.busy("/zdata/prisons/containers/web");
+    assert_eq!(
+        stage.err("zfs", &["rename", "zdata/prisons/containers/web", "zdata/web"]),
+        "cannot unmount '/zdata/prisons/containers/web': pool or dataset is busy\n"
+    );
+}
+
+#[test]
+fn mountpoints_are_inherited_from_the_parent_of_the_target() {
+    let stage = stage();
+    stage.ok("zfs", &["set", "mountpoint=/srv/jails", "zdata/jails/containers"]);
+    stage.ok("zfs", &["clone", &format!("{SKELETON}@base"), "zdata/jails/containers/web"]);
+    assert_eq!(
+        stage.ok("zfs", &["get", "-H", "-o", "value,source", "mountpoint", "zdata/jails/containers/web"]),
+        "/srv/jails/web\tinherited from zdata/jails/containers\n"
+    );
+    assert!(stage.path("/srv/jails/web/etc/hosts").is_file());
+    stage.ok("zfs", &["set", "mountpoint=none", "zdata/jails/containers"]);
+    assert_eq!(
+        stage.ok("zfs", &["get", "-H", "-o", "value", "mounted,mountpoint", "zdata/jails/containers/web"]),
+        "no\nnone\n"
+    );
+    assert!(!stage.path("/srv/jails/web").exists());
+    stage.ok("zfs", &["inherit", "mountpoint", "zdata/jails/containers"]);
+    stage.ok("zfs", &["mount", "-a"]);
+    assert!(stage.path("/zdata/jails/containers/web/etc/hosts").is_file());
+}
+
+#[test]
+fn unmounting_keeps_content_and_a_mount_hides_it() {
+    let stage = cloned();
+    let hosts = "/zdata/jails/containers/web/etc/hosts";
+    stage.ok("zfs", &["unmount", "zdata/jails/containers/web"]);
+    assert!(!stage.path(hosts).exists());
+    stage.write(hosts, "beneath\n");
+    stage.ok("zfs", &["mount", "zdata/jails/containers/web"]);
+    assert_eq!(fs::read_to_string(stage.path(hosts)).expect("read"), "as delivered\n");
+    stage.ok("zfs", &["unmount", "zdata/jails/containers"]);
+    stage.ok("zfs", &["mount", "-a"]);
+    stage.ok("zfs", &["unmount", stage.path("/zdata/jails/containers/web").to_str().expect("UTF-8")]);
+    assert_eq!(fs::read_to_string(stage.path(hosts)).expect("read"), "beneath\n");
+}
+
+#[test]
+fn a_snapshot_of_a_parent_has_mountpoints_only() {
+    let stage = cloned();
+    stage.ok("zfs", &["snapshot", "zdata/jails/containers@s"]);
+    stage.ok("zfs", &["clone", "zdata/jails/containers@s", "zdata/copy"]);
+    let web = stage.path("/zdata/copy/web");
+    assert!(web.is_dir());
+    assert_eq!(fs::read_dir(web).expect("read").count(), 0);
+}
+
+#[test]
+fn faults() {
+    let stage = stage();
+    let base = format!("{SKELETON}@base");
+    stage.fault("not-root");
+    for (args, complaint) in [
+        (vec!["create", "zdata/x"], "cannot create 'zdata/x': permission denied\n"),
+        (vec!["clone", &base, "zdata/x"], "cannot create 'zdata/x': permission denied\n"),
+        (vec!["snapshot", "zdata@x"], "cannot create snapshots : permission denied\n"),
+        (
+            vec!["destroy", "zdata/jails/containers"],
+            "cannot destroy 'zdata/jails/containers': permission denied\n",
+        ),
+        (vec!["create", "zdata/jails"], "cannot create 'zdata/jails': dataset already exists\n"),
+    ] {
+        assert_eq!(stage.err("zfs", &args), complaint);
+    }
+    stage.mend("not-root");
+
+    stage.fault("fail-mount");
+    let output = stage.run("zfs", &["clone", &base, "zdata/x"]);
+    assert_eq!(output.status.code(), Some(0));
+    let complaint = "cannot mount '/zdata/x': failed to create mountpoint: Not a directory\n\
+                     filesystem successfully created, but not mounted\n";
+    assert_eq!(stage.strip(&output.stderr), complaint);
+    // A new dataset in the same state is a failure.
+    assert_eq!(stage.err("zfs", &["create", "zdata/y"]), complaint.replace("/x", "/y"));
+    stage.mend("fail-mount");
+    stage.ok("zfs", &["mount", "zdata/x"]);
+    assert!(stage.path("/zdata/x/etc/hosts").is_file());
+}
+
+#[test]
+fn options_end_at_the_first_operand() {
+    let stage = stage();
+    let output = stage.run("zfs", &["create", "zdata/x", "-p"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn lists_for_people() {
+    let stage = cloned();
+    let args = ["list", "-o", "origin,name", "-t", "all", "-r", "zdata/jails/containers"];
+    assert_eq!(
+        stage.ok("zfs", &args),
+        "ORIGIN                                            NAME\n\
+         -                                                 zdata/jails/containers\n\
+         zdata/jails/templates/14.2-RELEASE-skeleton@base  zdata/jails/containers/web\n"
+    );
+}
+
+#[test]
+fn one_bad_name_does_not_hide_the_others() {
+    let stage = stage();
+    let output = stage.run("zfs", &["list", "-H", "-o", "name", "zdata/nope", "zdata/jails"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stage.strip(&output.stdout), "zdata/jails\n");
+    assert_eq!(stage.strip(&output.stderr), "cannot open 'zdata/nope': dataset does not exist\n");
+}
+
+#[test]
+fn many_at_once() {
+    let stage = stage();
+    let base = format!("{SKELETON}@base");
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (stage, base) = (&stage, &base);
+            scope.spawn(move || {
+                stage.ok("zfs", &["clone", base, &format!("zdata/jails/containers/j{number}")])
+            });
+        }
+    });
+    let clones = stage.ok("zfs", &["get", "-H", "-o", "value", "clones", &base]);
+    assert_eq!(clones.trim_end().split(',').count(), 8);
+}
+
+#[test]
+fn sysrc_edits_lists() {
+    let stage = Stage::new();
+    stage.write("/etc/rc.conf", "# mine\njail_list='web db' # two\nfoo_args=\"-a,-b\"\n");
+    for (args, said) in [
+        (vec!["jail_list+=mail"], "jail_list: web db -> web db mail\n"),
+        (vec!["jail_list+=web"], "jail_list: web db mail -> web db mail\n"),
+        (vec!["jail_list-=db"], "jail_list: web db mail -> web mail\n"),
+        (vec!["-n", "jail_list"], "web mail\n"),
+        (vec!["foo_args+=,-c"], "foo_args: -a,-b -> -a,-b,-c\n"),
+        (vec!["cloned_interfaces+=bridge0"], "cloned_interfaces:  -> bridge0\n"),
+        // In the defaults, so empty but not unknown.
+        (vec!["-n", "hostname"], "\n"),
+        (vec!["-x", "foo_args"], ""),
+    ] {
+        assert_eq!(stage.ok("sysrc", &args), said, "{args:?}");
+    }
+    assert_eq!(
+        fs::read_to_string(stage.path("/etc/rc.conf")).expect("read"),
+        "# mine\njail_list='web mail' # two\ncloned_interfaces=\"bridge0\"\n"
+    );
+    assert_eq!(stage.err("sysrc", &["-n", "foo_args"]), "sysrc: unknown variable 'foo_args'\n");
+    assert_eq!(stage.err("sysrc", &["-iq", "foo_args"]), "");
+}
+
+#[test]
+fn sysrc_works_on_other_files() {
+    let stage = Stage::new();
+    let root = stage.root();
+    let root = root.to_str().expect("UTF-8");
+    stage.write("/usr/local/etc/thinjail.conf", "jail_zfs=\"zdata/jails\"\n");
+    let file = "/usr/local/etc/thinjail.conf";
+    assert_eq!(stage.ok("sysrc", &["-R", root, "-f", file, "-n", "jail_zfs"]), "zdata/jails\n");
+    assert_eq!(
+        stage.ok("sysrc", &["-f", &format!("{root}{file}"), "jail_zfs=NONE"]),
+        "jail_zfs: zdata/jails -> NONE\n"
+    );
+    assert_eq!(stage.run("sysrc", &["-R", "/elsewhere", "jail_zfs"]).status.code(), Some(70));
+}

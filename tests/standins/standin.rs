@@ -1,0 +1,98 @@
+//! Stand-ins for the programs of FreeBSD that the suite runs, for tests on other systems.
+//!
+//! One program with many names: the tests make a directory of symbolic links to it, called `zfs`, `sysrc` and so on,
+//! and point `THINJAIL_TOOLS` there. The file name it is called by says which program it plays. Everything it keeps or
+//! changes lies below the alternate root, `THINJAIL_ROOT`; without one it refuses to do anything.
+//!
+//! How close the imitation is, is not a matter of opinion: `tests/transcripts.rs` replays recordings of the real
+//! programs against this one. What was never recorded follows the texts of the real programs' sources.
+//!
+//! Below `ROOT/var/db/standin/` a test finds `calls`, one line for every start of a stand-in, and may put files that
+//! make things fail (see [`zfs`]).
+
+mod getopt;
+mod host;
+mod pool;
+mod props;
+mod sysctl;
+mod sysrc;
+mod tree;
+mod version;
+mod zfs;
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use host::Host;
+
+/// What a run of a program has to say. It is written out at the end, in one go, so that a reader that leaves early
+/// (`| head`) cannot stop a change half way.
+#[derive(Default)]
+struct Reply {
+    out: String,
+    err: String,
+}
+
+impl Reply {
+    /// Adds a line to standard output.
+    fn say(&mut self, line: impl AsRef<str>) {
+        self.out.push_str(line.as_ref());
+        self.out.push('\n');
+    }
+
+    /// Adds a line to standard error.
+    fn complain(&mut self, line: impl AsRef<str>) {
+        self.err.push_str(line.as_ref());
+        self.err.push('\n');
+    }
+}
+
+fn main() -> ExitCode {
+    let mut reply = Reply::default();
+    let status = match play(&mut reply) {
+        Ok(status) => status,
+        Err(cause) => {
+            // EX_SOFTWARE: not a status any of the real programs uses, so a test sees that it is the stand-in that
+            // could not go on.
+            reply.complain(format!("standin: {cause:#}"));
+            70
+        }
+    };
+    // A closed pipe is the reader's choice and no error of ours.
+    let _ = std::io::stdout().write_all(reply.out.as_bytes());
+    let _ = std::io::stderr().write_all(reply.err.as_bytes());
+    ExitCode::from(status)
+}
+
+/// Finds out which program to be, notes the call, and runs it.
+fn play(reply: &mut Reply) -> Result<u8> {
+    let mut words = Vec::new();
+    for word in env::args_os() {
+        match word.into_string() {
+            Ok(word) => words.push(word),
+            Err(word) => bail!("argument is not UTF-8: {word:?}"),
+        }
+    }
+    let called = words.first().context("called without a name")?;
+    let program =
+        Path::new(called).file_name().and_then(OsStr::to_str).context("called without a name")?.to_owned();
+    let run = match program.as_str() {
+        "zfs" => zfs::run,
+        "sysrc" => sysrc::run,
+        "sysctl" => sysctl::run,
+        "freebsd-version" => version::freebsd_version,
+        "uname" => version::uname,
+        _ => bail!(
+            "{program}: no such stand-in; call it by a link named zfs, sysrc, sysctl, freebsd-version or uname"
+        ),
+    };
+    let args = words.split_off(1);
+    let host = Host::from_env()?;
+    host.note_call(&program, &args)?;
+    run(&host, &args, reply)
+}

@@ -1,0 +1,191 @@
+//! jail-sweep on the simulated kernel.
+#![cfg(not(target_os = "freebsd"))]
+
+mod common;
+use common::Sandbox;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use thinjail::kernel::simulated::HOST;
+
+const PATH: &str = "/zdata/jails/web-nullfs-base";
+const SWEEP: &str = "jail-sweep web /zdata/jails/web-nullfs-base epair5";
+
+/// What a start of the jail mounts.
+fn mount_all(host: &Sandbox) {
+    let path = host.at(PATH);
+    let (base, container) = (host.at("zdata/base"), host.at("zdata/web"));
+    host.kernel
+        .change(|s| {
+            s.mount("nullfs", &base, &path)?;
+            s.mount("nullfs", &container, &path.join("skeleton"))?;
+            s.mount("devfs", Path::new("devfs"), &path.join("dev"))
+        })
+        .unwrap();
+}
+
+fn host() -> Sandbox {
+    let host = Sandbox::new();
+    fs::create_dir_all(host.at(PATH)).unwrap();
+    host
+}
+
+fn mounts(host: &Sandbox) -> Vec<String> {
+    host.state().mounts.iter().map(|m| m.on.strip_prefix(host.root()).unwrap().display().to_string()).collect()
+}
+
+#[test]
+fn nothing_to_do_is_success() {
+    let host = host();
+    let before = host.present();
+    assert_eq!(host.ok(SWEEP), "");
+    assert_eq!(host.ok("jail-sweep web /zdata/jails/web-nullfs-base"), "");
+    assert_eq!(host.ok("jail-sweep web /zdata/jails/web-nullfs-base/"), "");
+    assert_eq!(host.ok("jail-sweep web /no/such/path epair5"), "");
+    assert_eq!(before, host.present());
+}
+
+#[test]
+fn clears_mounts_and_pair() {
+    let host = host();
+    let before = host.present();
+    let syslog = host.syslogd();
+    mount_all(&host);
+    host.ok("jail-epair-up -b igc0bridge web epair5");
+    host.ok(SWEEP);
+    assert_eq!(syslog.lines(), [""; 0]);
+    drop(syslog);
+    assert_eq!(before, host.present());
+}
+
+#[test]
+fn forces_what_a_dying_jail_holds_and_says_so() {
+    let host = host();
+    mount_all(&host);
+    host.ok("jail-epair-up -b igc0bridge web epair5");
+    host.kernel
+        .change(|s| {
+            let jid = s.create_jail("web", &host.at(PATH))?;
+            s.lend("epair5b", jid)?;
+            s.remove_jail("web", true)
+        })
+        .unwrap();
+    let syslog = host.syslogd();
+    host.ok(SWEEP);
+    assert!(mounts(&host).is_empty());
+    assert_eq!(host.interfaces(), ["lo0", "igc0", "igc0bridge"]);
+    let lines = syslog.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("unmounted by force (Device busy)"), "{lines:?}");
+    assert!(lines[0].starts_with("<28>jail-sweep["), "{lines:?}");
+}
+
+#[test]
+fn stacked_mounts_go_latest_first() {
+    let host = host();
+    mount_all(&host);
+    mount_all_again(&host);
+    host.ok(SWEEP);
+    assert!(mounts(&host).is_empty());
+}
+
+fn mount_all_again(host: &Sandbox) {
+    let path = host.at(PATH);
+    host.kernel.change(|s| s.mount("nullfs", Path::new("/other"), &path)).unwrap();
+}
+
+#[test]
+fn a_running_jail_is_left_alone() {
+    let host = host();
+    mount_all(&host);
+    host.ok("jail-epair-up -b igc0bridge web epair5");
+    host.kernel.change(|s| s.create_jail("web", &host.at(PATH))).unwrap();
+    let before = host.present();
+    assert_eq!(host.ok(SWEEP), "");
+    assert_eq!(before, host.present());
+}
+
+#[test]
+fn what_is_not_the_jails_is_left_alone() {
+    let host = host();
+    // A neighbour whose path begins alike.
+    let neighbour = host.at("/zdata/jails/web-nullfs-base2");
+    host.kernel.change(|s| s.mount("nullfs", Path::new("/x"), &neighbour)).unwrap();
+    host.ok("jail-epair-up -b igc0bridge db epair5");
+    let before = host.present();
+    let (status, _, stderr) = host.run(SWEEP);
+    assert_eq!(status, 0);
+    assert!(stderr.contains("belongs to jail db"), "{stderr}");
+    assert_eq!(before, host.present());
+    // Without a pair: those tagged as the jail's, and no other.
+    host.ok("jail-epair-up -b igc0bridge web epair6");
+    host.ok("jail-epair-up -b igc0bridge web web0");
+    host.ok("jail-sweep web /zdata/jails/web-nullfs-base");
+    assert_eq!(before, host.present());
+}
+
+#[test]
+fn other_types_need_to_be_named() {
+    let host = host();
+    let data = host.at(PATH).join("skeleton/data");
+    mount_all(&host);
+    host.kernel.change(|s| s.mount("nfs", Path::new("server:/data"), &data)).unwrap();
+    let error = host.run(SWEEP);
+    assert_eq!(error.0, 1);
+    assert!(error.2.contains("nfs, left mounted (-t nfs unmounts it)"), "{}", error.2);
+    assert_eq!(mounts(&host), ["zdata/jails/web-nullfs-base", "zdata/jails/web-nullfs-base/skeleton", "zdata/jails/web-nullfs-base/skeleton/data"]);
+    host.ok("jail-sweep -t nfs web /zdata/jails/web-nullfs-base");
+    assert!(mounts(&host).is_empty());
+}
+
+#[test]
+fn paths_that_are_refused() {
+    let host = host();
+    mount_all(&host);
+    host.kernel.change(|s| s.mount("zfs", Path::new("zdata/thick"), &host.at("zdata/thick"))).unwrap();
+    fs::create_dir_all(host.at("zdata/thick")).unwrap();
+    symlink(host.at(PATH), host.at("zdata/link")).unwrap();
+    symlink("/", host.at("zdata/jails/evil")).unwrap();
+    for (path, expect) in [
+        ("/", "that is the host itself"),
+        ("//", "that is the host itself"),
+        ("zdata/jails/web-nullfs-base", "not an absolute path"),
+        ("/zdata/jails/../jails/web-nullfs-base", "without . and .."),
+        ("/zdata/link", "leads through a link; set path to /zdata/jails/web-nullfs-base"),
+        ("/zdata/jails/evil", "leads through a link"),
+        ("/zdata/thick", "where zdata/thick (zfs) is mounted"),
+    ] {
+        let error = host.fails(1, &format!("jail-sweep web {path}"));
+        assert!(error.contains(expect), "{path}: {error}");
+    }
+    // A directory above the paths of jails that run.
+    host.kernel.change(|s| s.create_jail("db", &host.at("zdata/jails/db-nullfs-base"))).unwrap();
+    let error = host.fails(1, "jail-sweep web /zdata/jails");
+    assert!(error.contains("jail db runs at"), "{error}");
+}
+
+#[test]
+fn goes_on_past_an_obstacle() {
+    let host = host();
+    mount_all(&host);
+    host.kernel.change(|s| Ok(s.privileged = false)).unwrap();
+    let (status, _, stderr) = host.run(SWEEP);
+    assert_eq!(status, 1);
+    assert_eq!(stderr.lines().count(), 3, "{stderr}");
+    assert!(stderr.contains("Operation not permitted"), "{stderr}");
+}
+
+#[test]
+fn dry_run() {
+    let host = host();
+    mount_all(&host);
+    host.ok("jail-epair-up -b igc0bridge web epair5");
+    let before = host.present();
+    let printed = host.ok("jail-sweep -n web /zdata/jails/web-nullfs-base epair5");
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines.len(), 4, "{printed}");
+    assert!(lines[0].starts_with("/sbin/umount ") && lines[0].contains("/dev || /sbin/umount -f"), "{printed}");
+    assert_eq!(lines[3], "/sbin/ifconfig epair5a destroy");
+    assert_eq!(before, host.present());
+    assert_eq!(host.state().interface(HOST, "epair5a").unwrap().description.as_deref(), Some("jail:web"));
+}

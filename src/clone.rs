@@ -143,6 +143,11 @@ fn choose(settings: &Settings, known: &Known, layout: &Layout, wanted: &Wanted) 
     if given4.is_none() && given6.is_none() && settings.jail_net.is_none() && settings.jail_net6.is_none() {
         bail!("no address: give -i or -6, or set jail_net in {}", crate::settings::FILE);
     }
+    for chosen in [&given4, &given6].into_iter().flatten() {
+        if let Some(other) = known.claims().iter().find(|c| c.addresses.contains(&chosen.address())) {
+            bail!("address {} is that of jail {} ({})", chosen.address(), other.jail, other.file.display());
+        }
+    }
     // A given address says which id was meant, where one fits.
     let of_address = || match (wanted.v4, settings.jail_net) {
         (Some(v4), Some(net)) => network::id_of_v4(net, v4.address)

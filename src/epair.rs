@@ -12,9 +12,9 @@ use crate::host::Host;
 use crate::ifconfig::Ifconfig;
 use crate::interface::{IfName, Mtu, PairName, UNIT_MAX};
 use crate::jail::JailName;
-use crate::kernel::{Errno, Kernel};
+use crate::kernel::{Errno, Kernel, Refused};
 use crate::mac::{Mac, PairMacs};
-use crate::plan::Plan;
+use crate::plan::{Action, Plan, Undo};
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
@@ -210,36 +210,84 @@ pub fn up(host: &Host, wanted: &Wanted) -> Result<(Plan, Option<String>)> {
     Ok((plan, warning))
 }
 
-/// Makes a pair under a unit of its own and gives it its names.
+/// Plans a pair under a unit of its own that is then given its names.
 fn plan_renamed(kernel: &dyn Kernel, jail: &JailName, pair: &PairName, plan: &mut Plan) -> Result<()> {
     let interim = interim_tag(jail, pair);
-    let mut chosen = None;
-    for unit in scratch_units("epair", pair.stem()) {
-        let scratch = PairName::of_unit(unit);
+    let units: Vec<u16> = scratch_units("epair", pair.stem()).collect();
+    let mut may_be_next = true;
+    for unit in &units {
+        let scratch = PairName::of_unit(*unit);
         let left = match kernel.description(&scratch.a()) {
             Ok(Some(text)) => text == interim,
             // Only the unit that would be used next can have been left untagged.
-            Ok(None) => chosen.is_none() && matches!(present(kernel, jail, &scratch)?, Present::Leavings),
+            Ok(None) => may_be_next && matches!(present(kernel, jail, &scratch)?, Present::Leavings),
             Err(e) if e.errno == Errno::ENXIO => {
-                if chosen.is_none() && !kernel.exists(&scratch.b())? {
-                    chosen = Some(scratch);
-                }
+                may_be_next = false;
                 continue;
             }
             Err(e) => return Err(e.into()),
         };
         if left {
             plan.push(Ifconfig::Destroy(scratch.a()));
-            chosen = chosen.or(Some(scratch));
+            may_be_next = false;
         }
     }
-    let scratch = chosen.ok_or_else(|| anyhow!("pair {pair}: no free unit to make it under"))?;
-    plan.push(Ifconfig::Create(scratch.stem().into(), scratch.a()));
-    plan.push(Ifconfig::Describe(scratch.a(), interim));
-    plan.push(Ifconfig::Rename(scratch.a(), pair.a()));
-    plan.push(Ifconfig::Rename(scratch.b(), pair.b()));
-    plan.push(Ifconfig::Describe(pair.a(), jail.tag()));
+    plan.push(Renamed { units, pair: pair.clone(), jail: jail.clone() });
     Ok(())
+}
+
+/// Makes a pair under the first free unit of some and gives it its names. A
+/// unit may be taken by a pair under any other name, which only creating tells.
+struct Renamed {
+    units: Vec<u16>,
+    pair: PairName,
+    jail: JailName,
+}
+
+impl Renamed {
+    fn naming(&self, scratch: &PairName) -> [Ifconfig; 4] {
+        let (pair, jail) = (&self.pair, &self.jail);
+        [
+            Ifconfig::Describe(scratch.a(), interim_tag(jail, pair)),
+            Ifconfig::Rename(scratch.a(), pair.a()),
+            Ifconfig::Rename(scratch.b(), pair.b()),
+            Ifconfig::Describe(pair.a(), jail.tag()),
+        ]
+    }
+}
+
+impl Action for Renamed {
+    fn shell(&self) -> String {
+        let Some(scratch) = self.units.first().copied().map(PairName::of_unit) else { return String::new() };
+        let create = Ifconfig::Create(scratch.stem().into(), scratch.a());
+        let lines = std::iter::once(create).chain(self.naming(&scratch)).map(|step| step.shell());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let pairs = self.units.iter().copied().map(PairName::of_unit);
+        let scratch = first_free(host, undo, pairs, |p| Ifconfig::Create(p.stem().into(), p.a()))
+            .with_context(|| format!("pair {}", self.pair))?;
+        self.naming(&scratch).iter().try_for_each(|step| step.perform(host, undo))
+    }
+}
+
+/// Creates the first of some interfaces whose unit is free.
+fn first_free<T>(
+    host: &Host,
+    undo: &mut Undo,
+    candidates: impl Iterator<Item = T>,
+    create: impl Fn(&T) -> Ifconfig,
+) -> Result<T> {
+    let mut last = None;
+    for candidate in candidates {
+        match create(&candidate).perform(host, undo) {
+            Ok(()) => return Ok(candidate),
+            Err(e) if e.downcast_ref::<Refused>().is_some_and(|r| r.errno == Errno::EEXIST) => last = Some(e),
+            Err(e) => return Err(e),
+        }
+    }
+    Err(last.unwrap_or_else(|| anyhow!("no unit to try")).context("no free unit to make it under"))
 }
 
 /// Description of a bridge that was made for an uplink.
@@ -253,17 +301,18 @@ fn plan_bridge(kernel: &dyn Kernel, wanted: &Wanted, plan: &mut Plan) -> Result<
     let bridge = &wanted.bridge;
     match kernel.bridge_members(bridge) {
         Ok(members) => {
-            let uplink = match &wanted.uplink {
-                Some(uplink) if !members.contains(uplink) => uplink,
-                _ => return Ok((kernel.mtu(bridge)?, !members.is_empty())),
-            };
+            let as_it_is = |members: &[IfName]| Ok((kernel.mtu(bridge)?, !members.is_empty()));
+            let Some(uplink) = &wanted.uplink else { return as_it_is(&members) };
             // A run killed before it was done left our tag, or nothing at all.
             let unfinished = match kernel.description(bridge)? {
-                Some(text) => text == bridge_tag(bridge),
+                Some(text) if text == bridge_tag(bridge) => {
+                    !members.contains(uplink) || !kernel.is_up(bridge)?
+                }
+                Some(_) => false,
                 None => members.is_empty() && !kernel.is_up(bridge)?,
             };
             if !unfinished {
-                return Ok((kernel.mtu(bridge)?, !members.is_empty()));
+                return as_it_is(&members);
             }
             let mtu = check_uplink(kernel, wanted, uplink)?;
             plan_uplink(kernel, bridge, bridge, uplink, plan)?;
@@ -276,16 +325,18 @@ fn plan_bridge(kernel: &dyn Kernel, wanted: &Wanted, plan: &mut Plan) -> Result<
                 );
             };
             let mtu = check_uplink(kernel, wanted, uplink)?;
-            let scratch = match bridge.driver_and_unit() {
-                Some(("bridge", _)) => bridge.clone(),
-                _ => scratch_bridge(kernel, bridge)?,
-            };
-            if !kernel.exists(&scratch)? {
-                plan.push(Ifconfig::CreateBridge { bridge: scratch.clone(), uplink: uplink.clone() });
-            }
-            plan_uplink(kernel, &scratch, bridge, uplink, plan)?;
-            if scratch != *bridge {
-                plan.push(Ifconfig::Rename(scratch, bridge.clone()));
+            match bridge.driver_and_unit() {
+                Some(("bridge", _)) => {
+                    plan.push(Ifconfig::CreateBridge { bridge: bridge.clone(), uplink: uplink.clone() });
+                    plan_uplink(kernel, bridge, bridge, uplink, plan)?;
+                }
+                _ => match left_bridge(kernel, bridge)? {
+                    Some(left) => {
+                        plan_uplink(kernel, &left, bridge, uplink, plan)?;
+                        plan.push(Ifconfig::Rename(left, bridge.clone()));
+                    }
+                    None => plan.push(RenamedBridge { bridge: bridge.clone(), uplink: uplink.clone() }),
+                },
             }
             Ok((mtu, true))
         }
@@ -326,26 +377,66 @@ fn plan_uplink(
     Ok(())
 }
 
-/// The bridgeN under which `bridge` is prepared: a free one, or what a killed
-/// run left.
-fn scratch_bridge(kernel: &dyn Kernel, bridge: &IfName) -> Result<IfName> {
-    for unit in scratch_units("bridge", bridge.as_str()) {
-        let scratch: IfName = format!("bridge{unit}").parse()?;
-        match kernel.bridge_members(&scratch) {
-            Err(e) if e.errno == Errno::ENXIO => return Ok(scratch),
-            Err(_) => {}
-            Ok(members) => {
-                let left = match kernel.description(&scratch)? {
-                    Some(text) => text == bridge_tag(bridge),
-                    None => members.is_empty() && !kernel.is_up(&scratch)?,
-                };
-                if left {
-                    return Ok(scratch);
-                }
-            }
+fn scratch_bridges(bridge: &IfName) -> impl Iterator<Item = IfName> {
+    scratch_units("bridge", bridge.as_str()).filter_map(|unit| format!("bridge{unit}").parse().ok())
+}
+
+/// The bridgeN that a killed run left when it was to become `bridge`.
+fn left_bridge(kernel: &dyn Kernel, bridge: &IfName) -> Result<Option<IfName>> {
+    for scratch in scratch_bridges(bridge) {
+        let members = match kernel.bridge_members(&scratch) {
+            // Only the unit that would be used next can have been left untagged.
+            Err(e) if e.errno == Errno::ENXIO => return Ok(None),
+            Err(_) => continue,
+            Ok(members) => members,
+        };
+        let left = match kernel.description(&scratch)? {
+            Some(text) => text == bridge_tag(bridge),
+            None => members.is_empty() && !kernel.is_up(&scratch)?,
+        };
+        if left {
+            return Ok(Some(scratch));
         }
     }
-    bail!("bridge {bridge}: no free unit to make it under")
+    Ok(None)
+}
+
+/// Makes a bridge for an uplink under the first free unit of some. The name
+/// comes last: under it there is never half a bridge.
+struct RenamedBridge {
+    bridge: IfName,
+    uplink: IfName,
+}
+
+impl RenamedBridge {
+    fn create(&self, scratch: &IfName) -> Ifconfig {
+        Ifconfig::CreateBridge { bridge: scratch.clone(), uplink: self.uplink.clone() }
+    }
+
+    fn finish(&self, scratch: &IfName) -> [Ifconfig; 5] {
+        [
+            Ifconfig::Describe(scratch.clone(), bridge_tag(&self.bridge)),
+            Ifconfig::AddMember { bridge: scratch.clone(), member: self.uplink.clone() },
+            Ifconfig::Up(self.uplink.clone()),
+            Ifconfig::Up(scratch.clone()),
+            Ifconfig::Rename(scratch.clone(), self.bridge.clone()),
+        ]
+    }
+}
+
+impl Action for RenamedBridge {
+    fn shell(&self) -> String {
+        let Some(scratch) = scratch_bridges(&self.bridge).next() else { return String::new() };
+        let lines =
+            std::iter::once(self.create(&scratch)).chain(self.finish(&scratch)).map(|step| step.shell());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let scratch = first_free(host, undo, scratch_bridges(&self.bridge), |b| self.create(b))
+            .with_context(|| format!("bridge {}", self.bridge))?;
+        self.finish(&scratch).iter().try_for_each(|step| step.perform(host, undo))
+    }
 }
 
 /// The plan that destroys the pair. Nothing there is success, a foreign pair is

@@ -11,7 +11,7 @@ use anyhow::Result;
 
 /// One thing to do.
 pub trait Action {
-    /// The equivalent command for sh(1), on one line, ready to be pasted.
+    /// The equivalent command for sh(1), ready to be pasted: one line, or a few.
     fn shell(&self) -> String;
 
     /// Does it. Whatever was done, entirely or in part, is noted in `undo` at
@@ -63,7 +63,7 @@ impl Plan {
 
     /// The plan as shell commands, one a line.
     pub fn commands(&self) -> Vec<String> {
-        self.0.iter().map(|a| a.shell()).collect()
+        self.0.iter().flat_map(|a| a.shell().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 
     /// Carries the plan out, all or nothing.
@@ -97,7 +97,9 @@ impl Plan {
 
 fn tell(host: &Host, prefix: &str, action: &dyn Action) {
     if host.verbose() {
-        eprintln!("{prefix}{}", action.shell());
+        for line in action.shell().lines() {
+            eprintln!("{prefix}{line}");
+        }
     }
 }
 

@@ -37,10 +37,10 @@ impl Add {
     pub fn new(host: &Host, jail: &JailName, present: &[String], others: &[String]) -> Add {
         let mut names = if present.is_empty() { others.to_vec() } else { Vec::new() };
         names.push(jail.to_string());
-        let (arguments, inverse) = if names.len() == 1 {
-            (format!("jail_list+= {jail}"), format!("jail_list-= {jail}"))
-        } else {
+        let (arguments, inverse) = if present.is_empty() {
             (format!("jail_list={}", names.join(" ")), "jail_list=".to_owned())
+        } else {
+            (format!("jail_list+={jail}"), format!("jail_list-={jail}"))
         };
         let (arguments, inverse) = (self::arguments(host, &[&arguments]), self::arguments(host, &[&inverse]));
         Add { names, command: Tools::line(Tool::Sysrc, &arguments), arguments, inverse }

@@ -99,6 +99,30 @@ fn renamed_pairs() {
 }
 
 #[test]
+fn renamed_pairs_whose_units_clash() {
+    // Units are derived from names: among so many, several are the same.
+    let host = Sandbox::new();
+    host.kernel
+        .change(|s| {
+            // Units taken by pairs under other names show only on creating.
+            for unit in 16384..=32767 {
+                if unit % 16 != 3 {
+                    continue;
+                }
+                s.create(&format!("epair{unit}"))?;
+                s.rename(HOST, &format!("epair{unit}a"), &format!("x{unit}a"))?;
+                s.rename(HOST, &format!("epair{unit}b"), &format!("x{unit}b"))?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    for n in 0..24 {
+        host.ok(&format!("jail-epair-up -b igc0bridge web n{n}_"));
+        host.ok(&format!("jail-epair-down web n{n}_"));
+    }
+}
+
+#[test]
 fn leavings_are_replaced() {
     let host = Sandbox::new();
     // Tagged, as a failed start leaves it.
@@ -250,7 +274,9 @@ fn dry_run_prints_what_would_be_done() {
     assert_eq!(document["commands"].as_array().unwrap().len(), 7);
     host.ok(UP);
     assert_eq!(host.ok("jail-epair-down -n web epair5"), "/sbin/ifconfig epair5a destroy\n");
-    assert!(host.ok("jail-epair-up -n -b igc0bridge web epair5").starts_with("/sbin/ifconfig epair5a destroy\n"));
+    assert!(
+        host.ok("jail-epair-up -n -b igc0bridge web epair5").starts_with("/sbin/ifconfig epair5a destroy\n")
+    );
     host.ok(DOWN);
     host.nothing_left();
 }
@@ -321,7 +347,8 @@ fn two_hundred_at_once() {
     let bridges = state.interfaces.iter().filter(|i| matches!(i.kind, Kind::Bridge(..))).count();
     assert_eq!(bridges, 2, "igc0bridge and one em0bridge");
     assert_eq!(members(&host, "em0bridge").len(), 201);
-    let macs: HashSet<_> = state.interfaces.iter().filter(|i| matches!(i.kind, Kind::Epair(_))).map(|i| i.mac).collect();
+    let macs: HashSet<_> =
+        state.interfaces.iter().filter(|i| matches!(i.kind, Kind::Epair(_))).map(|i| i.mac).collect();
     assert_eq!(macs.len(), 400);
     all("jail-epair-down", &[]);
     assert_eq!(host.interfaces(), ["lo0", "igc0", "igc0bridge", "em0", "em0bridge"]);

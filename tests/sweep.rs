@@ -31,7 +31,11 @@ fn host() -> Sandbox {
 }
 
 fn mounts(host: &Sandbox) -> Vec<String> {
-    host.state().mounts.iter().map(|m| m.on.strip_prefix(host.root()).unwrap().display().to_string()).collect()
+    host.state()
+        .mounts
+        .iter()
+        .map(|m| m.on.strip_prefix(host.root()).unwrap().display().to_string())
+        .collect()
 }
 
 #[test]
@@ -133,7 +137,14 @@ fn other_types_need_to_be_named() {
     let error = host.run(SWEEP);
     assert_eq!(error.0, 1);
     assert!(error.2.contains("nfs, left mounted (-t nfs unmounts it)"), "{}", error.2);
-    assert_eq!(mounts(&host), ["zdata/jails/web-nullfs-base", "zdata/jails/web-nullfs-base/skeleton", "zdata/jails/web-nullfs-base/skeleton/data"]);
+    assert_eq!(
+        mounts(&host),
+        [
+            "zdata/jails/web-nullfs-base",
+            "zdata/jails/web-nullfs-base/skeleton",
+            "zdata/jails/web-nullfs-base/skeleton/data"
+        ]
+    );
     host.ok("jail-sweep -t nfs web /zdata/jails/web-nullfs-base");
     assert!(mounts(&host).is_empty());
 }
@@ -184,7 +195,10 @@ fn dry_run() {
     let printed = host.ok("jail-sweep -n web /zdata/jails/web-nullfs-base epair5");
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(lines.len(), 4, "{printed}");
-    assert!(lines[0].starts_with("/sbin/umount ") && lines[0].contains("/dev || /sbin/umount -f"), "{printed}");
+    assert!(
+        lines[0].starts_with("/sbin/umount ") && lines[0].contains("/dev || /sbin/umount -f"),
+        "{printed}"
+    );
     assert_eq!(lines[3], "/sbin/ifconfig epair5a destroy");
     assert_eq!(before, host.present());
     assert_eq!(host.state().interface(HOST, "epair5a").unwrap().description.as_deref(), Some("jail:web"));

@@ -35,7 +35,9 @@ impl Sandbox {
             })
             .unwrap();
         let mut sandbox = Sandbox { dir, kernel, at_start: Vec::new() };
-        for directory in ["etc/jail.conf.d", "usr/local/etc", "var/run", "zdata/jails/templates", "zdata/jails/containers"] {
+        for directory in
+            ["etc/jail.conf.d", "usr/local/etc", "var/run", "zdata/jails/templates", "zdata/jails/containers"]
+        {
             fs::create_dir_all(sandbox.at(directory)).unwrap();
         }
         sandbox.write("usr/local/etc/thinjail.conf", SETTINGS);
@@ -153,7 +155,10 @@ impl Sandbox {
         all.retain(|line| !line.contains("/var/run/thinjail-"));
         let state = self.state();
         for i in &state.interfaces {
-            all.push(format!("interface {} {:?} vnet {} mtu {} {:?} {:?}", i.name, i.kind, i.vnet, i.mtu, i.description, i.groups));
+            all.push(format!(
+                "interface {} {:?} vnet {} mtu {} {:?} {:?}",
+                i.name, i.kind, i.vnet, i.mtu, i.description, i.groups
+            ));
         }
         all.extend(state.mounts.iter().map(|m| format!("mount {} on {}", m.kind, m.on.display())));
         all.extend(state.jails.iter().map(|j| format!("jail {} dying {}", j.name, j.dying)));

@@ -8,12 +8,30 @@
 //! programs against this one. What was never recorded follows the texts of the real programs' sources.
 //!
 //! Below `ROOT/var/db/standin/` a test finds `calls`, one line for every start of a stand-in, and may put files that
-//! make things fail (see [`zfs`]).
+//! make things fail (see [`zfs`] and [`jail`]). Interfaces, mounts and jails are those of the simulated kernel, which the
+//! programs under test share.
 
+// The simulated kernel is on other systems only; on FreeBSD there is a real one.
+#[cfg(not(target_os = "freebsd"))]
+mod commands;
 mod getopt;
 mod host;
+#[cfg(not(target_os = "freebsd"))]
+mod ifconfig;
+#[cfg(not(target_os = "freebsd"))]
+mod jail;
+#[cfg(not(target_os = "freebsd"))]
+mod jls;
+#[cfg(not(target_os = "freebsd"))]
+mod mounts;
 mod pool;
 mod props;
+#[cfg(not(target_os = "freebsd"))]
+mod route;
+#[cfg(not(target_os = "freebsd"))]
+mod service;
+#[cfg(not(target_os = "freebsd"))]
+mod simulated;
 mod sysctl;
 mod sysrc;
 mod tree;
@@ -50,6 +68,13 @@ impl Reply {
         self.err.push_str(line.as_ref());
         self.err.push('\n');
     }
+
+    /// Writes out what there is so far: another program is about to use the same streams.
+    fn flush(&mut self) {
+        // A closed pipe is the reader's choice and no error of ours.
+        let _ = std::io::stdout().write_all(std::mem::take(&mut self.out).as_bytes());
+        let _ = std::io::stderr().write_all(std::mem::take(&mut self.err).as_bytes());
+    }
 }
 
 fn main() -> ExitCode {
@@ -63,9 +88,7 @@ fn main() -> ExitCode {
             70
         }
     };
-    // A closed pipe is the reader's choice and no error of ours.
-    let _ = std::io::stdout().write_all(reply.out.as_bytes());
-    let _ = std::io::stderr().write_all(reply.err.as_bytes());
+    reply.flush();
     ExitCode::from(status)
 }
 
@@ -87,9 +110,23 @@ fn play(reply: &mut Reply) -> Result<u8> {
         "sysctl" => sysctl::run,
         "freebsd-version" => version::freebsd_version,
         "uname" => version::uname,
-        _ => bail!(
-            "{program}: no such stand-in; call it by a link named zfs, sysrc, sysctl, freebsd-version or uname"
-        ),
+        #[cfg(not(target_os = "freebsd"))]
+        "ifconfig" => ifconfig::run,
+        #[cfg(not(target_os = "freebsd"))]
+        "jail" => jail::run,
+        #[cfg(not(target_os = "freebsd"))]
+        "jexec" => commands::jexec,
+        #[cfg(not(target_os = "freebsd"))]
+        "jls" => jls::run,
+        #[cfg(not(target_os = "freebsd"))]
+        "mount" => mounts::mount,
+        #[cfg(not(target_os = "freebsd"))]
+        "route" => route::run,
+        #[cfg(not(target_os = "freebsd"))]
+        "service" => service::run,
+        #[cfg(not(target_os = "freebsd"))]
+        "umount" => mounts::umount,
+        _ => bail!("{program}: no such stand-in; call it by a link named zfs, jail, ifconfig and so on"),
     };
     let args = words.split_off(1);
     let host = Host::from_env()?;

@@ -1,0 +1,298 @@
+//! jail-clone, under directory storage and with the stand-in for zfs(8).
+#![cfg(not(target_os = "freebsd"))]
+
+mod common;
+use common::Sandbox;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+const FSTAB: &str = "zdata/jails/pg-1-nullfs-base.fstab";
+const CONF: &str = "etc/jail.conf.d/pg-1.conf";
+
+/// What jail-clone says when there is no common jail.conf yet.
+const NO_JAIL_CONF: &str = "jail-clone: /etc/jail.conf does not exist yet";
+
+fn clone_ok(host: &Sandbox, line: &str) -> String {
+    let (status, stdout, stderr) = host.run(line);
+    assert_eq!(status, 0, "{line}: {stderr}");
+    assert!(stderr.lines().all(|l| l.starts_with(NO_JAIL_CONF)), "{line}: {stderr}");
+    stdout
+}
+
+#[test]
+fn the_recipe_byte_for_byte() {
+    let host = Sandbox::with_template();
+    assert_eq!(clone_ok(&host, "jail-clone pg-1 111"), "pg-1: id 111, 192.168.7.111/24\n");
+    assert_eq!(
+        host.read(FSTAB),
+        "/zdata/jails/templates/14.2-RELEASE-base /zdata/jails/pg-1-nullfs-base/ nullfs ro 0 0\n\
+         /zdata/jails/containers/pg-1 /zdata/jails/pg-1-nullfs-base/skeleton nullfs rw 0 0\n"
+    );
+    assert_eq!(host.read(CONF), "pg-1 {\n$id = \"111\";\n$ip = \"192.168.7.${id}/24\";\n}\n");
+    for file in [FSTAB, CONF] {
+        assert_eq!(fs::metadata(host.at(file)).unwrap().mode() & 0o7777, 0o644, "{file}");
+    }
+    assert_eq!(fs::metadata(host.at("zdata/jails/pg-1-nullfs-base")).unwrap().mode() & 0o7777, 0o755);
+    let link = host.at("zdata/jails/containers/pg-1/etc/ssl/certs/0a.0");
+    assert_eq!(fs::read_link(link).unwrap().to_str().unwrap(), "../../../../usr/share/certs/trusted/A.pem");
+    let error = host.fails(1, "jail-clone pg-1 112");
+    assert!(error.contains("jail pg-1 is configured already (/etc/jail.conf.d/pg-1.conf)"), "{error}");
+}
+
+#[test]
+fn directory_storage_copies_faithfully() {
+    let host = Sandbox::with_template();
+    let skeleton = host.at("zdata/jails/templates/14.2-RELEASE-skeleton");
+    fs::write(skeleton.join("etc/secret"), "s").unwrap();
+    fs::set_permissions(skeleton.join("etc/secret"), fs::Permissions::from_mode(0o4600)).unwrap();
+    fs::hard_link(skeleton.join("etc/secret"), skeleton.join("var/secret")).unwrap();
+    fs::set_permissions(skeleton.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::set_permissions(skeleton.join("var/empty"), fs::Permissions::from_mode(0o555)).unwrap();
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::new(86_400, 123_456_789);
+    fs::File::options()
+        .write(true)
+        .open(skeleton.join("etc/rc.conf"))
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
+    clone_ok(&host, "jail-clone pg-1 111");
+    let container = host.at("zdata/jails/containers/pg-1");
+    assert_eq!(thinjail::tree::difference(&skeleton, &container).unwrap(), None);
+    let (one, two) = (
+        fs::metadata(container.join("etc/secret")).unwrap(),
+        fs::metadata(container.join("var/secret")).unwrap(),
+    );
+    assert_eq!((one.ino(), one.nlink(), one.mode() & 0o7777), (two.ino(), 2, 0o4600));
+    assert_eq!(fs::metadata(container.join("etc/rc.conf")).unwrap().modified().unwrap(), long_ago);
+    assert_eq!(fs::metadata(container.join("tmp")).unwrap().mode() & 0o7777, 0o1777);
+}
+
+#[test]
+fn ids() {
+    let host = Sandbox::with_template();
+    host.write(
+        "etc/jail.conf",
+        "$epair = \"epair${id}\";\nvnet.interface = \"${epair}b\";\nexec.start = \"route add default 192.168.7.101\";\n\
+         path = \"/zdata/jails/${name}-nullfs-base\"; mount.fstab = \"${path}.fstab\";\n\
+         one { $id = 1; $ip = \"192.168.7.${id}/24\"; }\n\
+         old { $id = 900; exec.prestart = \"ifconfig epair3 create\"; exec.start += \"ifconfig epair3b 192.168.7.2/24 up\"; }\n\
+         .include \"/etc/jail.conf.d/*.conf\";\n",
+    );
+    // 1 is an id, 2 an address, 3 a pair.
+    assert_eq!(host.ok("jail-clone a"), "a: id 4, 192.168.7.4/24\n");
+    assert_eq!(host.ok("jail-clone b"), "b: id 5, 192.168.7.5/24\n");
+    for (id, expect) in [
+        ("1", "id 1 is that of jail one (/etc/jail.conf)"),
+        ("2", "address 192.168.7.2 is that of jail old (/etc/jail.conf)"),
+        ("3", "pair epair3 is that of jail old (/etc/jail.conf)"),
+        ("4", "id 4 is that of jail a (/etc/jail.conf.d/a.conf)"),
+        ("101", "192.168.7.101 is the gateway"),
+        ("255", "255 is the broadcast address"),
+        ("300", "beyond the network 192.168.7.0/24"),
+    ] {
+        let error = host.fails(1, &format!("jail-clone c {id}"));
+        assert!(error.contains(expect), "{id}: {error}");
+    }
+    for id in ["0", "01", "32768", "99999999999999999999", "x"] {
+        host.fails(2, &format!("jail-clone c {id}"));
+    }
+    let error = host.fails(1, "jail-clone one 20");
+    assert!(error.contains("jail one is configured already (/etc/jail.conf)"), "{error}");
+    let error = host.fails(1, "jail-clone -i 192.168.7.4 c");
+    assert!(error.contains("is that of jail a"), "{error}");
+}
+
+#[test]
+fn addresses() {
+    let host = Sandbox::with_template();
+    clone_ok(&host, "jail-clone -i 192.168.7.50 a");
+    assert_eq!(host.read("etc/jail.conf.d/a.conf"), "a {\n$id = \"50\";\n$ip = \"192.168.7.${id}/24\";\n}\n");
+    clone_ok(&host, "jail-clone -i 192.168.7.60/24 b 7");
+    assert_eq!(host.read("etc/jail.conf.d/b.conf"), "b {\n$id = \"7\";\n$ip = \"192.168.7.60/24\";\n}\n");
+    clone_ok(&host, "jail-clone -6 fd00:7::9/64 c 9");
+    assert_eq!(
+        host.read("etc/jail.conf.d/c.conf"),
+        "c {\n$id = \"9\";\n$ip = \"192.168.7.${id}/24\";\n$ip6 = \"fd00:7::9/64\";\n}\n"
+    );
+    for (arguments, status, expect) in [
+        ("-i 192.168.8.1", 1, "outside the network 192.168.7.0/24"),
+        ("-i 192.168.7.101", 1, "192.168.7.101 is the gateway"),
+        ("-i 192.168.7.255", 1, "broadcast"),
+        ("-i 192.168.7.0", 1, "of the network 192.168.7.0/24 itself"),
+        ("-i fd00::1", 2, "not an IPv4 address"),
+        ("-6 192.168.7.9", 2, "not an IPv6 address"),
+        ("-6 fd00:7::9", 1, "needs a prefix length"),
+        ("-i 192.168.7.9/33", 2, "prefix length"),
+        ("-i 192.168.7.50", 1, "is that of jail a"),
+        ("-6 fd00:7::9/64", 1, "address fd00:7::9 is that of jail c"),
+    ] {
+        let error = host.fails(status, &format!("jail-clone {arguments} d"));
+        assert!(error.contains(expect), "{arguments}: {error}");
+    }
+    // Networks that are no /24 have the address written out.
+    host.write("usr/local/etc/thinjail.conf", &common::SETTINGS.replace("192.168.7.0/24", "192.168.0.0/16"));
+    clone_ok(&host, "jail-clone d 300");
+    assert_eq!(host.read("etc/jail.conf.d/d.conf"), "d {\n$id = \"300\";\n$ip = \"192.168.1.44/16\";\n}\n");
+    // Both families from the settings.
+    let settings = format!("{}jail_net6=\"fd00:7::/64\"\njail_gateway6=\"fd00:7::101\"\n", common::SETTINGS);
+    host.write("usr/local/etc/thinjail.conf", &settings);
+    clone_ok(&host, "jail-clone e 211");
+    assert_eq!(
+        host.read("etc/jail.conf.d/e.conf"),
+        "e {\n$id = \"211\";\n$ip = \"192.168.7.${id}/24\";\n$ip6 = \"fd00:7::${id}/64\";\n}\n"
+    );
+}
+
+#[test]
+fn extra_mounts() {
+    let host = Sandbox::with_template();
+    fs::create_dir_all(host.at("data/w w w")).unwrap();
+    let output = host
+        .command("jail-clone")
+        .args(["-m", "/data/w w w:/usr/local/www:ro", "pg-1", "111"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let third = "/data/w\\040w\\040w /zdata/jails/pg-1-nullfs-base/skeleton/usr/local/www nullfs ro 0 0\n";
+    assert!(host.read(FSTAB).ends_with(third), "{}", host.read(FSTAB));
+    let error = host.fails(1, "jail-clone -m /data:/usr/local/none db");
+    assert!(error.contains("/skeleton/usr/local/none: no such directory"), "{error}");
+    let error = host.fails(1, "jail-clone -m /nodata:/usr/local/www db");
+    assert!(error.contains("nodata"), "{error}");
+}
+
+#[test]
+fn leavings_and_strangers() {
+    let host = Sandbox::with_template();
+    let skeleton = host.at("zdata/jails/templates/14.2-RELEASE-skeleton");
+    let container = host.at("zdata/jails/containers/pg-1");
+    // Everything but the last step, as a killed run leaves it.
+    clone_ok(&host, "jail-clone pg-1 111");
+    let whole = host.present();
+    fs::remove_file(host.at(CONF)).unwrap();
+    fs::write(host.at("etc/jail.conf.d/.pg-1.conf.thinjail"), "half").unwrap();
+    clone_ok(&host, "jail-clone pg-1 111");
+    assert_eq!(whole, host.present());
+    // A container that was used is not taken over.
+    fs::remove_file(host.at(CONF)).unwrap();
+    fs::write(container.join("etc/mine"), "m").unwrap();
+    let error = host.fails(1, "jail-clone pg-1 111");
+    assert!(error.contains("no pristine copy of the skeleton"), "{error}");
+    fs::remove_dir_all(&container).unwrap();
+    thinjail::tree::copy(&skeleton, &container).unwrap();
+    // A foreign fstab, a path in use.
+    fs::write(host.at(FSTAB), "other\n").unwrap();
+    let error = host.fails(1, "jail-clone pg-1 111");
+    assert!(error.contains("there already, with other contents"), "{error}");
+    fs::remove_file(host.at(FSTAB)).unwrap();
+    for what in ["link", "directory"] {
+        match what {
+            "link" => symlink("/etc/passwd", host.at(FSTAB)).unwrap(),
+            _ => fs::create_dir(host.at(FSTAB)).unwrap(),
+        }
+        let error = host.fails(1, "jail-clone pg-1 111");
+        assert!(error.contains("is there already"), "{error}");
+        fs::remove_dir(host.at(FSTAB)).or_else(|_| fs::remove_file(host.at(FSTAB))).unwrap();
+    }
+    fs::write(host.at("zdata/jails/pg-1-nullfs-base/file"), "").unwrap();
+    let error = host.fails(1, "jail-clone pg-1 111");
+    assert!(error.contains("the directory is not empty"), "{error}");
+    fs::remove_file(host.at("zdata/jails/pg-1-nullfs-base/file")).unwrap();
+    symlink("/etc/passwd", host.at(CONF)).unwrap();
+    host.fails(1, "jail-clone pg-1 111");
+    fs::remove_file(host.at(CONF)).unwrap();
+    clone_ok(&host, "jail-clone pg-1 111");
+    assert_eq!(whole, host.present());
+}
+
+#[test]
+fn templates_and_settings() {
+    let host = Sandbox::new();
+    let error = host.fails(1, "jail-clone web");
+    assert!(
+        error.contains("no base of 14.2-RELEASE") && error.contains("skel-fetch 14.2-RELEASE"),
+        "{error}"
+    );
+    let host = Sandbox::with_template();
+    let error = host.fails(1, "jail-clone -r 15.0 web");
+    assert!(error.contains("no base of 15.0-RELEASE"), "{error}");
+    host.fails(2, "jail-clone -r latest web");
+    for (text, expect) in [
+        ("jail_zsf=1\n", "line 1: jail_zsf: unknown setting"),
+        ("jail_dir=$(pwd)\n", "line 1: expansions are not done here"),
+        ("a b c\n", "line 1: not an assignment"),
+        ("", "neither jail_zfs nor jail_dir is set"),
+        ("jail_dir=/nowhere\n", "nowhere"),
+    ] {
+        host.write("usr/local/etc/thinjail.conf", text);
+        let error = host.fails(1, "jail-clone web");
+        assert!(error.contains(expect), "{text:?}: {error}");
+    }
+    host.write(
+        "usr/local/etc/thinjail.conf",
+        "jail_dir=/zdata/link\nbsd_ver=14.2\njail_net=192.168.7.0/24\n",
+    );
+    symlink("jails", host.at("zdata/link")).unwrap();
+    let error = host.fails(1, "jail-clone web");
+    assert!(error.contains("leads through a link; set it to /zdata/jails"), "{error}");
+    host.write("usr/local/etc/thinjail.conf", common::SETTINGS);
+    fs::remove_file(host.at("zdata/jails/templates/14.2-RELEASE-base/etc")).unwrap();
+    fs::create_dir(host.at("zdata/jails/templates/14.2-RELEASE-base/etc")).unwrap();
+    let error = host.fails(1, "jail-clone web");
+    assert!(error.contains("split the template first"), "{error}");
+}
+
+#[test]
+fn broken_jail_conf_is_named() {
+    let host = Sandbox::with_template();
+    host.write("etc/jail.conf", "path = \"/x\";\n.include \"/etc/jail.conf.d/*.conf\";\n");
+    host.write("etc/jail.conf.d/bad.conf", "bad {\n  path = ;;\n}\n");
+    let error = host.fails(1, "jail-clone web");
+    assert!(error.contains("/etc/jail.conf.d/bad.conf line 2"), "{error}");
+}
+
+#[test]
+fn dry_run_changes_nothing_and_prints_all() {
+    let host = Sandbox::with_template();
+    let (status, stdout, _) = host.run("jail-clone -n pg-1 111");
+    assert_eq!(status, 0);
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.len(), 4, "{stdout}");
+    assert!(lines[0].contains("tar -C"), "{stdout}");
+    assert!(lines[3].starts_with("printf 'pg-1 {\\n$id = \"111\";\\n"), "{stdout}");
+    host.nothing_left();
+    // What is printed, pasted, does the same.
+    for line in &lines[1..] {
+        let status = std::process::Command::new("bash").args(["-c", line]).status().unwrap();
+        assert!(status.success(), "{line}");
+    }
+    assert_eq!(host.read(CONF), "pg-1 {\n$id = \"111\";\n$ip = \"192.168.7.${id}/24\";\n}\n");
+}
+
+#[test]
+fn two_at_once_get_two_ids() {
+    let host = Sandbox::with_template();
+    let children: Vec<_> = (0..8)
+        .map(|n| {
+            std::process::Command::new(common::bin("jail-clone"))
+                .arg(format!("j{n}"))
+                .env_clear()
+                .env("THINJAIL_ROOT", host.root())
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut ids: Vec<String> = children
+        .into_iter()
+        .map(|child| {
+            let o = child.wait_with_output().unwrap();
+            assert!(o.status.success(), "{o:?}");
+            String::from_utf8(o.stdout).unwrap().split(' ').nth(2).unwrap().to_owned()
+        })
+        .collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 8);
+}

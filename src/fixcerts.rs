@@ -42,7 +42,8 @@ pub fn run(arguments: &Fixcerts, host: &Host) -> Result<ExitCode> {
     } else if !arguments.check {
         plan.carry_out(host)?;
         if wrong {
-            report::print(&format!("{}: {repairs} links repaired\n", skeleton.display()))?;
+            let links = if repairs == 1 { "link" } else { "links" };
+            report::print(&format!("{}: {repairs} {links} repaired\n", skeleton.display()))?;
         }
     }
     for (path, what) in &findings {

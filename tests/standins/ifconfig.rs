@@ -202,10 +202,11 @@ impl<'a> Session<'a> {
         if self.exists()? {
             return Err(there);
         }
-        self.name = self.kernel.change(|state| state.create(&name)).map_err(|refused| match refused.errno {
-            Errno::EEXIST => there,
-            errno => format!("SIOCIFCREATE2 ({name}): {errno}"),
-        })?;
+        self.name =
+            self.kernel.change(|state| state.create(&name)).map_err(|refused| match refused.errno {
+                Errno::EEXIST => there,
+                errno => format!("SIOCIFCREATE2 ({name}): {errno}"),
+            })?;
         self.tell = self.name != name;
         Ok(())
     }
@@ -368,10 +369,8 @@ fn inet6(address: &str, rest: &[&str]) -> Refusable<String> {
 
 /// Reads an Ethernet address as link_addr(3) does: one hexadecimal digit will do for a byte, and any address is good.
 fn ether(text: &str) -> Option<[u8; 6]> {
-    let bytes: Option<Vec<u8>> = text
-        .split(':')
-        .map(|part| u8::from_str_radix(part, 16).ok().filter(|_| part.len() <= 2))
-        .collect();
+    let bytes: Option<Vec<u8>> =
+        text.split(':').map(|part| u8::from_str_radix(part, 16).ok().filter(|_| part.len() <= 2)).collect();
     bytes?.try_into().ok()
 }
 

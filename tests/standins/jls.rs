@@ -49,9 +49,7 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
         };
         let list: Vec<String> = jails.iter().map(one).collect();
         let list = list.join(",");
-        reply.say(format!(
-            "{{\"__version\": \"2\", \"jail-information\": {{\"jail\": [{list}]}}}}"
-        ));
+        reply.say(format!("{{\"__version\": \"2\", \"jail-information\": {{\"jail\": [{list}]}}}}"));
         return Ok(0);
     }
     if params.is_empty() {

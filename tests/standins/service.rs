@@ -1,0 +1,49 @@
+//! service(8): `service jail start NAME ...` and `service jail stop NAME ...`, as rc.d/jail does them.
+//!
+//! What jail(8) prints is shown only where the real script shows it, and the status says nothing.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::Reply;
+use crate::commands::tools;
+use crate::host::Host;
+use crate::simulated::{kernel, running};
+
+/// Runs the program.
+pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (start, names) = match words.as_slice() {
+        ["jail", "start" | "onestart", names @ ..] => (true, names),
+        ["jail", "stop" | "onestop", names @ ..] => (false, names),
+        _ => bail!("service: only jail start and jail stop are imitated"),
+    };
+    if names.is_empty() {
+        bail!("service jail: only with the names of jails imitated");
+    }
+    let is_running = |name: &str| -> Result<bool> { Ok(running(&kernel(host)?.state()?, name).is_some()) };
+    reply.out.push_str(if start { "Starting jails:" } else { "Stopping jails:" });
+    for name in names {
+        if !start && !is_running(name)? {
+            continue;
+        }
+        if !start {
+            reply.out.push_str(&format!(" {name}"));
+        }
+        let mut jail = Command::new(tools()?.join("jail"));
+        jail.args(if start { ["-i", "-c"] } else { ["-q", "-r"] }).arg(name);
+        let output = jail.output().context("start jail")?;
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        match (start, output.status.success()) {
+            (true, true) => reply.out.push_str(&format!(" {name}")),
+            (true, false) => reply.out.push_str(&format!(" cannot start jail  \"{name}\": \n{said}")),
+            // A complaint about a jail that is gone is not shown.
+            (false, _) if is_running(name)? => reply.out.push_str(&said),
+            (false, _) => {}
+        }
+    }
+    reply.out.push_str(".\n");
+    Ok(0)
+}

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use crate::setup::Stage;
+use crate::setup::{Stage, Storage};
 
 const SKELETON: &str = "zdata/jails/templates/14.2-RELEASE-skeleton";
 
@@ -346,4 +346,167 @@ fn sysrc_works_on_other_files() {
         "jail_zfs: zdata/jails -> NONE\n"
     );
     assert_eq!(stage.run("sysrc", &["-R", "/elsewhere", "jail_zfs"]).status.code(), Some(70));
+}
+
+/// The parts of a jail's configuration that say where it is.
+const PLACE: &str = "path = /j; mount.fstab = /j.fstab; vnet; exec.clean;";
+
+/// A host with the tree of a jail at `/base`, and `web` configured with these statements.
+fn jail(statements: &str) -> Stage {
+    let stage = Stage::new();
+    for dir in ["/base/skeleton", "/base/dev", "/own/tmp", "/j"] {
+        fs::create_dir_all(stage.path(dir)).expect("make a directory");
+    }
+    symlink("skeleton/tmp", stage.path("/base/tmp")).expect("make a link");
+    stage.write("/j.fstab", "/base /j nullfs ro\n/own /j/skeleton nullfs rw # the jail's\n");
+    stage.write("/etc/jail.conf", &format!("web {{ {PLACE} {statements} }}\n"));
+    stage
+}
+
+/// Standard output and standard error of a call, whatever comes of it, with its status.
+fn said(stage: &Stage, program: &str, args: &[&str]) -> (String, String, Option<i32>) {
+    let output = stage.run(program, args);
+    (stage.strip(&output.stdout), stage.strip(&output.stderr), output.status.code())
+}
+
+#[test]
+fn a_failing_stop_leaves_the_jail_running() {
+    let stage = jail("exec.start = '/bin/sh /etc/rc'; exec.stop = /usr/bin/false; exec.poststop = /nosuch;");
+    stage.ok("jail", &["-c", "web"]);
+    assert_eq!(stage.err("jail", &["-r", "web"]), "jail: web: /usr/bin/false: failed\n");
+    stage.ok("jls", &["-j", "web"]);
+    assert_eq!(stage.ok("mount", &["-p"]).lines().count(), 2);
+}
+
+#[test]
+fn a_failing_poststop_does_not_keep_the_mounts() {
+    let stage = jail("exec.poststop = /nosuch; exec.poststop += /usr/bin/true;");
+    stage.ok("jail", &["-c", "web"]);
+    assert_eq!(
+        said(&stage, "jail", &["-r", "web"]),
+        (
+            "web: removed\n".into(),
+            "jail: web: exec /nosuch: No such file or directory\njail: web: /nosuch: failed\n".into(),
+            Some(1)
+        )
+    );
+    assert_eq!(stage.ok("mount", &["-p"]), "");
+}
+
+#[test]
+fn a_restart_does_not_start_after_a_failed_stop() {
+    let stage = jail("exec.release = /usr/bin/false;");
+    stage.ok("jail", &["-rc", "web"]);
+    stage.err("jail", &["-rc", "web"]);
+    stage.err("jls", &["-j", "web"]);
+}
+
+#[test]
+fn a_jail_without_its_fstab_is_neither_started_nor_stopped() {
+    let stage = jail("exec.prestop = /nosuch;");
+    stage.ok("jail", &["-c", "web"]);
+    fs::remove_file(stage.path("/j.fstab")).expect("remove a file");
+    let missing = "jail: web: mount.fstab: /j.fstab: No such file or directory\n";
+    assert_eq!(stage.err("jail", &["-r", "web"]), missing);
+    stage.ok("jail", &["-R", "web"]);
+    assert_eq!(stage.err("jail", &["-c", "web"]), missing);
+    assert_eq!(stage.ok("mount", &["-p"]).lines().count(), 2);
+}
+
+#[test]
+fn mount_points_are_looked_for_in_what_is_mounted() {
+    let stage = jail("");
+    let lines = "/base /j nullfs ro\n/own /j/skeleton nullfs rw\n";
+    for (line, complaint) in [
+        // Through the container; the base's own link is refused.
+        ("/own /j/skeleton/tmp nullfs rw", ""),
+        ("/own /j/tmp nullfs rw", "jail: web: mount.fstab: /j/tmp is a symbolic link\n"),
+        ("/own /j/nosuch nullfs rw", "jail: web: mount.fstab: /j/nosuch: No such file or directory\n"),
+        ("/own j nullfs rw", "jail: web: mount.fstab: j: not an absolute pathname\n"),
+        ("/own\\q /j/dev nullfs rw", "jail: web: mount.fstab: /own\\q /j/dev nullfs rw: fstab parse error\n"),
+        (
+            "/nosuch /j/dev nullfs rw",
+            "mount_nullfs: /nosuch: No such file or directory\n\
+             jail: web: /sbin/mount -t nullfs -o rw /nosuch /j/dev: failed\n",
+        ),
+    ] {
+        stage.write("/j.fstab", &format!("{lines}{line}\n"));
+        assert_eq!(said(&stage, "jail", &["-q", "-c", "web"]).1, complaint, "{line}");
+        stage.run("jail", &["-q", "-r", "web"]);
+        assert_eq!(stage.ok("mount", &["-p"]), "", "{line}");
+    }
+}
+
+#[test]
+fn hooks_are_split_at_blanks_or_given_to_the_shell() {
+    let stage = jail("");
+    // No file system of its own, so that the hooks' files are found.
+    stage.write("/j.fstab", "");
+    let root = stage.root();
+    let root = root.to_str().expect("UTF-8");
+    let hooks = format!(
+        "exec.prepare = \"echo '${{name}}' \\$JNAME > {root}/shell\"; exec.prestart = \"touch {root}/a=b {root}/c,#d\"; \
+         exec.poststart = \"kill -9 \\$\\$\";"
+    );
+    stage.write("/etc/jail.conf", &format!("web {{ {PLACE} {hooks} }}\n"));
+    let (out, err, status) = said(&stage, "jail", &["-c", "web"]);
+    assert_eq!(err, "jail: web: kill -9 $$: exited on signal 9\n");
+    assert_eq!((out.as_str(), status), ("web: created\nweb: removed\n", Some(1)));
+    assert_eq!(fs::read_to_string(stage.path("/shell")).expect("read"), "web web\n");
+    assert!(stage.path("/a=b").is_file() && stage.path("/c,#d").is_file());
+}
+
+#[test]
+fn a_dataset_below_a_jail_is_busy() {
+    let stage = cloned();
+    fs::create_dir_all(stage.path("/mnt")).expect("make a directory");
+    stage.ok("mount", &["-t", "nullfs", "/zdata/jails/containers/web", "/mnt"]);
+    assert_eq!(
+        stage.err("zfs", &["destroy", "zdata/jails/containers/web"]),
+        "cannot unmount '/zdata/jails/containers/web': pool or dataset is busy\n"
+    );
+    stage.ok("umount", &["/mnt"]);
+    stage.ok("zfs", &["destroy", "zdata/jails/containers/web"]);
+}
+
+#[test]
+fn default_routes() {
+    let stage = jail("vnet.interface = epair1b;");
+    stage.ok("ifconfig", &["epair1", "create"]);
+    stage.ok("jail", &["-c", "web"]);
+    let route = |args: &[&str]| said(&stage, "route", &[&["-j", "web"], args].concat());
+    let unreachable = route(&["add", "default", "192.168.7.101"]);
+    assert_eq!(unreachable.0, "add net default: gateway 192.168.7.101 fib 0: Network is unreachable\n");
+    stage.ok("ifconfig", &["-j", "web", "epair1b", "inet", "192.168.7.5/24"]);
+    assert_eq!(stage.ok("route", &["-j", "web", "add", "default", "192.168.7.101"]).lines().count(), 1);
+    let again = route(&["add", "default", "192.168.7.101"]);
+    assert_eq!(
+        (again.0.as_str(), again.2),
+        ("add net default: gateway 192.168.7.101 fib 0: route already in table\n", Some(1))
+    );
+    // The jail is gone, and so is what was set in it.
+    stage.ok("jail", &["-r", "web"]);
+    assert!(!stage.ok("ifconfig", &["epair1b"]).contains("inet"));
+}
+
+/// What every integration test with jails begins with.
+#[test]
+fn a_jail_lives_on_a_host() {
+    for storage in [Storage::Directory, Storage::Zfs] {
+        let stage = Stage::host(storage);
+        stage.ours("jail-clone", &["web", "10"]);
+        stage.ok("jail", &["-c", "web"]);
+        assert_eq!(stage.ok("jexec", &["web", "ifconfig", "-l"]), "lo0 epair10b\n");
+        assert_eq!(stage.ok("ifconfig", &["-l"]), "lo0 igc0 igc0bridge epair10a\n");
+        stage.ok("jail", &["-r", "web"]);
+        stage.nothing_left();
+        // An open connection, which the hooks get over.
+        stage.ok("jail", &["-c", "web"]);
+        stage.fault("held-connection");
+        stage.run("jail", &["-r", "web"]);
+        stage.ok("jail", &["-c", "web"]);
+        stage.ok("jail", &["-r", "web"]);
+        stage.ok("jail", &["standin-let-go", "web"]);
+        stage.nothing_left();
+    }
 }

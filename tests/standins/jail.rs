@@ -10,7 +10,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `held-connection` | an open connection holds a jail that is removed, so that it stays dying; lines in the file, if any, name the jails |
+//! | `held-connection` | an open connection holds the next jail that is removed, so that it stays dying; a name in the file makes it the next jail of that name. The file goes with the jail, or with `tcpdrop -a` in its exec.stop |
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -150,15 +150,20 @@ fn remove_only(host: &Host, kernel: &Simulated, name: &str, reply: &mut Reply) -
     if running(&kernel.state()?, name).is_none() {
         return Ok(not_found(name, reply));
     }
-    let held = is_held(host, name)?;
+    let held = take_connection(host, name)?;
     kernel.change(|state| state.remove_jail(name, held))?;
     Ok(0)
 }
 
-/// Whether an open connection will hold the jail.
-fn is_held(host: &Host, name: &str) -> Result<bool> {
-    let names = host.state_lines("held-connection")?;
-    Ok(host.flag("held-connection") && (names.is_empty() || names.iter().any(|line| line == name)))
+/// Whether an open connection holds the jail. There is one at most, so it is not asked for again.
+fn take_connection(host: &Host, name: &str) -> Result<bool> {
+    const FILE: &str = "held-connection";
+    let names = host.state_lines(FILE)?;
+    let held = host.flag(FILE) && (names.is_empty() || names.iter().any(|line| line == name));
+    if held {
+        fs::remove_file(host.state(FILE)).context("close the connection")?;
+    }
+    Ok(held)
 }
 
 /// One line of mount.fstab or `mount`.
@@ -193,8 +198,6 @@ struct Run<'a> {
     /// Known to hooks as JID, also after the jail is gone.
     jid: Option<i32>,
     lines: Vec<Line>,
-    /// Whether the jail has dropped its connections itself.
-    dropped: bool,
 }
 
 impl<'a> Run<'a> {
@@ -211,7 +214,7 @@ impl<'a> Run<'a> {
         }
         let path = jail.scalar("path").with_context(|| format!("jail {name}: no path"))?;
         let jid = running(&kernel.state()?, name).map(|jail| jail.jid);
-        Ok(Run { host, kernel, jail, name, path, notes, reply, jid, lines: Vec::new(), dropped: false })
+        Ok(Run { host, kernel, jail, name, path, notes, reply, jid, lines: Vec::new() })
     }
 
     fn perform(&mut self, operation: Operation) -> Result<bool> {
@@ -375,7 +378,7 @@ impl<'a> Run<'a> {
 
     /// jail_remove(2), whose errors jail(8) does not look at.
     fn remove(&mut self) -> Result<()> {
-        let held = is_held(self.host, self.name)? && !self.dropped;
+        let held = take_connection(self.host, self.name)?;
         let _ = self.kernel.change(|state| state.remove_jail(self.name, held));
         if self.notes == Notes::All {
             self.reply.say(format!("{}: removed", self.name));
@@ -590,7 +593,11 @@ impl<'a> Run<'a> {
             let argv = match command_words(text) {
                 Command::Nothing => continue,
                 Command::Exec { argv, .. } => argv,
-                Command::Shell(_) => vec!["/bin/sh".into(), "-c".into(), text.clone()],
+                Command::Shell(_) => {
+                    self.warn("standin: commands for the shell of a jail are not imitated");
+                    self.warn(format!("{text}: failed"));
+                    return Ok(false);
+                }
             };
             let words: Vec<&str> = argv.iter().map(String::as_str).collect();
             let mut said = Reply::default();
@@ -606,7 +613,9 @@ impl<'a> Run<'a> {
                 self.warn(format!("{text}: failed"));
                 return Ok(false);
             }
-            self.dropped |= words.ends_with(&["-a"]) && words[0].ends_with("tcpdrop");
+            if words[0].ends_with("tcpdrop") {
+                take_connection(self.host, self.name)?;
+            }
         }
         Ok(true)
     }

@@ -138,6 +138,12 @@ pub fn shown(host: &Host, name: &Path) -> String {
     without_root(host, &name.display().to_string())
 }
 
+/// Whether a mount has its source at or below a path of the host, so that the file system there is in use.
+pub fn is_source(host: &Host, path: &str) -> Result<bool> {
+    let place = root(host)?.at(Path::new(path));
+    Ok(kernel(host)?.state()?.mounts.iter().any(|mount| mount.from.starts_with(&place)))
+}
+
 /// Runs mount(8).
 pub fn mount(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     let Ok((options, words)) = getopt(args, "o:pt:") else {
@@ -245,8 +251,16 @@ pub fn umount(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     for word in words {
         let path = without_root(host, &word);
         let view = View::new(host, &kernel.state()?)?;
-        let found = view.look(&path, true).ok().and_then(|place| view.top(&place.name));
-        let Some(mount) = found else {
+        let place = match view.look(&path, true) {
+            Ok(place) => place,
+            Err(cause) => {
+                reply.complain(format!("umount: {path}: statfs: {cause}"));
+                reply.complain(format!("umount: {path}: unknown file system"));
+                status = 1;
+                continue;
+            }
+        };
+        let Some(mount) = view.top(&place.name) else {
             reply.complain(format!("umount: {path}: not a file system root directory"));
             status = 1;
             continue;

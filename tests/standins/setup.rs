@@ -16,6 +16,16 @@
 //! let output = stage.wear(Command::new(program)).output();
 //! assert!(stage.calls().iter().any(|call| call.starts_with("zfs clone")));
 //! ```
+//!
+//! or, for a host that jails can run on,
+//!
+//! ```ignore
+//! let stage = Stage::host(Storage::Zfs);
+//! stage.ours("jail-clone", &["web", "10"]);
+//! stage.ok("jail", &["-c", "web"]);
+//! stage.ok("jail", &["-r", "web"]);
+//! stage.nothing_left();
+//! ```
 
 // Every test binary compiles this file anew and uses a part of it.
 #![allow(dead_code)]
@@ -26,20 +36,50 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use thinjail::kernel::simulated::{HOST, Simulated, State};
+use thinjail::root::Root;
 
 /// The programs that have a stand-in.
-pub const PROGRAMS: &[&str] = &["freebsd-version", "sysctl", "sysrc", "uname", "zfs"];
+pub const PROGRAMS: &[&str] = &[
+    "freebsd-version",
+    "ifconfig",
+    "jail",
+    "jexec",
+    "jls",
+    "mount",
+    "route",
+    "service",
+    "sysctl",
+    "sysrc",
+    "umount",
+    "uname",
+    "zfs",
+];
+
+/// The release that a host's template is of.
+pub const RELEASE: &str = "14.2-RELEASE";
+
+/// How a host keeps its trees.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// In the pool `zdata`.
+    Zfs,
+    /// In plain directories.
+    Directory,
+}
 
 /// A simulated host. It goes away with the value.
 pub struct Stage {
     dir: TempDir,
+    /// What [`Stage::nothing_left`] compares with.
+    at_start: Vec<String>,
 }
 
 impl Stage {
     /// A host with an empty root, without pools.
     pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("thinjail-").tempdir().expect("make a temporary directory");
-        let stage = Self { dir };
+        let stage = Self { dir, at_start: Vec::new() };
         for sub in ["root/etc", "root/var/db/standin", "tools"] {
             fs::create_dir_all(stage.dir.path().join(sub)).expect("lay out the stage");
         }
@@ -48,6 +88,122 @@ impl Stage {
             symlink(&standin, stage.tools().join(program)).expect("link a stand-in");
         }
         stage
+    }
+
+    /// A host as the manual sets one up: the NIC igc0 in the bridge igc0bridge, settings, a template, the example
+    /// jail.conf, and the built programs in `/usr/local/sbin`. No jail is configured.
+    pub fn host(storage: Storage) -> Self {
+        let mut stage = Self::new();
+        stage.ok("ifconfig", &["standin-init", "igc0", "igc0bridge", "192.168.7.101/24"]);
+        for sub in ["etc/jail.conf.d", "usr/local/sbin", "usr/local/etc", "var/log", "var/run"] {
+            fs::create_dir_all(stage.path(sub)).expect("lay out the host");
+        }
+        for (name, file) in built() {
+            symlink(file, stage.path("/usr/local/sbin").join(name)).expect("link a program");
+        }
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("share/examples/jail.conf");
+        fs::copy(example, stage.path("/etc/jail.conf")).expect("install jail.conf");
+        let (place, skeleton) = match storage {
+            Storage::Zfs => {
+                stage.pool("zdata");
+                let skeleton = format!("zdata/jails/templates/{RELEASE}-skeleton");
+                stage.ok("zfs", &["create", "-p", &skeleton]);
+                stage.ok("zfs", &["create", "zdata/jails/containers"]);
+                ("jail_zfs=\"zdata/jails\"", Some(skeleton))
+            }
+            Storage::Directory => {
+                fs::create_dir_all(stage.path("/zdata/jails/containers")).expect("lay out the host");
+                ("jail_dir=\"/zdata/jails\"", None)
+            }
+        };
+        stage.write(
+            "/usr/local/etc/thinjail.conf",
+            &format!(
+                "{place}\nbsd_ver=\"{RELEASE}\"\njail_bridge=\"igc0bridge\"\njail_net=\"192.168.7.0/24\"\n\
+                 jail_gateway=\"192.168.7.101\"\n"
+            ),
+        );
+        stage.template();
+        if let Some(skeleton) = skeleton {
+            stage.ok("zfs", &["snapshot", &format!("{skeleton}@base")]);
+        }
+        stage.forget_calls();
+        stage.at_start = stage.present();
+        stage
+    }
+
+    /// Fills base and skeleton of [`RELEASE`] with the little that a jail's start and its links need.
+    fn template(&self) {
+        let base = format!("/zdata/jails/templates/{RELEASE}-base");
+        let skeleton = format!("/zdata/jails/templates/{RELEASE}-skeleton");
+        for directory in ["dev", "skeleton", "usr/share/certs/trusted", "mnt"] {
+            fs::create_dir_all(self.path(&base).join(directory)).expect("make a directory");
+        }
+        for directory in ["etc/ssl/certs", "var/empty", "var/log", "root", "tmp", "home", "usr/local"] {
+            fs::create_dir_all(self.path(&skeleton).join(directory)).expect("make a directory");
+        }
+        for moved in ["etc", "var", "root", "tmp", "home"] {
+            symlink(format!("skeleton/{moved}"), self.path(&base).join(moved)).expect("make a link");
+        }
+        symlink("../skeleton/usr/local", self.path(&base).join("usr/local")).expect("make a link");
+        self.write(&format!("{base}/usr/share/certs/trusted/A.pem"), "a certificate\n");
+        let certificate = self.path(&skeleton).join("etc/ssl/certs/0a.0");
+        symlink("../../../../usr/share/certs/trusted/A.pem", certificate).expect("make a link");
+        self.write(&format!("{skeleton}/etc/rc.conf"), "");
+    }
+
+    /// Runs one of the built programs, which has to succeed, and gives what it printed, without the root.
+    pub fn ours(&self, program: &str, args: &[&str]) -> String {
+        let output = self.run_ours(program, args);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program} {args:?}: {complaint}");
+        self.strip(&output.stdout)
+    }
+
+    /// Runs one of the built programs, whatever comes of it.
+    pub fn run_ours(&self, program: &str, args: &[&str]) -> Output {
+        let file = self.path("/usr/local/sbin").join(program);
+        self.wear(Command::new(file)).args(args).output().expect("start a program")
+    }
+
+    /// What the simulated kernel knows.
+    pub fn kernel(&self) -> State {
+        let root = Root::alternate(&self.root()).expect("the root");
+        Simulated::new(&root).state().expect("the state of the kernel")
+    }
+
+    /// The host's interfaces, mounts and jails, dying ones among them, and the temporary files of the suite.
+    pub fn present(&self) -> Vec<String> {
+        let state = self.kernel();
+        let mut found = Vec::new();
+        for interface in &state.interfaces {
+            let (name, vnet) = (&interface.name, interface.vnet);
+            // The members of a bridge are told by their numbers, which do not change.
+            let (kind, groups) = (&interface.kind, interface.groups.join(" "));
+            let place = if vnet == HOST { "the host".into() } else { format!("jail {vnet}") };
+            found.push(format!("interface {name} of {place}: {kind:?}, {groups}"));
+        }
+        for mount in &state.mounts {
+            found.push(self.strip(format!("mount {} on {}", mount.kind, mount.on.display()).as_bytes()));
+        }
+        for jail in &state.jails {
+            found.push(format!("{} jail {}", if jail.dying { "dying" } else { "running" }, jail.name));
+        }
+        let mut files = Vec::new();
+        temporary_files(&self.root(), &mut files);
+        found.extend(files.iter().map(|file| self.strip(format!("file {}", file.display()).as_bytes())));
+        found.sort();
+        found
+    }
+
+    /// Fails unless interfaces, mounts, jails and temporary files are those that [`Stage::host`] left, and tells the
+    /// difference.
+    #[track_caller]
+    pub fn nothing_left(&self) {
+        let now = self.present();
+        let left: Vec<_> = now.iter().filter(|thing| !self.at_start.contains(thing)).collect();
+        let gone: Vec<_> = self.at_start.iter().filter(|thing| !now.contains(thing)).collect();
+        assert!(left.is_empty() && gone.is_empty(), "left: {left:#?}\ngone: {gone:#?}");
     }
 
     /// The alternate root, for `THINJAIL_ROOT`.
@@ -116,7 +272,7 @@ impl Stage {
         String::from_utf8_lossy(text).replace(root.to_str().expect("a root that is UTF-8"), "")
     }
 
-    /// Asks for a fault: `fail-mount` or `not-root`.
+    /// Asks for a fault: `fail-mount`, `held-connection` or `not-root`.
     pub fn fault(&self, name: &str) {
         fs::write(self.state(name), "").expect("set a fault");
     }
@@ -154,11 +310,47 @@ impl Default for Stage {
     }
 }
 
-/// The stand-in program. Cargo has no variable for examples, so it is looked for beside the test that is running:
-/// `target/debug/deps/test` and `target/debug/examples/standin`.
-pub fn standin() -> PathBuf {
+/// Collects what the suite's programs call their temporary files, however deep. A directory that cannot be read is
+/// left out.
+fn temporary_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && (name.ends_with(".thinjail") || name == ".thinjail-link") {
+            found.push(entry.path());
+        }
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            temporary_files(&entry.path(), found);
+        }
+    }
+}
+
+/// The directory that cargo builds into: a test is `target/debug/deps/test`.
+fn target() -> PathBuf {
     let test = std::env::current_exe().expect("the path of the running test");
-    let standin = test.ancestors().nth(2).unwrap_or(Path::new("/")).join("examples/standin");
+    test.ancestors().nth(2).expect("a test below the target directory").to_owned()
+}
+
+/// The programs of the package and where cargo built them. Read from its manifest, so that no list has to be kept;
+/// cargo builds all of them before it runs an integration test.
+pub fn built() -> Vec<(String, PathBuf)> {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+    let manifest = manifest.expect("read the manifest");
+    let mut lines = manifest.lines();
+    let mut all = Vec::new();
+    while lines.any(|line| line.trim() == "[[bin]]") {
+        let name = lines.find_map(|line| line.trim().strip_prefix("name = \"")?.strip_suffix('"'));
+        let name = name.expect("a program has a name").to_owned();
+        let file = target().join(&name);
+        assert!(file.is_file(), "{}: not there; run cargo build", file.display());
+        all.push((name, file));
+    }
+    all
+}
+
+/// The stand-in program, for which cargo has no variable as it is an example.
+pub fn standin() -> PathBuf {
+    let standin = target().join("examples/standin");
     assert!(standin.is_file(), "{}: not there; run cargo build --examples", standin.display());
     standin
 }

@@ -1,12 +1,13 @@
 //! A new jail: container, path, fstab, and last the file in jail.conf.d that
 //! makes it exist.
 
+use crate::composed::{Composed, Found, Links};
 use crate::file::{self, MakeDirectory, WriteFile};
 use crate::fstab::{self, Extra, Trees};
 use crate::host::Host;
 use crate::jail::JailName;
 use crate::jails::{Claim, Known};
-use crate::layout::{BASE_SNAPSHOT, Layout, SKELETON, Storage};
+use crate::layout::{BASE_SNAPSHOT, Layout, MOVED, SKELETON, Storage};
 use crate::network::{self, Address, Chosen, Id};
 use crate::plan::Plan;
 use crate::rclist;
@@ -17,6 +18,9 @@ use crate::zfs::{self, Dataset};
 use anyhow::{Context, Result, bail};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+
+/// The common jail.conf to start from.
+const EXAMPLE: &str = "/usr/local/share/examples/thinjail/jail.conf";
 
 /// What jail-clone is asked for.
 #[derive(Clone, Debug)]
@@ -57,11 +61,11 @@ pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> 
         bail!("jail {jail} is configured already ({})", there.file.display());
     }
 
-    let choice = choose(settings, &known, &layout, wanted)?;
+    let reserved = reserved(host, settings)?;
+    let choice = choose(settings, &reserved, &known, &layout, wanted)?;
     let conf = layout.conf(jail);
-    let shared: Vec<IpAddr> = gateways(settings).collect();
     let claim = known.candidate(jail.as_str(), &conf, choice.text.as_bytes()).context("jail.conf")?;
-    known.check(&claim, &shared)?;
+    known.check(&claim, &reserved)?;
 
     let at = |path: &Path| host.root().at(path);
     let (base, skeleton) = (at(&layout.base(&release)), at(&layout.skeleton(&release)));
@@ -107,9 +111,13 @@ pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> 
     Ok(Clone { plan, summary: choice.summary, notes: notes(&layout, jail, &known, &claim) })
 }
 
-fn gateways(settings: &Settings) -> impl Iterator<Item = IpAddr> {
-    let v4 = settings.jail_gateway.map(IpAddr::from);
-    v4.into_iter().chain(settings.jail_gateway6.map(IpAddr::from))
+/// Addresses that no jail may have, although any jail may mention them: the
+/// gateways and the host's own.
+fn reserved(host: &Host, settings: &Settings) -> Result<Vec<IpAddr>> {
+    let mut all: Vec<IpAddr> = settings.jail_gateway.map(IpAddr::from).into_iter().collect();
+    all.extend(settings.jail_gateway6.map(IpAddr::from));
+    all.extend(host.kernel()?.addresses()?);
+    Ok(all)
 }
 
 /// The id and the addresses of the new jail.
@@ -118,7 +126,13 @@ struct Choice {
     summary: String,
 }
 
-fn choose(settings: &Settings, known: &Known, layout: &Layout, wanted: &Wanted) -> Result<Choice> {
+fn choose(
+    settings: &Settings,
+    reserved: &[IpAddr],
+    known: &Known,
+    layout: &Layout,
+    wanted: &Wanted,
+) -> Result<Choice> {
     let given4 = wanted.v4.map(|a| network::v4_given(a, settings.jail_net)).transpose().context("-i")?;
     let given6 = wanted.v6.map(|a| network::v6_given(a, settings.jail_net6)).transpose().context("-6")?;
     let of_id = |id: Id| -> Result<(Option<Chosen>, Option<Chosen>)> {
@@ -134,8 +148,13 @@ fn choose(settings: &Settings, known: &Known, layout: &Layout, wanted: &Wanted) 
         };
         let chosen = [v4.as_ref(), v6.as_ref()];
         for address in chosen.into_iter().flatten().map(Chosen::address) {
-            if gateways(settings).any(|g| g == address) {
+            if settings.jail_gateway.map(IpAddr::from) == Some(address)
+                || settings.jail_gateway6.map(IpAddr::from) == Some(address)
+            {
                 bail!("{address} is the gateway");
+            }
+            if reserved.contains(&address) {
+                bail!("{address} is an address of this host");
             }
         }
         Ok((v4, v6))
@@ -156,7 +175,7 @@ fn choose(settings: &Settings, known: &Known, layout: &Layout, wanted: &Wanted) 
     };
     let id = match wanted.id.or_else(of_address) {
         Some(id) => id,
-        None => lowest_free(known, layout, wanted, |id| of_id(id).ok(), settings)?,
+        None => lowest_free(known, layout, wanted, |id| of_id(id).ok(), reserved)?,
     };
     let (v4, v6) = of_id(id).with_context(|| format!("id {id}"))?;
     let mut text = format!("{} {{\n$id = \"{id}\";\n", wanted.jail);
@@ -186,9 +205,8 @@ fn lowest_free(
     layout: &Layout,
     wanted: &Wanted,
     of_id: impl Fn(Id) -> Option<(Option<Chosen>, Option<Chosen>)>,
-    settings: &Settings,
+    reserved: &[IpAddr],
 ) -> Result<Id> {
-    let shared: Vec<IpAddr> = gateways(settings).collect();
     let conf = layout.conf(&wanted.jail);
     for id in (1..=Id::MAX).filter_map(Id::new) {
         let Some((v4, v6)) = of_id(id) else { continue };
@@ -204,7 +222,7 @@ fn lowest_free(
         // What the common part makes of the id may clash in other ways too.
         let text = format!("{} {{\n$id = \"{id}\";\n}}\n", wanted.jail);
         let claim = known.candidate(wanted.jail.as_str(), &conf, text.as_bytes()).context("jail.conf")?;
-        if known.check(&claim, &shared).is_ok() {
+        if known.check(&claim, reserved).is_ok() {
             return Ok(id);
         }
     }
@@ -217,18 +235,32 @@ fn check_template(release: &Release, base: &Path, skeleton: &Path) -> Result<()>
             Some(there) if there.is_dir() => {}
             Some(there) => bail!("{what} of {release}: {}: {}", path.display(), file::kind(&there)),
             None => bail!(
-                "no {what} of {release}: {} does not exist; make the template (skel-fetch {release}, skel-split {release})",
+                "no {what} of {release}: {} does not exist; thinjail(7) tells how to make a template",
                 path.display()
             ),
         }
     }
-    match file::look(&base.join("etc"))? {
-        Some(etc) if etc.is_symlink() => Ok(()),
-        _ => bail!(
-            "base of {release}: {}: not a link into {SKELETON}; split the template first (skel-split {release})",
-            base.join("etc").display()
-        ),
+    let mut view = Composed::new(base).context("base")?;
+    let point = Path::new("/").join(SKELETON);
+    view.mount(skeleton, &point).context("skeleton")?;
+    for moved in MOVED {
+        let split = match file::look(&base.join(moved))? {
+            Some(there) if there.is_symlink() => true,
+            // Without these two of its own a jail can't even start.
+            _ if matches!(moved, "etc" | "var") => false,
+            _ => continue,
+        };
+        let found = view.look_up(Path::new("/"), Path::new(moved), Links::Follow)?;
+        if !split || !matches!(&found, Found::Directory(real) if *real == point.join(moved)) {
+            bail!(
+                "template {release}: {} is no link to {SKELETON}/{moved} of {}; \
+                 thinjail(7) tells how to split a template",
+                base.join(moved).display(),
+                skeleton.display()
+            );
+        }
     }
+    Ok(())
 }
 
 /// Plans the container, or accepts one that a killed run left as it was made.
@@ -265,7 +297,7 @@ fn plan_container(
             let skeleton = Layout::skeleton_dataset(top, release)?;
             let snapshot = skeleton.snapshot(BASE_SNAPSHOT);
             if !zfs::exists(host.tools(), &snapshot)? {
-                bail!("{snapshot} does not exist; skel-split {release} makes it");
+                bail!("{snapshot} does not exist; when the skeleton is complete: zfs snapshot {snapshot}");
             }
             let dataset = Layout::container_dataset(top, jail)?;
             let names = ["origin", zfs::OWNER_PROPERTY];
@@ -345,9 +377,7 @@ fn notes(layout: &Layout, jail: &JailName, known: &Known, claim: &Claim) -> Vec<
     let mut notes = Vec::new();
     let (main, directory) = (layout.jail_conf().display(), layout.conf_dir().display());
     match known.includes_conf_dir() {
-        None => {
-            notes.push(format!("{main} does not exist yet; share/examples/thinjail/jail.conf is a start"))
-        }
+        None => notes.push(format!("{main} does not exist yet; {EXAMPLE} is a start")),
         Some(false) => {
             notes.push(format!("{main} does not include {directory}: .include \"{directory}/*.conf\";"))
         }

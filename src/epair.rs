@@ -340,8 +340,8 @@ fn plan_bridge(kernel: &dyn Kernel, wanted: &Wanted, plan: &mut Plan) -> Result<
             }
             Ok((mtu, true))
         }
-        Err(e) if e.errno == Errno::EPERM => Err(e.into()),
-        Err(e) => Err(anyhow::Error::new(e).context(format!("{bridge} is not a bridge"))),
+        Err(e) if e.errno == Errno::EINVAL => bail!("{bridge} is not a bridge"),
+        Err(e) => Err(e.into()),
     }
 }
 

@@ -67,6 +67,9 @@ fn trees(arguments: &Fixcerts, host: &Host) -> Result<(PathBuf, PathBuf)> {
     if let Ok(release) = text.parse::<Release>() {
         let layout = Layout::find(host, &Settings::load(host.root())?)?;
         let skeleton = host.root().at(&layout.skeleton(&release));
+        if file::look(&skeleton)?.is_none() {
+            bail!("{release}: no template of that release: {} does not exist", skeleton.display());
+        }
         let base = given_base.unwrap_or_else(|| host.root().at(&layout.base(&release)));
         return Ok((skeleton, base));
     }

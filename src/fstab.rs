@@ -251,7 +251,8 @@ pub fn plan(
         let (source, wanted) = (&extra.source, extra.target.display());
         let real_source = host.root().at(source);
         let source_kind = if extra.kind == "nullfs" {
-            let metadata = fs_err::metadata(&real_source).context("mount source")?;
+            let metadata = std::fs::metadata(&real_source)
+                .with_context(|| format!("mount source {}", source.display()))?;
             if !metadata.is_dir() && !metadata.is_file() {
                 bail!("mount source: {}: {}", source.display(), file::kind(&metadata));
             }

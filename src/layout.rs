@@ -51,7 +51,7 @@ impl Layout {
             (None, Storage::Directory) => bail!("neither jail_zfs nor jail_dir is set in {FILE}"),
         };
         let real = host.root().at(&dir);
-        let resolved = fs_err::canonicalize(&real).context("jail_dir")?;
+        let resolved = real.canonicalize().with_context(|| format!("jail_dir: {}", dir.display()))?;
         if resolved != real {
             let name = host.root().strip(&resolved).unwrap_or(resolved);
             bail!("jail_dir: {} leads through a link; set it to {}", dir.display(), name.display());

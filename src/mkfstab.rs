@@ -5,9 +5,10 @@ use crate::file::{self, WriteFile};
 use crate::fstab::{self, Trees};
 use crate::host::Host;
 use crate::layout::Layout;
-use crate::plan::Plan;
+use crate::plan::{Action, Plan, Undo};
 use crate::report;
 use crate::settings::Settings;
+use crate::shell;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -37,14 +38,27 @@ pub fn run(arguments: &Mkfstab, host: &Host) -> Result<ExitCode> {
     let trees = Trees { base: host.root().at(&layout.base(&release)), container };
     let entries = fstab::plan(host, &layout, &arguments.name, &release, &trees, &arguments.mounts)?;
     let contents = fstab::format(&entries);
-    if to_stdout {
-        report::print(&String::from_utf8_lossy(&contents))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut plan = Plan::default();
-    plan_target(target, contents, &mut plan)?;
     let common = &arguments.common;
+    let mut plan = Plan::default();
+    if to_stdout {
+        plan.push(Print(contents));
+    } else {
+        plan_target(target, contents, &mut plan)?;
+    }
     report::print_or_do("jail-mkfstab", host, &plan, common.dry_run, common.json)
+}
+
+/// Prints the file instead of writing it.
+struct Print(Vec<u8>);
+
+impl Action for Print {
+    fn shell(&self) -> String {
+        shell::print(&self.0)
+    }
+
+    fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
+        Ok(report::print(&String::from_utf8_lossy(&self.0))?)
+    }
 }
 
 fn plan_target(target: PathBuf, contents: Vec<u8>, plan: &mut Plan) -> Result<()> {
@@ -66,7 +80,7 @@ fn plan_target(target: PathBuf, contents: Vec<u8>, plan: &mut Plan) -> Result<()
 }
 
 fn check(arguments: &Mkfstab, host: &Host, layout: &Layout, target: &Path) -> Result<ExitCode> {
-    let text = fs_err::read(target).context("fstab")?;
+    let text = std::fs::read(target).with_context(|| format!("fstab {}", target.display()))?;
     let findings = fstab::check(host, &layout.path(&arguments.name), &text)?;
     for finding in &findings {
         report::note("jail-mkfstab", &format!("{}: {finding}", target.display()));

@@ -18,7 +18,7 @@ pub const USAGE: u8 = 2;
 pub fn line(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
-        let text = cause.to_string();
+        let text = without_number(&cause.to_string());
         // Wrappers that already end in their source's text would say it twice.
         if !parts.last().is_some_and(|last| last.ends_with(&text)) {
             parts.push(text);
@@ -31,6 +31,17 @@ pub fn line(error: &anyhow::Error) -> String {
         text.push_str(" (this needs root)");
     }
     text
+}
+
+/// What the standard library appends to every system error says nothing more
+/// than the words before it.
+fn without_number(text: &str) -> String {
+    match text.rsplit_once(" (os error ") {
+        Some((words, number)) if number.trim_end_matches(')').bytes().all(|b| b.is_ascii_digit()) => {
+            words.to_owned()
+        }
+        _ => text.to_owned(),
+    }
 }
 
 fn lacks_privilege(error: &anyhow::Error) -> bool {
@@ -95,4 +106,22 @@ pub fn print_or_do(program: &str, host: &Host, plan: &Plan, dry: bool, json: boo
     }
     plan.carry_out(host)?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn one_line_outermost_first() {
+        let cause = io::Error::from_raw_os_error(2);
+        let words = without_number(&cause.to_string());
+        let error = anyhow::Error::new(cause).context("open /x\ny").context("settings");
+        assert_eq!(line(&error), format!("settings: open /x y: {words}"));
+        assert!(!words.contains("os error"), "{words}");
+        let result: Result<(), io::Error> = Err(io::ErrorKind::NotFound.into());
+        let error = result.context("a\tb").unwrap_err();
+        assert!(line(&error).starts_with("a?b: "), "{}", line(&error));
+    }
 }

@@ -18,7 +18,8 @@ impl Root {
     /// An alternate root; it must exist. Links in its own name are resolved
     /// once, here, so that paths below it compare with what the kernel reports.
     pub fn alternate(directory: &Path) -> Result<Root> {
-        let real = fs_err::canonicalize(directory).context("alternate root")?;
+        let real =
+            directory.canonicalize().with_context(|| format!("alternate root: {}", directory.display()))?;
         if !real.is_dir() {
             bail!("alternate root: {}: not a directory", real.display());
         }

@@ -144,6 +144,45 @@ fn addresses() {
 }
 
 #[test]
+fn the_hosts_own_addresses() {
+    let host = Sandbox::with_template();
+    host.kernel
+        .change(|s| {
+            let bridge = s.interfaces.iter_mut().find(|i| i.name == "igc0bridge").unwrap();
+            bridge.addresses = vec!["inet 192.168.7.1/24".into(), "inet6 fd00:7::2/64".into()];
+            Ok(())
+        })
+        .unwrap();
+    let error = host.fails(1, "jail-clone a 1");
+    assert!(error.contains("192.168.7.1 is an address of this host"), "{error}");
+    assert_eq!(clone_ok(&host, "jail-clone a"), "a: id 2, 192.168.7.2/24\n");
+}
+
+#[test]
+fn a_template_must_be_whole() {
+    let host = Sandbox::with_template();
+    let base = host.at("zdata/jails/templates/14.2-RELEASE-base");
+    for (moved, text) in
+        [("etc", "/nowhere"), ("etc", "skeleton/var"), ("usr/local", "skeleton/usr/local"), ("var", "")]
+    {
+        let text_before = fs::read_link(base.join(moved)).unwrap();
+        fs::remove_file(base.join(moved)).unwrap();
+        if !text.is_empty() {
+            symlink(text, base.join(moved)).unwrap();
+        }
+        let error = host.fails(1, "jail-clone web");
+        assert!(
+            error.contains(&format!("{moved} is no link to skeleton/{moved}")),
+            "{moved} -> {text}: {error}"
+        );
+        let _ = fs::remove_file(base.join(moved));
+        symlink(text_before, base.join(moved)).unwrap();
+    }
+    host.fails(1, "jail-clone -r 15.0 web");
+    clone_ok(&host, "jail-clone web");
+}
+
+#[test]
 fn extra_mounts() {
     let host = Sandbox::with_template();
     fs::create_dir_all(host.at("data/w w w")).unwrap();
@@ -209,10 +248,7 @@ fn leavings_and_strangers() {
 fn templates_and_settings() {
     let host = Sandbox::new();
     let error = host.fails(1, "jail-clone web");
-    assert!(
-        error.contains("no base of 14.2-RELEASE") && error.contains("skel-fetch 14.2-RELEASE"),
-        "{error}"
-    );
+    assert!(error.contains("no base of 14.2-RELEASE") && error.contains("thinjail(7)"), "{error}");
     let host = Sandbox::with_template();
     let error = host.fails(1, "jail-clone -r 15.0 web");
     assert!(error.contains("no base of 15.0-RELEASE"), "{error}");
@@ -239,7 +275,7 @@ fn templates_and_settings() {
     fs::remove_file(host.at("zdata/jails/templates/14.2-RELEASE-base/etc")).unwrap();
     fs::create_dir(host.at("zdata/jails/templates/14.2-RELEASE-base/etc")).unwrap();
     let error = host.fails(1, "jail-clone web");
-    assert!(error.contains("split the template first"), "{error}");
+    assert!(error.contains("etc is no link to skeleton/etc"), "{error}");
 }
 
 #[test]

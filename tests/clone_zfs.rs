@@ -24,7 +24,9 @@ fn stage() -> Stage {
     let base = stage.path("/zdata/jails/templates/14.2-RELEASE-base");
     fs::create_dir_all(base.join("skeleton")).unwrap();
     symlink("skeleton/etc", base.join("etc")).unwrap();
+    symlink("skeleton/var", base.join("var")).unwrap();
     stage.write("/zdata/jails/templates/14.2-RELEASE-skeleton/etc/rc.conf", "");
+    stage.write("/zdata/jails/templates/14.2-RELEASE-skeleton/var/log/messages", "");
     stage.ok("zfs", &["snapshot", SNAPSHOT]);
     stage.write("/usr/local/etc/thinjail.conf", SETTINGS);
     fs::create_dir_all(stage.path("/etc/jail.conf.d")).unwrap();

@@ -240,7 +240,7 @@ fn bridges() {
     assert!(error.contains("igc0 is a member of bridge igc0bridge already"), "{error}");
     let error = host.fails(1, "jail-epair-up -u absent -b newbridge web epair5");
     assert!(error.contains("uplink absent"), "{error}");
-    host.kernel.change(|s| Ok(s.plug("em0"))).unwrap();
+    host.plug("em0");
     for bridge in ["em0bridge", "bridge3"] {
         host.ok(&format!("jail-epair-up -u em0 -b {bridge} web epair5"));
         assert_eq!(members(&host, bridge), ["em0", "epair5a"]);
@@ -307,7 +307,7 @@ fn bad_arguments() {
 #[test]
 fn not_root() {
     let host = Sandbox::new();
-    host.kernel.change(|s| Ok(s.privileged = false)).unwrap();
+    host.drop_privilege();
     let error = host.fails(1, UP);
     assert!(error.contains("Operation not permitted"), "{error}");
     // Looking needs no privilege.
@@ -317,7 +317,7 @@ fn not_root() {
 #[test]
 fn two_hundred_at_once() {
     let host = Sandbox::new();
-    host.kernel.change(|s| Ok(s.plug("em0"))).unwrap();
+    host.plug("em0");
     let start = |program: &str, arguments: Vec<String>| {
         std::process::Command::new(common::bin(program))
             .args(arguments)

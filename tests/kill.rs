@@ -57,7 +57,7 @@ const UPS: [&str; 4] = [
 
 fn host_with_em0() -> Sandbox {
     let host = Sandbox::new();
-    host.kernel.change(|s| Ok(s.plug("em0"))).unwrap();
+    host.plug("em0");
     host
 }
 
@@ -208,7 +208,9 @@ fn clone_on_zfs() {
         let base = stage.path("/zdata/jails/templates/14.2-RELEASE-base");
         std::fs::create_dir_all(base.join("skeleton")).unwrap();
         std::os::unix::fs::symlink("skeleton/etc", base.join("etc")).unwrap();
+        std::os::unix::fs::symlink("skeleton/var", base.join("var")).unwrap();
         stage.write("/zdata/jails/templates/14.2-RELEASE-skeleton/etc/rc.conf", "");
+        stage.write("/zdata/jails/templates/14.2-RELEASE-skeleton/var/log/messages", "");
         stage.ok("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@base"]);
         let settings = "jail_zfs=\"zdata/jails\"\nbsd_ver=\"14.2\"\njail_net=\"192.168.7.0/24\"\n";
         stage.write("/usr/local/etc/thinjail.conf", settings);

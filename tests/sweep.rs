@@ -179,7 +179,7 @@ fn paths_that_are_refused() {
 fn goes_on_past_an_obstacle() {
     let host = host();
     mount_all(&host);
-    host.kernel.change(|s| Ok(s.privileged = false)).unwrap();
+    host.drop_privilege();
     let (status, _, stderr) = host.run(SWEEP);
     assert_eq!(status, 1);
     assert_eq!(stderr.lines().count(), 3, "{stderr}");

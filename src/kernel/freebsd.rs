@@ -10,6 +10,7 @@ use crate::interface::{IfName, Mtu};
 use crate::mac::Mac;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_ulong, c_void};
 use std::mem::{size_of, zeroed};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -351,6 +352,42 @@ impl Interfaces for FreeBsd {
             }
             room = room.max(got) + 8;
         }
+    }
+
+    fn addresses(&self) -> Result<Vec<IpAddr>> {
+        let mut first: *mut libc::ifaddrs = ptr::null_mut();
+        // SAFETY: getifaddrs(3) sets the pointer to a list of its own.
+        if unsafe { libc::getifaddrs(&mut first) } < 0 {
+            return Err(refused("list", "addresses"));
+        }
+        let mut all = Vec::new();
+        let mut next = first;
+        while !next.is_null() {
+            // SAFETY: next is an element of the list, which is freed below.
+            let element = unsafe { &*next };
+            next = element.ifa_next;
+            if element.ifa_addr.is_null() {
+                continue;
+            }
+            // SAFETY: an address that is there has the size its family says.
+            all.extend(unsafe {
+                match i32::from((*element.ifa_addr).sa_family) {
+                    libc::AF_INET => {
+                        let address = &*element.ifa_addr.cast::<libc::sockaddr_in>();
+                        Some(IpAddr::from(address.sin_addr.s_addr.to_ne_bytes()))
+                    }
+                    libc::AF_INET6 => {
+                        let address = &*element.ifa_addr.cast::<libc::sockaddr_in6>();
+                        Some(IpAddr::from(address.sin6_addr.s6_addr))
+                    }
+                    _ => None,
+                }
+            });
+        }
+        // SAFETY: the list came from getifaddrs and is not used any more.
+        unsafe { libc::freeifaddrs(first) };
+        all.retain(super::is_of_the_network);
+        Ok(all)
     }
 
     fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()> {

@@ -20,6 +20,7 @@ pub use errno::{Errno, Refused, Result};
 use crate::interface::{IfName, Mtu};
 use crate::mac::Mac;
 use crate::root::Root;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// Network interfaces of the host's vnet (freebsd-src: sys/net/if.c,
@@ -55,6 +56,9 @@ pub trait Interfaces {
     /// The members of a bridge, span ports among them; ENXIO when there is no
     /// such interface, EINVAL when it is no bridge.
     fn bridge_members(&self, bridge: &IfName) -> Result<Vec<IfName>>;
+    /// The addresses of all interfaces of the host, loopback and link-local ones
+    /// left out.
+    fn addresses(&self) -> Result<Vec<IpAddr>>;
     /// Adds a member; the first one gives the bridge its MTU, any other gets
     /// the bridge's.
     fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()>;
@@ -155,6 +159,15 @@ pub fn open(root: &Root) -> anyhow::Result<Box<dyn Kernel>> {
 /// Whether `path` is `top` or lies below it.
 pub fn is_at_or_below(path: &Path, top: &Path) -> bool {
     path.starts_with(top)
+}
+
+/// Whether somebody else could take the address for his own by mistake.
+fn is_of_the_network(address: &IpAddr) -> bool {
+    let local = match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !local && !address.is_loopback() && !address.is_unspecified()
 }
 
 fn usable_uuid(text: &str) -> Option<String> {

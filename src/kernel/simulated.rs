@@ -11,6 +11,7 @@ use crate::mac::Mac;
 use crate::root::Root;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// The jid of the host itself.
@@ -616,6 +617,14 @@ impl Interfaces for Simulated {
                 .collect(),
             _ => refuse(REQUEST, bridge.as_str(), Errno::EINVAL),
         }
+    }
+
+    fn addresses(&self) -> Result<Vec<IpAddr>> {
+        let state = self.state()?;
+        let host = state.interfaces.iter().filter(|i| i.vnet == HOST);
+        // Kept as words of ifconfig(8), perhaps with a prefix length.
+        let words = host.flat_map(|i| &i.addresses).flat_map(|a| a.split([' ', '/']));
+        Ok(words.filter_map(|w| w.parse().ok()).filter(super::is_of_the_network).collect())
     }
 
     fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()> {

@@ -138,6 +138,26 @@ impl Sandbox {
         stderr.trim_end().to_owned()
     }
 
+    /// Adds a network interface.
+    pub fn plug(&self, name: &str) {
+        self.kernel
+            .change(|s| {
+                s.plug(name);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    /// From now on requests come from an ordinary user.
+    pub fn drop_privilege(&self) {
+        self.kernel
+            .change(|s| {
+                s.privileged = false;
+                Ok(())
+            })
+            .unwrap();
+    }
+
     pub fn state(&self) -> State {
         self.kernel.state().unwrap()
     }

@@ -1,4 +1,4 @@
-//! route(8): the default route of a vnet, kept beside the address of the interface that leads to the gateway.
+//! route(8): the default route of a vnet, kept as one word among the addresses of the interface that leads there.
 
 use std::net::IpAddr;
 
@@ -41,10 +41,10 @@ pub fn in_vnet(kernel: &Simulated, vnet: i32, words: &[&str], reply: &mut Reply)
         // EX_NOHOST.
         return Ok(68);
     };
-    let route = format!("{family}-default {gateway}");
+    let route = format!("{family}-default={gateway}");
     let refused = kernel.change(|state| {
         let mut here = state.interfaces.iter_mut().filter(|i| i.vnet == vnet).collect::<Vec<_>>();
-        let kind = format!("{family}-default ");
+        let kind = format!("{family}-default=");
         if here.iter().any(|i| i.addresses.iter().any(|known| known.starts_with(&kind))) {
             return Ok(Some(("File exists", "route already in table")));
         }

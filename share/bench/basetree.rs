@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// How certificates lie in etc/ssl.
+#[allow(dead_code)] // The benchmarks and the demonstration use one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certificates {
     /// Links into usr/share/certs, as FreeBSD 13 and 14 ship them.

@@ -71,6 +71,9 @@ pub struct SimulatedJail {
     pub path: PathBuf,
     /// Removed, but held by an open connection.
     pub dying: bool,
+    /// The mount that is its root, which it holds as long as it is there.
+    #[serde(default)]
+    pub root: Option<i32>,
 }
 
 /// One mount.
@@ -404,7 +407,8 @@ impl State {
             return refuse(REQUEST, name, Errno::EEXIST);
         }
         let jid = self.fresh_id() as i32;
-        self.jails.push(SimulatedJail { jid, name: name.into(), path: path.into(), dying: false });
+        let root = self.mounts.iter().rev().find(|m| m.on == path).map(|m| m.fsid);
+        self.jails.push(SimulatedJail { jid, name: name.into(), path: path.into(), dying: false, root });
         self.add("lo0", Kind::Loopback, jid, &["lo"]);
         Ok(jid)
     }
@@ -465,7 +469,7 @@ impl State {
         let object = mount.on.display().to_string();
         self.privilege(REQUEST, &object)?;
         let covered = self.mounts[at + 1..].iter().any(|m| m.on.starts_with(&mount.on));
-        let a_root = self.jails.iter().any(|j| j.path == mount.on);
+        let a_root = self.jails.iter().any(|j| j.root == Some(fsid));
         if covered || ((mount.busy || a_root) && !force) {
             return refuse(REQUEST, &object, Errno::EBUSY);
         }
@@ -598,7 +602,11 @@ impl Interfaces for Simulated {
     fn group_members(&self, group: &str) -> Result<Vec<IfName>> {
         let state = self.state()?;
         let in_group = |i: &&Interface| i.vnet == HOST && i.groups.iter().any(|g| g == group);
-        let members: Vec<_> = state.interfaces.iter().filter(in_group).map(|i| name_of(&i.name)).collect();
+        let mut found: Vec<&Interface> = state.interfaces.iter().filter(in_group).collect();
+        // The kernel puts the b half of an epair into the group first.
+        let pair = |x: &&Interface, y: &&Interface| matches!(x.kind, Kind::Epair(_)) && x.kind == y.kind;
+        found.chunk_by_mut(pair).for_each(<[_]>::reverse);
+        let members: Vec<_> = found.iter().map(|i| name_of(&i.name)).collect();
         if members.is_empty() {
             return refuse("list group", group, Errno::ENOENT);
         }

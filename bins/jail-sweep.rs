@@ -18,14 +18,17 @@ fn main() -> ExitCode {
                 path: arguments.path.clone(),
                 pair: arguments.pair.clone(),
                 kinds: arguments.kinds.clone(),
+                claim: !common.dry_run,
             };
             let sweep = sweep::look(host, &wanted)?;
+            for left in &sweep.left {
+                report::note(PROGRAM, left);
+                if !common.dry_run {
+                    syslog::send(host.root(), PROGRAM, Severity::Warning, left);
+                }
+            }
             if common.dry_run {
                 return report::dry_run(PROGRAM, &sweep.plan, common.json);
-            }
-            for left in &sweep.left {
-                syslog::send(host.root(), PROGRAM, Severity::Warning, left);
-                report::note(PROGRAM, left);
             }
             let mut failures = sweep.plan.carry_out_all(host).into_iter();
             let Some(first) = failures.next() else { return Ok(ExitCode::SUCCESS) };

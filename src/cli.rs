@@ -1,7 +1,10 @@
-//! The command lines: one struct a program, and how a program starts.
+//! The command lines: one table and one struct a program, and how a program
+//! starts.
 //!
-//! The structs live in the library so that a test can hold the manual pages
+//! The tables live in the library so that a test can hold the manual pages
 //! against them.
+
+pub mod table;
 
 use crate::epair::{self, Addresses};
 use crate::fstab::Extra;
@@ -13,31 +16,54 @@ use crate::release::Release;
 use crate::report;
 use crate::root::Root;
 use anyhow::{Context, Result};
-use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser};
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use table::{Given, Operand, Opt, Program, Stop, path, typed};
 
-/// Options that every program has.
-#[derive(Args, Clone, Debug)]
+/// A command line in typed form.
+pub trait Arguments: Sized {
+    /// The table.
+    const PROGRAM: &'static Program;
+
+    /// Types what was given.
+    fn read(given: &Given) -> Result<Self, Stop>;
+}
+
+/// The tables of all programs.
+pub const PROGRAMS: [&Program; 6] = [
+    EpairUp::PROGRAM,
+    EpairDown::PROGRAM,
+    Sweep::PROGRAM,
+    Mkfstab::PROGRAM,
+    JailClone::PROGRAM,
+    Fixcerts::PROGRAM,
+];
+
+/// The options of [`table::COMMON`].
+#[derive(Clone, Debug)]
 pub struct Common {
-    /// Print the equivalent shell commands and change nothing
-    #[arg(short = 'n', long)]
+    /// `-n`
     pub dry_run: bool,
-    /// Tell every action on standard error
-    #[arg(short, long)]
+    /// `-v`
     pub verbose: bool,
-    /// With -n: print the commands as one JSON document
-    #[arg(long, requires = "dry_run")]
+    /// `--json`
     pub json: bool,
-    /// Work below this alternate root (also THINJAIL_ROOT)
-    #[arg(short = 'R', long, value_name = "DIRECTORY")]
+    /// `-R`
     pub root: Option<PathBuf>,
 }
 
 impl Common {
+    fn read(given: &Given) -> Result<Common, Stop> {
+        Ok(Common {
+            dry_run: given.has("dry-run"),
+            verbose: given.has("verbose"),
+            json: given.has("json"),
+            root: given.optional("root", path)?,
+        })
+    }
+
     /// The root that `-R` or the environment names.
     pub fn root(&self) -> Result<Root> {
         let from_environment =
@@ -54,186 +80,445 @@ impl Common {
     }
 }
 
-fn addresses() -> impl TypedValueParser<Value = Addresses> {
-    clap::builder::StringValueParser::new().try_map(|text| epair::parse_addresses(&text))
+const NAME: Operand = Operand { name: "name", required: true, help: "The jail" };
+const PAIR: Operand =
+    Operand { name: "pair", required: true, help: "The stem of the pair: epair5 for epair5a and epair5b" };
+const RELEASE: Opt = Opt::value('r', "release", "release", "The release, instead of bsd_ver");
+const MOUNT: Opt = Opt::value('m', "mount", "mount", "A further mount: source:target[:options]").repeatable();
+
+fn addresses(value: &OsStr) -> Result<Addresses, String> {
+    epair::parse_addresses(table::text(value)?).map_err(|e| e.to_string())
 }
 
-fn extra() -> impl TypedValueParser<Value = Extra> {
-    OsStringValueParser::new().try_map(|text: OsString| Extra::parse(&text))
+fn mount(value: &OsStr) -> Result<Extra, String> {
+    Extra::parse(value).map_err(|e| e.to_string())
 }
 
 /// jail-epair-up(8)
-#[derive(Parser, Clone, Debug)]
-#[command(name = "jail-epair-up", version, about = "Make a jail's epair and add it to a bridge")]
+#[derive(Clone, Debug)]
 pub struct EpairUp {
-    #[command(flatten)]
-    #[allow(missing_docs)]
+    /// What every program has.
     pub common: Common,
-    /// Give both ends this MTU instead of the bridge's
-    #[arg(short, long, value_name = "MTU")]
+    /// `-m`
     pub mtu: Option<Mtu>,
-    /// Ethernet address of the host's end, or "none" for the kernel's
-    #[arg(short = 'M', long, value_name = "MAC", value_parser = addresses())]
+    /// `-M`
     pub mac: Option<Addresses>,
-    /// Make a missing bridge from this interface
-    #[arg(short, long, value_name = "UPLINK")]
+    /// `-u`
     pub uplink: Option<IfName>,
-    /// The bridge to join
-    #[arg(short, long, value_name = "BRIDGE")]
+    /// `-b`
     pub bridge: IfName,
-    /// The jail
+    /// `name`
     pub name: JailName,
-    /// The stem of the pair: epair5 for epair5a and epair5b
+    /// `pair`
     pub pair: PairName,
+}
+
+impl Arguments for EpairUp {
+    const PROGRAM: &'static Program = &Program {
+        name: "jail-epair-up",
+        about: "Make a jail's epair and add it to a bridge",
+        own: &[
+            Opt::value('M', "mac", "mac", "Ethernet address of the host's end, or \"none\" for the kernel's"),
+            Opt::value('m', "mtu", "mtu", "Give both ends this MTU instead of the bridge's"),
+            Opt::value('u', "uplink", "uplink", "Make a missing bridge from this interface"),
+            Opt::value('b', "bridge", "bridge", "The bridge to join").required(),
+        ],
+        operands: &[NAME, PAIR],
+    };
+
+    fn read(given: &Given) -> Result<EpairUp, Stop> {
+        Ok(EpairUp {
+            common: Common::read(given)?,
+            mtu: given.optional("mtu", typed)?,
+            mac: given.optional("mac", addresses)?,
+            uplink: given.optional("uplink", typed)?,
+            bridge: given.required("bridge", typed)?,
+            name: given.required("name", typed)?,
+            pair: given.required("pair", typed)?,
+        })
+    }
 }
 
 /// jail-epair-down(8)
-#[derive(Parser, Clone, Debug)]
-#[command(name = "jail-epair-down", version, about = "Destroy a jail's epair")]
+#[derive(Clone, Debug)]
 pub struct EpairDown {
-    #[command(flatten)]
-    #[allow(missing_docs)]
+    /// What every program has.
     pub common: Common,
-    /// The jail
+    /// `name`
     pub name: JailName,
-    /// The stem of the pair: epair5 for epair5a and epair5b
+    /// `pair`
     pub pair: PairName,
 }
 
+impl Arguments for EpairDown {
+    const PROGRAM: &'static Program = &Program {
+        name: "jail-epair-down",
+        about: "Destroy a jail's epair",
+        own: &[],
+        operands: &[NAME, PAIR],
+    };
+
+    fn read(given: &Given) -> Result<EpairDown, Stop> {
+        Ok(EpairDown {
+            common: Common::read(given)?,
+            name: given.required("name", typed)?,
+            pair: given.required("pair", typed)?,
+        })
+    }
+}
+
 /// jail-sweep(8)
-#[derive(Parser, Clone, Debug)]
-#[command(name = "jail-sweep", version, about = "Clear what an earlier run of a jail left")]
+#[derive(Clone, Debug)]
 pub struct Sweep {
-    #[command(flatten)]
-    #[allow(missing_docs)]
+    /// What every program has.
     pub common: Common,
-    /// Unmount file systems of this type too
-    #[arg(short = 't', long = "type", value_name = "TYPE")]
+    /// `-t`
     pub kinds: Vec<String>,
-    /// The jail
+    /// `name`
     pub name: JailName,
-    /// The jail's path
+    /// `path`
     pub path: PathBuf,
-    /// The stem of its pair; all pairs tagged as the jail's without it
+    /// `pair`
     pub pair: Option<PairName>,
 }
 
+impl Arguments for Sweep {
+    const PROGRAM: &'static Program = &Program {
+        name: "jail-sweep",
+        about: "Clear what an earlier run of a jail left",
+        own: &[Opt::value('t', "type", "type", "Unmount file systems of this type too").repeatable()],
+        operands: &[
+            NAME,
+            Operand { name: "path", required: true, help: "The jail's path" },
+            Operand {
+                name: "pair",
+                required: false,
+                help: "The stem of its pair; all pairs tagged as the jail's without it",
+            },
+        ],
+    };
+
+    fn read(given: &Given) -> Result<Sweep, Stop> {
+        Ok(Sweep {
+            common: Common::read(given)?,
+            kinds: given.all("type", typed)?,
+            name: given.required("name", typed)?,
+            path: given.required("path", path)?,
+            pair: given.optional("pair", typed)?,
+        })
+    }
+}
+
 /// jail-mkfstab(8)
-#[derive(Parser, Clone, Debug)]
-#[command(name = "jail-mkfstab", version, about = "Write or check a jail's fstab")]
+#[derive(Clone, Debug)]
 pub struct Mkfstab {
-    #[command(flatten)]
-    #[allow(missing_docs)]
+    /// What every program has.
     pub common: Common,
-    /// Check the file that is there, and report everything wrong with it
-    #[arg(short, long, conflicts_with_all = ["release", "mounts", "dry_run"])]
+    /// `-c`
     pub check: bool,
-    /// The file, instead of the jail's own; - for standard output
-    #[arg(short, long, value_name = "FILE")]
+    /// `-o`
     pub output: Option<PathBuf>,
-    /// The release, instead of bsd_ver
-    #[arg(short, long, value_name = "RELEASE")]
+    /// `-r`
     pub release: Option<Release>,
-    /// A further mount: source:target[:options]
-    #[arg(short = 'm', long = "mount", value_name = "MOUNT", value_parser = extra())]
+    /// `-m`
     pub mounts: Vec<Extra>,
-    /// The jail
+    /// `name`
     pub name: JailName,
+}
+
+impl Arguments for Mkfstab {
+    const PROGRAM: &'static Program = &Program {
+        name: "jail-mkfstab",
+        about: "Write or check a jail's fstab",
+        own: &[
+            Opt::flag('c', "check", "Check the file that is there, and report everything wrong with it")
+                .conflicts(&["dry-run", "json", "mount", "release"]),
+            MOUNT,
+            Opt::value('o', "output", "file", "The file, instead of the jail's own; - for standard output"),
+            RELEASE,
+        ],
+        operands: &[NAME],
+    };
+
+    fn read(given: &Given) -> Result<Mkfstab, Stop> {
+        let check = given.has("check");
+        let output = given.optional("output", path)?;
+        if check && output.as_deref() == Some(Path::new("-")) {
+            return Err(Stop::Mistake("-c checks a file; -o - names none".into()));
+        }
+        Ok(Mkfstab {
+            common: Common::read(given)?,
+            check,
+            output,
+            release: given.optional("release", typed)?,
+            mounts: given.all("mount", mount)?,
+            name: given.required("name", typed)?,
+        })
+    }
 }
 
 /// jail-clone(8)
-#[derive(Parser, Clone, Debug)]
-#[command(name = "jail-clone", version, about = "Make a thin jail from a template")]
+#[derive(Clone, Debug)]
 pub struct JailClone {
-    #[command(flatten)]
-    #[allow(missing_docs)]
+    /// What every program has.
     pub common: Common,
-    /// Add the jail to jail_list, so that it starts at boot
-    #[arg(short, long)]
+    /// `-e`
     pub enable: bool,
-    /// The release, instead of bsd_ver
-    #[arg(short, long, value_name = "RELEASE")]
+    /// `-r`
     pub release: Option<Release>,
-    /// The IPv4 address, instead of jail_net + id
-    #[arg(short = 'i', long = "ip", value_name = "ADDRESS")]
+    /// `-i`
     pub v4: Option<Address<Ipv4Addr>>,
-    /// The IPv6 address, instead of jail_net6 + id
-    #[arg(short = '6', long = "ip6", value_name = "ADDRESS")]
+    /// `-6`
     pub v6: Option<Address<Ipv6Addr>>,
-    /// A further mount: source:target[:options]
-    #[arg(short = 'm', long = "mount", value_name = "MOUNT", value_parser = extra())]
+    /// `-m`
     pub mounts: Vec<Extra>,
-    /// The new jail
+    /// `name`
     pub name: JailName,
-    /// Its id, the lowest free one by default
+    /// `id`
     pub id: Option<Id>,
 }
 
+impl Arguments for JailClone {
+    const PROGRAM: &'static Program = &Program {
+        name: "jail-clone",
+        about: "Make a thin jail from a template",
+        own: &[
+            Opt::flag('e', "enable", "Add the jail to jail_list, so that it starts at boot"),
+            Opt::value('6', "ip6", "address", "The IPv6 address, instead of jail_net6 + id"),
+            Opt::value('i', "ip", "address", "The IPv4 address, instead of jail_net + id"),
+            MOUNT,
+            RELEASE,
+        ],
+        operands: &[
+            Operand { help: "The new jail", ..NAME },
+            Operand { name: "id", required: false, help: "Its id, the lowest free one by default" },
+        ],
+    };
+
+    fn read(given: &Given) -> Result<JailClone, Stop> {
+        Ok(JailClone {
+            common: Common::read(given)?,
+            enable: given.has("enable"),
+            release: given.optional("release", typed)?,
+            v4: given.optional("ip", typed)?,
+            v6: given.optional("ip6", typed)?,
+            mounts: given.all("mount", mount)?,
+            name: given.required("name", typed)?,
+            id: given.optional("id", typed)?,
+        })
+    }
+}
+
 /// skel-fixcerts(8)
-#[derive(Parser, Clone, Debug)]
-#[command(name = "skel-fixcerts", version, about = "Repair links that climb out of a skeleton")]
+#[derive(Clone, Debug)]
 pub struct Fixcerts {
-    #[command(flatten)]
-    #[allow(missing_docs)]
+    /// What every program has.
     pub common: Common,
-    /// Look at the whole skeleton, not only at certificates and etc/rmt
-    #[arg(short, long)]
+    /// `-a`
     pub all: bool,
-    /// Report what is wrong and repair nothing
-    #[arg(short, long, conflicts_with = "dry_run")]
+    /// `-c`
     pub check: bool,
-    /// The base that the links point into, when a directory is given
-    #[arg(short, long, value_name = "BASE")]
+    /// `-b`
     pub base: Option<PathBuf>,
-    /// A release, or the directory of a skeleton or container
-    #[arg(value_name = "RELEASE|DIRECTORY")]
+    /// `release` or `directory`
     pub what: PathBuf,
+}
+
+impl Arguments for Fixcerts {
+    const PROGRAM: &'static Program = &Program {
+        name: "skel-fixcerts",
+        about: "Repair links that climb out of a skeleton",
+        own: &[
+            Opt::flag('a', "all", "Look at the whole skeleton, not only at certificates and etc/rmt"),
+            Opt::flag('c', "check", "Report what is wrong and repair nothing")
+                .conflicts(&["dry-run", "json"]),
+            Opt::value('b', "base", "base", "The base that the links point into, when a directory is given"),
+        ],
+        operands: &[Operand {
+            name: "release | directory",
+            required: true,
+            help: "A release, or the directory of a skeleton or container",
+        }],
+    };
+
+    fn read(given: &Given) -> Result<Fixcerts, Stop> {
+        Ok(Fixcerts {
+            common: Common::read(given)?,
+            all: given.has("all"),
+            check: given.has("check"),
+            base: given.optional("base", path)?,
+            what: given.required("release | directory", path)?,
+        })
+    }
 }
 
 /// Reads the command line of a program. On a mistake it is told on one line,
 /// and the exit status is 2.
-pub fn parse<P: Parser>() -> Result<P, ExitCode> {
-    let command = P::command();
-    let name = command.get_name().to_owned();
-    let matches = command.try_get_matches_from(std::env::args_os());
-    matches.and_then(|m| P::from_arg_matches(&m)).map_err(|e| complain(&name, &e))
-}
-
-fn complain(name: &str, e: &clap::Error) -> ExitCode {
-    use clap::error::ErrorKind;
-    if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = report::print(&e.to_string());
-        return ExitCode::SUCCESS;
-    }
-    let text = e.to_string();
-    // Up to the first blank line stands the mistake itself, perhaps as a list.
-    let mistake: Vec<&str> = text.lines().take_while(|l| !l.is_empty()).map(str::trim).collect();
-    let mistake = mistake.join(" ");
-    let mistake: String =
-        mistake.trim_start_matches("error: ").chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    eprintln!("{name}: {mistake} ({name} -h tells the usage)");
-    ExitCode::from(report::USAGE)
+pub fn parse<P: Arguments>() -> Result<P, ExitCode> {
+    let given = P::PROGRAM.parse(std::env::args_os().skip(1).collect());
+    given.and_then(|given| P::read(&given)).map_err(|stop| stop.tell(P::PROGRAM))
 }
 
 /// Runs an administrator's program.
-pub fn run<P: Parser>(common: fn(&P) -> &Common, work: fn(&P, &Host) -> Result<ExitCode>) -> ExitCode {
+pub fn run<P: Arguments>(common: fn(&P) -> &Common, work: fn(&P, &Host) -> Result<ExitCode>) -> ExitCode {
     let arguments = match parse::<P>() {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
     let host = common(&arguments).host();
-    report::end(P::command().get_name(), host.and_then(|host| work(&arguments, &host)))
+    report::end(P::PROGRAM.name, host.and_then(|host| work(&arguments, &host)))
 }
 
 /// Runs a hook: failures go to syslog too.
-pub fn run_hook<P: Parser>(common: fn(&P) -> &Common, work: fn(&P, &Host) -> Result<ExitCode>) -> ExitCode {
+pub fn run_hook<P: Arguments>(
+    common: fn(&P) -> &Common,
+    work: fn(&P, &Host) -> Result<ExitCode>,
+) -> ExitCode {
     let arguments = match parse::<P>() {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    let program = P::command().get_name().to_owned();
+    let program = P::PROGRAM.name;
     match common(&arguments).host().context("start") {
-        Ok(host) => report::end_hook(&program, host.root(), work(&arguments, &host)),
-        Err(e) => report::end_hook(&program, &Root::system(), Err(e)),
+        Ok(host) => report::end_hook(program, host.root(), work(&arguments, &host)),
+        Err(e) => report::end_hook(program, &Root::system(), Err(e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn read<P: Arguments>(line: &str) -> Result<P, Stop> {
+        let words = line.split(' ').filter(|w| !w.is_empty()).map(OsString::from).collect();
+        P::PROGRAM.parse(words).and_then(|given| P::read(&given))
+    }
+
+    fn mistake<P: Arguments + std::fmt::Debug>(line: &str) -> String {
+        match read::<P>(line) {
+            Err(Stop::Mistake(text)) => text,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn tables_are_sound() {
+        for program in PROGRAMS {
+            let (mut names, mut shorts) = (BTreeSet::new(), BTreeSet::new());
+            for option in program.options() {
+                assert!(names.insert(option.long), "{}: --{} twice", program.name, option.long);
+                assert!(option.short.is_none_or(|s| shorts.insert(s)), "{}: {option:?}", program.name);
+            }
+            for other in program.options().flat_map(|o| o.conflicts.iter().copied().chain(o.requires)) {
+                assert!(names.contains(other), "{}: there is no --{other}", program.name);
+            }
+            // Options and operands are asked for by name alike.
+            for operand in program.operands {
+                assert!(names.insert(operand.name), "{}: {} twice", program.name, operand.name);
+            }
+            assert!(program.operands.is_sorted_by_key(|o| !o.required), "{}", program.name);
+            let usage = program.usage();
+            assert!(usage.lines().all(|l| l.len() < 80 && l.trim_end() == l), "{usage}");
+        }
+    }
+
+    #[test]
+    fn everything_at_once() {
+        let up: EpairUp = read("-nv --json -R /r -m 9000 -M none -u igc0 -b igc0bridge web epair5").unwrap();
+        let Common { dry_run, verbose, json, root } = &up.common;
+        assert_eq!((dry_run, verbose, json, root.as_deref()), (&true, &true, &true, Some(Path::new("/r"))));
+        assert_eq!((up.mtu, up.mac), ("9000".parse().ok(), Some(Addresses::Kernel)));
+        assert_eq!((up.uplink, Ok(up.bridge)), ("igc0".parse().ok(), "igc0bridge".parse()));
+        assert_eq!((Ok(up.name), Ok(up.pair)), ("web".parse(), "epair5".parse()));
+
+        let up: EpairUp = read("-b b web epair5").unwrap();
+        assert!(up.mtu.is_none() && up.mac.is_none() && up.uplink.is_none() && up.common.root.is_none());
+        assert!(!up.common.dry_run && !up.common.verbose && !up.common.json);
+
+        let down: EpairDown = read("web epair5 -n").unwrap();
+        assert!(down.common.dry_run && !down.common.verbose);
+        assert_eq!((Ok(down.name), Ok(down.pair)), ("web".parse(), "epair5".parse()));
+
+        let sweep: Sweep = read("-t zfs -ttmpfs web /j/web epair5").unwrap();
+        assert_eq!((sweep.kinds, sweep.path), (vec!["zfs".into(), "tmpfs".into()], "/j/web".into()));
+        assert_eq!((Ok(sweep.name), sweep.pair), ("web".parse(), "epair5".parse().ok()));
+        assert_eq!(read::<Sweep>("web /j/web").unwrap().pair, None);
+
+        let fstab: Mkfstab = read("-r 14.2 -o - -m /a:/b -m /c:/d:ro web").unwrap();
+        assert_eq!((fstab.release, fstab.output), ("14.2".parse().ok(), Some("-".into())));
+        assert_eq!(fstab.mounts, ["/a:/b", "/c:/d:ro"].map(|m| m.parse().unwrap()));
+        assert!(!fstab.check && fstab.name.as_str() == "web");
+        assert!(read::<Mkfstab>("-cv -R /r -o f web").unwrap().check);
+
+        let clone: JailClone = read("-e -6 fd00::5/64 -i 192.168.7.5 -m /a:/b -r 15.0-RC1 web 5").unwrap();
+        assert!(clone.enable && clone.mounts == ["/a:/b".parse().unwrap()]);
+        assert_eq!((clone.v4, clone.v6), ("192.168.7.5".parse().ok(), "fd00::5/64".parse().ok()));
+        assert_eq!((clone.release, clone.id), ("15.0-RC1".parse().ok(), "5".parse().ok()));
+        assert_eq!(read::<JailClone>("web").unwrap().id, None);
+
+        let certs: Fixcerts = read("-a -c -b /base 14.2").unwrap();
+        assert!(certs.all && certs.check);
+        assert_eq!((certs.base, certs.what), (Some("/base".into()), "14.2".into()));
+    }
+
+    #[test]
+    fn mistakes() {
+        for (text, expected) in [
+            (mistake::<JailClone>("a.b"), "invalid value 'a.b' for name: a dot in a jail name makes"),
+            (mistake::<JailClone>("web 0"), "invalid value '0' for id: an id is a number"),
+            (mistake::<JailClone>("-i 1.2.3 web"), "invalid value '1.2.3' for -i address: "),
+            (mistake::<JailClone>("-r latest web"), "invalid value 'latest' for -r release: a release is"),
+            (mistake::<JailClone>("-m /a web"), "invalid value '/a' for -m mount: a mount is written"),
+            (mistake::<EpairUp>("-m 71 -b b web epair5"), "invalid value '71' for -m mtu: an MTU is"),
+            (mistake::<EpairUp>("-M x -b b web epair5"), "invalid value 'x' for -M mac: an Ethernet"),
+            (mistake::<EpairUp>("web epair5"), "missing option -b bridge"),
+            (mistake::<EpairUp>("-b b web"), "missing pair"),
+            (mistake::<Sweep>("web"), "missing path"),
+            (mistake::<Mkfstab>("-c -o - web"), "-c checks a file; -o - names none"),
+            (mistake::<Mkfstab>("-c -n web"), "options -c and -n exclude each other"),
+            (mistake::<Mkfstab>("-c --json web"), "options -c and --json exclude each other"),
+            (mistake::<Mkfstab>("-c -m /a:/b web"), "options -c and -m exclude each other"),
+            (mistake::<Mkfstab>("-c -r 14.2 web"), "options -c and -r exclude each other"),
+            (mistake::<Mkfstab>("--output= web"), "invalid value '' for -o file: a path can't be empty"),
+            (mistake::<Fixcerts>("-cn 14.2"), "options -c and -n exclude each other"),
+            (mistake::<Fixcerts>("--json 14.2"), "option --json needs -n"),
+            (mistake::<Fixcerts>("-c --json 14.2"), "options -c and --json exclude each other"),
+            (mistake::<Fixcerts>(""), "missing release | directory"),
+        ] {
+            assert!(text.starts_with(expected), "{text:?}, not {expected:?}");
+        }
+    }
+
+    /// Words that a parser might stumble over.
+    fn word() -> impl Strategy<Value = OsString> {
+        const SOME: [&str; 20] = [
+            "-", "--", "---", "-n", "-c", "-b", "-nvR", "-m=", "-h=", "--json", "--mount", "--root=", "--=",
+            "-=", "", "web", "epair5", "/a:/b", "14.2", "10",
+        ];
+        prop_oneof![
+            prop::sample::select(&SOME[..]).prop_map(OsString::from),
+            prop::collection::vec(any::<u8>(), 0..6).prop_map(OsString::from_vec),
+            "-{0,2}[a-zA-Z6=]{0,4}".prop_map(OsString::from),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_arguments_are_too_much(words in prop::collection::vec(word(), 0..8)) {
+            fn read<P: Arguments>(words: &[OsString]) {
+                let read = P::PROGRAM.parse(words.to_vec()).and_then(|given| P::read(&given));
+                assert_ne!(read.err(), Some(Stop::Mistake(String::new())));
+            }
+            read::<EpairUp>(&words);
+            read::<EpairDown>(&words);
+            read::<Sweep>(&words);
+            read::<Mkfstab>(&words);
+            read::<JailClone>(&words);
+            read::<Fixcerts>(&words);
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! name and then renamed. The kernel would give any free unit just as well, but
 //! then nobody could tell what a run killed between the two steps left behind.
 
+use crate::claim;
 use crate::host::Host;
 use crate::ifconfig::Ifconfig;
 use crate::interface::{IfName, Mtu, PairName, UNIT_MAX};
@@ -158,6 +159,7 @@ pub fn up(host: &Host, wanted: &Wanted) -> Result<(Plan, Option<String>)> {
             if let Some(running) = kernel.running_jail(jail.as_str())? {
                 bail!("pair {pair} is in use by jail {jail}, which runs (jid {})", running.jid);
             }
+            claim::check(host, jail).with_context(|| format!("pair {pair}"))?;
             plan.push(Ifconfig::Destroy(pair.a()));
         }
     }

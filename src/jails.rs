@@ -5,7 +5,6 @@ use crate::jailconf::{Config, Resolved, UnderRoot};
 use crate::layout::Layout;
 use crate::root::Root;
 use anyhow::{Context, Result, bail};
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::net::IpAddr;
@@ -20,10 +19,10 @@ pub struct Claim {
     pub file: PathBuf,
     /// `$id`.
     pub id: Option<String>,
-    /// Every address in its parameters and variables.
-    pub addresses: BTreeSet<IpAddr>,
-    /// The stem of every pair in them.
-    pub pairs: BTreeSet<String>,
+    /// Every address in its parameters and variables, once.
+    pub addresses: Vec<IpAddr>,
+    /// The stem of every pair in them, once.
+    pub pairs: Vec<String>,
     /// `path`.
     pub path: Option<String>,
     /// `mount.fstab`.
@@ -45,15 +44,24 @@ impl Claim {
         };
         for param in &resolved.params {
             for value in &param.values {
-                claim.addresses.extend(addresses_in(value));
-                claim.pairs.extend(pairs_in(value));
+                add(&mut claim.addresses, addresses_in(value));
+                add(&mut claim.pairs, pairs_in(value));
                 if param.name == "vnet.interface" {
                     // The jail's half, whatever the pair is called.
-                    claim.pairs.extend(value.strip_suffix('b').map(str::to_owned));
+                    add(&mut claim.pairs, value.strip_suffix('b').map(str::to_owned));
                 }
             }
         }
         claim
+    }
+}
+
+/// Adds what is not there yet. There are a handful; a set would be code.
+fn add<T: PartialEq>(all: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
+    for one in more {
+        if !all.contains(&one) {
+            all.push(one);
+        }
     }
 }
 
@@ -151,12 +159,12 @@ impl Known {
             if candidate.id.is_some() && other.id == candidate.id {
                 bail!("id {} is that of {whose}", other.id.as_deref().unwrap_or_default());
             }
-            let both = candidate.addresses.intersection(&other.addresses).find(|a| !shared.contains(a));
+            let mut both = candidate.addresses.iter().filter(|a| other.addresses.contains(a));
             // What every jail of the common part says is nobody's own.
-            if let Some(address) = both.filter(|a| !self.is_common(a)) {
+            if let Some(address) = both.find(|a| !shared.contains(a) && !self.is_common(a)) {
                 bail!("address {address} is that of {whose}");
             }
-            if let Some(pair) = candidate.pairs.intersection(&other.pairs).next() {
+            if let Some(pair) = candidate.pairs.iter().find(|p| other.pairs.contains(p)) {
                 bail!("pair {pair} is that of {whose}");
             }
         }
@@ -190,5 +198,21 @@ mod tests {
         assert_eq!(addresses_in("fd00:7::5/64,::1,0.0.0.0").count(), 1);
         let found: Vec<_> = pairs_in("epair5a epair6b epair7 xepair8 epair09 epair5ab").collect();
         assert_eq!(found, ["epair5", "epair6", "epair7"]);
+    }
+
+    #[test]
+    fn what_is_common_hides_nothing() {
+        let claim = |jail: &str, addresses: &[&str]| Claim {
+            jail: jail.into(),
+            addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
+            ..Claim::default()
+        };
+        let server = "192.168.7.2";
+        let claims = vec![claim("a", &[server, "192.168.7.5"]), claim("b", &[server, "192.168.7.6"])];
+        let known = Known { config: Config::default(), claims, includes_conf_dir: None };
+        known.check(&claim("c", &[server, "192.168.7.7"]), &[]).unwrap();
+        let error = known.check(&claim("c", &[server, "192.168.7.6"]), &[]).unwrap_err().to_string();
+        assert!(error.starts_with("address 192.168.7.6 is that of jail b"), "{error}");
+        known.check(&claim("c", &["192.168.7.6"]), &["192.168.7.6".parse().unwrap()]).unwrap();
     }
 }

@@ -7,6 +7,7 @@
 //! system does so in one place each: [`kernel`] (interfaces, mounts, jails),
 //! [`tool`] (the base system's programs), [`file`] and [`tree`] (files).
 
+pub mod claim;
 pub mod cli;
 pub mod clone;
 pub mod composed;

@@ -37,8 +37,10 @@ pub fn line<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> String {
 /// A command that writes `contents` to standard output, on one line.
 pub fn print(contents: &[u8]) -> String {
     let mut format = String::new();
-    for b in contents {
+    for (at, b) in contents.iter().enumerate() {
         match b {
+            // Not an option of printf(1).
+            b'-' if at == 0 => format.push_str("\\055"),
             b'\n' => format.push_str("\\n"),
             b'\t' => format.push_str("\\t"),
             b'\\' => format.push_str("\\\\"),
@@ -67,6 +69,7 @@ mod tests {
         assert_eq!(quote(""), "''");
         assert_eq!(quote("it's"), r"'it'\''s'");
         assert_eq!(quote("a\nb"), r"$'a\nb'");
+        assert_eq!(print(b"-a-"), r"printf '\055a-'");
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 //! next start fails at the first fstab line with "Resource deadlock avoided".
 //! Forcing the unmount is safe then: nobody is in that jail any more.
 
+use crate::claim;
 use crate::effect;
 use crate::epair;
 use crate::host::Host;
@@ -32,6 +33,8 @@ pub struct Wanted {
     pub pair: Option<PairName>,
     /// Further file system types that may be unmounted.
     pub kinds: Vec<String>,
+    /// Note that the jail(8) that runs us has the jail in hand.
+    pub claim: bool,
 }
 
 /// The plan that clears away, and what will be left although it is below the
@@ -51,6 +54,11 @@ pub fn look(host: &Host, wanted: &Wanted) -> Result<Sweep> {
     let running = kernel.running_jails()?;
     if running.iter().any(|j| j.name == wanted.jail.as_str()) {
         return Ok(sweep);
+    }
+    if wanted.claim {
+        claim::take(host, &wanted.jail)?;
+    } else {
+        claim::check(host, &wanted.jail)?;
     }
     if let Some(path) = resolve(host, &wanted.path)? {
         if let Some(other) = running.iter().find(|j| is_at_or_below(&j.path, &path)) {

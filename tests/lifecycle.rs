@@ -77,7 +77,7 @@ fn failed_starts() {
             None => fs::write(&fstab, [&good[..], b"/nodata /zdata/jails/web-nullfs-base/mnt nullfs rw 0 0\n"].concat()).unwrap(),
         }
         // Twice: what the first left must not change how the second fails.
-        let message = || stage.err("jail", &["-c", "web"]).replace(|c: char| c.is_ascii_digit(), "N");
+        let message = || stage.err("jail", &["-c", "web"]).replace(|c: char| c.is_ascii_digit(), "");
         assert_eq!(message(), message(), "{what}");
         stage.write("/etc/jail.conf", JAIL_CONF);
         fs::write(&fstab, &good).unwrap();
@@ -160,6 +160,19 @@ fn both_families() {
     stage.ok("jail", &["-c", "web"]);
     let shown = stage.ok("jexec", &["web", "ifconfig", "epair10b"]);
     assert!(shown.contains("192.168.7.10") && shown.contains("fd00:7::10"), "{shown}");
+    stage.ok("jail", &["-r", "web"]);
+}
+
+#[test]
+fn the_jail_process_that_starts_is_noted() {
+    let stage = host(Storage::Directory);
+    stage.ok("jail", &["-c", "web"]);
+    let note = fs::read_to_string(stage.path("/var/run/thinjail-web.claim")).unwrap();
+    assert_eq!(note.split_whitespace().count(), 2, "{note:?}");
+    // That process has ended, so the next one may.
+    stage.ok("jail", &["-r", "web"]);
+    stage.ok("jail", &["-c", "web"]);
+    stage.ok("jail", &["-rc", "web"]);
     stage.ok("jail", &["-r", "web"]);
 }
 

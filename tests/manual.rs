@@ -6,13 +6,12 @@
 
 mod common;
 
-use clap::{ArgAction, CommandFactory};
 use common::{Sandbox, bin};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use thinjail::cli;
+use thinjail::cli::{self, table::Program};
 use thinjail::settings::{self, Settings};
 
 const PROGRAMS: [&str; 6] =
@@ -36,19 +35,8 @@ fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn command_of(program: &str) -> clap::Command {
-    let mut command = match program {
-        "jail-epair-up" => cli::EpairUp::command(),
-        "jail-epair-down" => cli::EpairDown::command(),
-        "jail-sweep" => cli::Sweep::command(),
-        "jail-mkfstab" => cli::Mkfstab::command(),
-        "jail-clone" => cli::JailClone::command(),
-        "skel-fixcerts" => cli::Fixcerts::command(),
-        _ => panic!("no program {program}"),
-    };
-    // Adds -h and -V.
-    command.build();
-    command
+fn table_of(program: &str) -> &'static Program {
+    cli::PROGRAMS.into_iter().find(|p| p.name == program).unwrap_or_else(|| panic!("no program {program}"))
 }
 
 /// One manual page, in mdoc(7).
@@ -215,24 +203,23 @@ fn described(page: &Page) -> Vec<Described> {
 
 /// The options and arguments of a program, and all their spellings.
 fn parsed(program: &str) -> Vec<(Item, Vec<String>)> {
-    let command = command_of(program);
-    let all = command.get_arguments().map(|argument| {
-        let mut spellings: Vec<String> = argument.get_short().map(String::from).into_iter().collect();
-        spellings.extend(argument.get_long().map(|long| format!("-{long}")));
-        let takes = argument.is_positional() || argument.get_action().takes_values();
-        let value = takes.then(|| match argument.get_value_names() {
-            Some([name]) => name.to_lowercase(),
-            _ => argument.get_id().as_str().to_owned(),
-        });
+    let table = table_of(program);
+    let options = table.options().map(|option| {
+        let mut spellings: Vec<String> = option.short.map(String::from).into_iter().collect();
+        spellings.push(format!("-{}", option.long));
         let item = Item {
-            flag: spellings.first().cloned().unwrap_or_default(),
-            value,
-            required: argument.is_required_set(),
-            repeated: matches!(argument.get_action(), ArgAction::Append),
+            flag: spellings[0].clone(),
+            value: option.value.map(str::to_owned),
+            required: option.required,
+            repeated: option.repeatable,
         };
         (item, spellings)
     });
-    all.collect()
+    let operands = table.operands.iter().map(|operand| {
+        let value = Some(operand.name.replace(' ', ""));
+        (Item { flag: String::new(), value, required: operand.required, repeated: false }, Vec::new())
+    });
+    options.chain(operands).collect()
 }
 
 fn sorted(mut items: Vec<Item>) -> Vec<Item> {
@@ -282,6 +269,15 @@ fn the_description_has_every_option_in_the_order_of_the_synopsis() {
             }
         }
         assert_eq!(described(&page), expected, "{program}: the description (left) and the synopsis (right)");
+    }
+}
+
+#[test]
+fn every_program_has_a_page_that_says_the_same_of_it() {
+    assert_eq!(cli::PROGRAMS.map(|p| p.name), PROGRAMS);
+    for program in PROGRAMS {
+        let (said, about) = (Page::of(program).once(".Nd ").to_owned(), table_of(program).about);
+        assert!(said[1..] == about[1..] && said.eq_ignore_ascii_case(about), "{program}: {said} / {about}");
     }
 }
 

@@ -203,3 +203,66 @@ fn dry_run() {
     assert_eq!(before, host.present());
     assert_eq!(host.state().interface(HOST, "epair5a").unwrap().description.as_deref(), Some("jail:web"));
 }
+
+/// A process that the system takes for jail(8), until it is dropped.
+struct OtherJail(std::process::Child);
+
+impl OtherJail {
+    fn start(host: &Sandbox) -> OtherJail {
+        let program = host.at("tmp/jail");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        // cat(1) waits for its input as long as it is needed.
+        let cat = ["/bin/cat", "/usr/bin/cat"].into_iter().find(|p| Path::new(p).exists()).unwrap();
+        symlink(cat, &program).unwrap();
+        let child = std::process::Command::new(&program)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        OtherJail(child)
+    }
+
+    /// What the hook of a start that this process runs notes.
+    fn claim(&self, host: &Sandbox, jail: &str) {
+        use thinjail::kernel::Jails;
+        let process = host.kernel.process(self.0.id() as i32).unwrap().unwrap();
+        assert_eq!(process.command, "jail");
+        let note = format!("{} {}\n", process.pid, process.started);
+        host.write(&format!("var/run/thinjail-{jail}.claim"), &note);
+    }
+
+    fn end(mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_jail_in_the_hands_of_another_jail_process_is_left_alone() {
+    let host = host();
+    mount_all(&host);
+    host.ok("jail-epair-up -b igc0bridge web epair5");
+    let other = OtherJail::start(&host);
+    other.claim(&host, "web");
+    for command in [SWEEP, "jail-sweep web /zdata/jails/web-nullfs-base", "jail-epair-up -b igc0bridge web epair5"] {
+        let error = host.fails(1, command);
+        assert!(error.contains("in the hands of another jail(8), process"), "{error}");
+    }
+    // Other jails are nobody's business.
+    host.ok("jail-sweep db /zdata/jails/web-nullfs-base2");
+    other.end();
+    host.ok(SWEEP);
+    assert!(mounts(&host).is_empty());
+    assert_eq!(host.interfaces(), ["lo0", "igc0", "igc0bridge"]);
+}
+
+#[test]
+fn notes_of_dead_processes_and_nonsense_bind_nobody() {
+    let host = host();
+    for note in ["", "x y", "1", "999999999 5", "0 0", "-1 0", "99999999999999 1", "\u{0}"] {
+        host.write("var/run/thinjail-web.claim", note);
+        mount_all(&host);
+        host.ok(SWEEP);
+        assert!(mounts(&host).is_empty(), "{note:?}");
+    }
+}

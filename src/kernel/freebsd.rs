@@ -5,7 +5,7 @@
 //! sys/net/if_bridgevar.h. The sizes are asserted below because the kernel
 //! answers EINVAL to a structure of another size.
 
-use super::{Errno, Interfaces, Jails, Kernel, Mount, Mounts, Refused, Result, RunningJail};
+use super::{Errno, Interfaces, Jails, Kernel, Mount, Mounts, Process, Refused, Result, RunningJail};
 use crate::interface::{IfName, Mtu};
 use crate::mac::Mac;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_ulong, c_void};
@@ -510,6 +510,38 @@ impl Jails for FreeBsd {
     fn running_jail(&self, name: &str) -> Result<Option<RunningJail>> {
         let Ok(name) = CString::new(name) else { return Ok(None) };
         self.jail_get(c"name", &mut name.into_bytes_with_nul())
+    }
+
+    fn process(&self, pid: i32) -> Result<Option<Process>> {
+        // SAFETY: a kinfo_proc of zeros is valid.
+        let mut info: libc::kinfo_proc = unsafe { zeroed() };
+        let mut length = size_of::<libc::kinfo_proc>();
+        let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, pid];
+        // SAFETY: info has room for length bytes, and length is ours.
+        let status = unsafe {
+            libc::sysctl(
+                name.as_ptr(),
+                name.len() as u32,
+                ptr::from_mut(&mut info).cast(),
+                &mut length,
+                ptr::null(),
+                0,
+            )
+        };
+        if status < 0 {
+            return match last_errno() {
+                Errno::ESRCH => Ok(None),
+                errno => Err(Refused { request: "look up process", object: pid.to_string(), errno }),
+            };
+        }
+        if length == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Process {
+            pid,
+            command: path_from(&info.ki_comm).display().to_string(),
+            started: info.ki_start.tv_sec * 1_000_000 + info.ki_start.tv_usec,
+        }))
     }
 
     fn host_uuid(&self) -> Result<Option<String>> {

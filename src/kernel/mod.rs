@@ -124,6 +124,17 @@ pub struct RunningJail {
     pub path: PathBuf,
 }
 
+/// A process, told from a later one of the same id by when it started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Process id.
+    pub pid: i32,
+    /// The name of the program.
+    pub command: String,
+    /// When it started, in a unit of the system's own.
+    pub started: i64,
+}
+
 /// Jails and what identifies the host.
 pub trait Jails {
     /// The jails that run, by jail_get(2) without JAIL_DYING.
@@ -132,6 +143,8 @@ pub trait Jails {
     fn running_jail(&self, name: &str) -> Result<Option<RunningJail>> {
         Ok(self.running_jails()?.into_iter().find(|j| j.name == name))
     }
+    /// The process of that id; `None` when there is none.
+    fn process(&self, pid: i32) -> Result<Option<Process>>;
     /// kern.hostuuid; `None` when the host has none or all zeros.
     fn host_uuid(&self) -> Result<Option<String>>;
 }

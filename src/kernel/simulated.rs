@@ -5,7 +5,7 @@
 //! replaced by rename(2), so a process killed at any moment leaves it whole.
 //! tests/kernel.rs holds this module against a recording of the real thing.
 
-use super::{Errno, Interfaces, Jails, Kernel, Mount, Mounts, Refused, Result, RunningJail};
+use super::{Errno, Interfaces, Jails, Kernel, Mount, Mounts, Process, Refused, Result, RunningJail};
 use crate::interface::{IF_NAME_MAX, IfName, Mtu, UNIT_MAX};
 use crate::mac::Mac;
 use crate::root::Root;
@@ -655,6 +655,18 @@ impl Jails for Simulated {
     fn running_jails(&self) -> Result<Vec<RunningJail>> {
         let one = |j: SimulatedJail| RunningJail { jid: j.jid, name: j.name, path: j.path };
         Ok(self.state()?.jails.into_iter().filter(|j| !j.dying).map(one).collect())
+    }
+
+    /// The host's own process table: processes are not simulated.
+    fn process(&self, pid: i32) -> Result<Option<Process>> {
+        // proc(5): the name stands in parentheses and may contain any byte; the
+        // start time is the 20th field behind it.
+        let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { return Ok(None) };
+        let stat = String::from_utf8_lossy(&stat);
+        let Some((head, tail)) = stat.rsplit_once(')') else { return Ok(None) };
+        let command = head.split_once('(').map(|(_, name)| name.to_owned()).unwrap_or_default();
+        let started = tail.split_whitespace().nth(19).and_then(|field| field.parse().ok()).unwrap_or(0);
+        Ok(Some(Process { pid, command, started }))
     }
 
     fn host_uuid(&self) -> Result<Option<String>> {

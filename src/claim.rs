@@ -1,0 +1,84 @@
+//! Which jail(8) process has a jail in hand.
+//!
+//! jail(8) knows nothing of other jail(8) processes: two of them can start the
+//! same jail at once (rc.d/jail does it with jail_parallel_start and `depend`),
+//! or one starts what another is still stopping. Between exec.prepare and the
+//! creation of the jail its mounts and its pair look exactly like what a failed
+//! start left, and clearing them would pull the ground from under the other
+//! process. So the hook that runs first notes the process that runs it, by its
+//! id and start time, and for as long as that process lives nobody else's hook
+//! touches the jail.
+
+use crate::host::Host;
+use crate::jail::JailName;
+use crate::kernel::{Kernel, Process};
+use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// The name that jail(8) has as a process.
+const JAIL: &str = "jail";
+
+fn path(host: &Host, jail: &JailName) -> PathBuf {
+    host.root().at(Path::new(&format!("/var/run/thinjail-{jail}.claim")))
+}
+
+/// The process that has the jail in hand, if it still lives and is not the one
+/// that runs us.
+fn other(kernel: &dyn Kernel, noted: &str) -> Result<Option<Process>> {
+    let mut words = noted.split_whitespace();
+    let (Some(Ok(pid)), Some(started)) = (words.next().map(str::parse::<i32>), words.next()) else {
+        return Ok(None);
+    };
+    let alive = kernel.process(pid)?.filter(|p| p.command == JAIL && p.started.to_string() == started);
+    Ok(alive.filter(|p| Some(p.pid) != parent()))
+}
+
+fn parent() -> Option<i32> {
+    rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get())
+}
+
+fn refuse(jail: &JailName, other: &Process) -> Result<()> {
+    bail!("jail {jail} is in the hands of another jail(8), process {}; wait until that has ended", other.pid)
+}
+
+/// Claims the jail for the jail(8) that runs us, if one does. Fails when
+/// another one has it in hand.
+pub fn take(host: &Host, jail: &JailName) -> Result<()> {
+    let kernel = host.kernel()?;
+    let ours = match parent() {
+        Some(pid) => kernel.process(pid)?.filter(|p| p.command == JAIL),
+        None => None,
+    };
+    let Some(ours) = ours else { return check(host, jail) };
+    let path = path(host, jail);
+    let context = || format!("claim {}", path.display());
+    let mut file = File::options()
+        .create(true)
+        .read(true)
+        .write(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(context)?;
+    // Two first hooks at the same moment: one of them finds the other's note.
+    file.lock().with_context(context)?;
+    let mut noted = String::new();
+    file.read_to_string(&mut noted).with_context(context)?;
+    if let Some(other) = other(kernel, &noted)? {
+        return refuse(jail, &other);
+    }
+    file.set_len(0).with_context(context)?;
+    file.rewind().with_context(context)?;
+    writeln!(file, "{} {}", ours.pid, ours.started).with_context(context)
+}
+
+/// Fails when another jail(8) than the one that runs us has the jail in hand.
+pub fn check(host: &Host, jail: &JailName) -> Result<()> {
+    // Nobody ever claimed it, or the directory is not ours to read.
+    let Ok(noted) = std::fs::read_to_string(path(host, jail)) else { return Ok(()) };
+    match other(host.kernel()?, &noted)? {
+        Some(other) => refuse(jail, &other),
+        None => Ok(()),
+    }
+}

@@ -15,6 +15,7 @@ use crate::network::{Address, Id};
 use crate::release::Release;
 use crate::report;
 use crate::root::Root;
+use crate::syslog::{self, Severity};
 use anyhow::{Context, Result};
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -66,12 +67,7 @@ impl Common {
 
     /// The root that `-R` or the environment names.
     pub fn root(&self) -> Result<Root> {
-        let from_environment =
-            || std::env::var_os("THINJAIL_ROOT").filter(|v| !v.is_empty()).map(PathBuf::from);
-        match self.root.clone().or_else(from_environment) {
-            Some(directory) => Root::alternate(&directory),
-            None => Ok(Root::system()),
-        }
+        root_of(self.root.clone())
     }
 
     /// The host below that root.
@@ -352,11 +348,22 @@ impl Arguments for Fixcerts {
     }
 }
 
+fn root_of(given: Option<PathBuf>) -> Result<Root> {
+    let from_environment = || std::env::var_os("THINJAIL_ROOT").filter(|v| !v.is_empty()).map(PathBuf::from);
+    match given.or_else(from_environment) {
+        Some(directory) => Root::alternate(&directory),
+        None => Ok(Root::system()),
+    }
+}
+
 /// Reads the command line of a program. On a mistake it is told on one line,
 /// and the exit status is 2.
 pub fn parse<P: Arguments>() -> Result<P, ExitCode> {
-    let given = P::PROGRAM.parse(std::env::args_os().skip(1).collect());
-    given.and_then(|given| P::read(&given)).map_err(|stop| stop.tell(P::PROGRAM))
+    read::<P>().map_err(|stop| stop.tell(P::PROGRAM))
+}
+
+fn read<P: Arguments>() -> Result<P, Stop> {
+    P::read(&P::PROGRAM.parse(std::env::args_os().skip(1).collect())?)
 }
 
 /// Runs an administrator's program.
@@ -374,11 +381,17 @@ pub fn run_hook<P: Arguments>(
     common: fn(&P) -> &Common,
     work: fn(&P, &Host) -> Result<ExitCode>,
 ) -> ExitCode {
-    let arguments = match parse::<P>() {
-        Ok(arguments) => arguments,
-        Err(code) => return code,
-    };
     let program = P::PROGRAM.name;
+    let arguments = match read::<P>() {
+        Ok(arguments) => arguments,
+        Err(stop) => {
+            if let Stop::Mistake(what) = &stop {
+                let root = root_of(None).unwrap_or_else(|_| Root::system());
+                syslog::send(&root, program, Severity::Error, what);
+            }
+            return stop.tell(P::PROGRAM);
+        }
+    };
     match common(&arguments).host().context("start") {
         Ok(host) => report::end_hook(program, host.root(), work(&arguments, &host)),
         Err(e) => report::end_hook(program, &Root::system(), Err(e)),

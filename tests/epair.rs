@@ -305,6 +305,15 @@ fn bad_arguments() {
 }
 
 #[test]
+fn a_mistake_in_a_hook_line_is_logged() {
+    let host = Sandbox::new();
+    let syslog = host.syslogd();
+    host.fails(2, "jail-epair-up -b igc0bridge web epair99999");
+    let lines = syslog.lines();
+    assert!(lines.len() == 1 && lines[0].contains("epair99999"), "{lines:?}");
+}
+
+#[test]
 fn not_root() {
     let host = Sandbox::new();
     host.drop_privilege();

@@ -74,7 +74,11 @@ fn failed_starts() {
         let good = fs::read(&fstab).unwrap();
         match &text {
             Some(text) => stage.write("/etc/jail.conf", text),
-            None => fs::write(&fstab, [&good[..], b"/nodata /zdata/jails/web-nullfs-base/mnt nullfs rw 0 0\n"].concat()).unwrap(),
+            None => fs::write(
+                &fstab,
+                [&good[..], b"/nodata /zdata/jails/web-nullfs-base/mnt nullfs rw 0 0\n"].concat(),
+            )
+            .unwrap(),
         }
         // Twice: what the first left must not change how the second fails.
         let message = || stage.err("jail", &["-c", "web"]).replace(|c: char| c.is_ascii_digit(), "");
@@ -186,7 +190,11 @@ fn hook_lines_are_executed_without_a_shell() {
     let jail = config.resolve(config.jail("web").unwrap());
     assert_eq!(jail.errors, []);
     let mut lines = 0;
-    for param in jail.params.iter().filter(|p| p.name.starts_with("exec.") && p.name != "exec.consolelog" && p.name != "exec.clean") {
+    for param in jail
+        .params
+        .iter()
+        .filter(|p| p.name.starts_with("exec.") && p.name != "exec.consolelog" && p.name != "exec.clean")
+    {
         for value in &param.values {
             assert!(matches!(command_words(value), Command::Exec { background: false, .. }), "{value}");
             assert!(value.starts_with('/'), "{value}");

@@ -244,7 +244,9 @@ fn a_jail_in_the_hands_of_another_jail_process_is_left_alone() {
     host.ok("jail-epair-up -b igc0bridge web epair5");
     let other = OtherJail::start(&host);
     other.claim(&host, "web");
-    for command in [SWEEP, "jail-sweep web /zdata/jails/web-nullfs-base", "jail-epair-up -b igc0bridge web epair5"] {
+    for command in
+        [SWEEP, "jail-sweep web /zdata/jails/web-nullfs-base", "jail-epair-up -b igc0bridge web epair5"]
+    {
         let error = host.fails(1, command);
         assert!(error.contains("in the hands of another jail(8), process"), "{error}");
     }

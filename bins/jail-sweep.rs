@@ -30,7 +30,9 @@ fn main() -> ExitCode {
             if common.dry_run {
                 return report::dry_run(PROGRAM, &sweep.plan, common.json);
             }
-            let mut failures = sweep.plan.carry_out_all(host).into_iter();
+            let mut failures = sweep.plan.carry_out_all(host);
+            failures.extend(sweep.blocked.into_iter().map(anyhow::Error::msg));
+            let mut failures = failures.into_iter();
             let Some(first) = failures.next() else { return Ok(ExitCode::SUCCESS) };
             for failure in failures {
                 let line = report::line(&failure);

@@ -12,8 +12,8 @@
 use crate::host::Host;
 use crate::jail::JailName;
 use crate::kernel::{Kernel, Process};
+use crate::lock;
 use anyhow::{Context, Result, bail};
-use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -54,13 +54,7 @@ pub fn take(host: &Host, jail: &JailName) -> Result<()> {
     let Some(ours) = ours else { return check(host, jail) };
     let path = path(host, jail);
     let context = || format!("claim {}", path.display());
-    let mut file = File::options()
-        .create(true)
-        .read(true)
-        .write(true)
-        .truncate(false)
-        .open(&path)
-        .with_context(context)?;
+    let mut file = lock::open_private(&path).with_context(context)?;
     // Two first hooks at the same moment: one of them finds the other's note.
     file.lock().with_context(context)?;
     let mut noted = String::new();

@@ -116,7 +116,7 @@ pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> 
 fn reserved(host: &Host, settings: &Settings) -> Result<Vec<IpAddr>> {
     let mut all: Vec<IpAddr> = settings.jail_gateway.map(IpAddr::from).into_iter().collect();
     all.extend(settings.jail_gateway6.map(IpAddr::from));
-    all.extend(host.kernel()?.addresses()?);
+    all.extend(host.kernel()?.addresses()?.into_iter().map(|(_, address)| address));
     Ok(all)
 }
 
@@ -135,6 +135,24 @@ fn choose(
 ) -> Result<Choice> {
     let given4 = wanted.v4.map(|a| network::v4_given(a, settings.jail_net)).transpose().context("-i")?;
     let given6 = wanted.v6.map(|a| network::v6_given(a, settings.jail_net6)).transpose().context("-6")?;
+    let check = |address: IpAddr| {
+        if settings.jail_gateway.map(IpAddr::from) == Some(address)
+            || settings.jail_gateway6.map(IpAddr::from) == Some(address)
+        {
+            bail!("{address} is the gateway");
+        }
+        if reserved.contains(&address) {
+            bail!("{address} is an address of this host");
+        }
+        Ok(())
+    };
+    for chosen in [&given4, &given6].into_iter().flatten() {
+        let address = chosen.address();
+        check(address)?;
+        if let Some(other) = known.claims().iter().find(|c| c.addresses.contains(&address)) {
+            bail!("address {address} is that of jail {} ({})", other.jail, other.file.display());
+        }
+    }
     let of_id = |id: Id| -> Result<(Option<Chosen>, Option<Chosen>)> {
         let v4 = match (&given4, settings.jail_net) {
             (Some(given), _) => Some(given.clone()),
@@ -148,24 +166,12 @@ fn choose(
         };
         let chosen = [v4.as_ref(), v6.as_ref()];
         for address in chosen.into_iter().flatten().map(Chosen::address) {
-            if settings.jail_gateway.map(IpAddr::from) == Some(address)
-                || settings.jail_gateway6.map(IpAddr::from) == Some(address)
-            {
-                bail!("{address} is the gateway");
-            }
-            if reserved.contains(&address) {
-                bail!("{address} is an address of this host");
-            }
+            check(address)?;
         }
         Ok((v4, v6))
     };
     if given4.is_none() && given6.is_none() && settings.jail_net.is_none() && settings.jail_net6.is_none() {
         bail!("no address: give -i or -6, or set jail_net in {}", crate::settings::FILE);
-    }
-    for chosen in [&given4, &given6].into_iter().flatten() {
-        if let Some(other) = known.claims().iter().find(|c| c.addresses.contains(&chosen.address())) {
-            bail!("address {} is that of jail {} ({})", chosen.address(), other.jail, other.file.display());
-        }
     }
     // A given address says which id was meant, where one fits.
     let of_address = || match (wanted.v4, settings.jail_net) {
@@ -300,7 +306,7 @@ fn plan_container(
                 bail!("{snapshot} does not exist; when the skeleton is complete: zfs snapshot {snapshot}");
             }
             let dataset = Layout::container_dataset(top, jail)?;
-            let names = ["origin", zfs::OWNER_PROPERTY];
+            let names = ["origin", zfs::OWNER_PROPERTY, "mounted"];
             match zfs::properties(host.tools(), dataset.as_str(), names)? {
                 None => {
                     let parent: Dataset = top.child("containers")?;
@@ -325,7 +331,7 @@ fn plan_container(
                     });
                     Ok(())
                 }
-                Some([origin, owner]) => {
+                Some([origin, owner, mounted]) => {
                     if owner != jail.as_str() {
                         let whose = if owner.is_empty() {
                             "nobody's that is known".into()
@@ -342,15 +348,15 @@ fn plan_container(
                             "dataset {dataset} is there already, but a clone of {origin:?}, not of {snapshot}"
                         );
                     }
-                    zfs::check_mounted(host, &dataset, container).context("left by an earlier run")?;
-                    let changes = zfs::diff(host.tools(), &snapshot, &dataset)?;
-                    if let Some(first) = changes.first() {
-                        bail!(
-                            "dataset {dataset} is there already and was changed ({} entries, first {:?}); \
-                             zfs destroy it if nobody needs it",
-                            changes.len(),
-                            first
-                        );
+                    if mounted == "yes" {
+                        zfs::check_mounted(host, &dataset, container).context("left by an earlier run")?;
+                        zfs::check_pristine(host, &snapshot, &dataset)?;
+                    } else {
+                        plan.push(zfs::Mount {
+                            snapshot,
+                            container: dataset,
+                            mountpoint: container.to_owned(),
+                        });
                     }
                     Ok(())
                 }

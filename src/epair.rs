@@ -80,8 +80,10 @@ fn scratch_units(driver: &str, name: &str) -> impl Iterator<Item = u16> {
 /// What is to be found under the names of a pair.
 enum Present {
     Nothing,
-    /// Left by an earlier start of the jail.
-    Leavings,
+    /// Tagged as the jail's.
+    Ours,
+    /// Untagged, as a run killed between creating and tagging leaves it.
+    Untagged,
     /// Somebody else's, with the owner in words.
     Foreign(String),
 }
@@ -94,8 +96,8 @@ fn is_epair(kernel: &dyn Kernel, name: &IfName) -> Result<bool> {
     }
 }
 
-/// Whether somebody gave an interface a description, brought it up or put it
-/// into a bridge: a pair just made has none of these.
+/// Whether somebody gave an interface a description, brought it up, put it into
+/// a bridge or a group or gave it an address: a pair just made has none of these.
 fn mark_of_use(kernel: &dyn Kernel, name: &IfName) -> Result<Option<String>> {
     if let Some(text) = kernel.description(name)? {
         return Ok(Some(format!("described {text:?}")));
@@ -103,7 +105,16 @@ fn mark_of_use(kernel: &dyn Kernel, name: &IfName) -> Result<Option<String>> {
     if kernel.is_up(name)? {
         return Ok(Some("up".into()));
     }
-    Ok(kernel.bridge_of(name)?.map(|bridge| format!("a member of {bridge}")))
+    if let Some(bridge) = kernel.bridge_of(name)? {
+        return Ok(Some(format!("a member of {bridge}")));
+    }
+    // A new interface is in the groups of its driver and of all interfaces.
+    if let Some(group) = kernel.groups(name)?.iter().find(|g| !matches!(g.as_str(), "epair" | "all")) {
+        return Ok(Some(format!("in the group {group}")));
+    }
+    let addresses = kernel.addresses()?;
+    let own = addresses.iter().find(|(interface, _)| interface == name.as_str());
+    Ok(own.map(|(_, address)| format!("addressed {address}")))
 }
 
 fn present(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Present> {
@@ -120,7 +131,7 @@ fn present(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Pres
     }
     if let Some(text) = kernel.description(&a)? {
         return Ok(match JailName::from_tag(&text) {
-            _ if is_ours(&text, jail) => Present::Leavings,
+            _ if is_ours(&text, jail) => Present::Ours,
             Some(owner) => Present::Foreign(format!("{a} belongs to jail {owner}")),
             None => Present::Foreign(format!("{a} is described {text:?}")),
         });
@@ -135,7 +146,15 @@ fn present(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Pres
             return Ok(Present::Foreign(format!("{half} is {mark}, but not described as this jail's")));
         }
     }
-    Ok(Present::Leavings)
+    Ok(Present::Untagged)
+}
+
+/// Fails when the jail runs or is being started: its pair is no leaving then.
+fn check_idle(host: &Host, jail: &JailName, pair: &PairName) -> Result<()> {
+    if let Some(running) = host.kernel()?.running_jail(jail.as_str())? {
+        bail!("pair {pair} is in use by jail {jail}, which runs (jid {})", running.jid);
+    }
+    claim::check(host, jail).with_context(|| format!("pair {pair}"))
 }
 
 /// The plan that makes the pair. Everything that can be checked is checked.
@@ -155,11 +174,8 @@ pub fn up(host: &Host, wanted: &Wanted) -> Result<(Plan, Option<String>)> {
     match present(kernel, jail, pair)? {
         Present::Nothing => {}
         Present::Foreign(owner) => bail!("pair {pair} of jail {jail}: not ours: {owner}"),
-        Present::Leavings => {
-            if let Some(running) = kernel.running_jail(jail.as_str())? {
-                bail!("pair {pair} is in use by jail {jail}, which runs (jid {})", running.jid);
-            }
-            claim::check(host, jail).with_context(|| format!("pair {pair}"))?;
+        Present::Ours | Present::Untagged => {
+            check_idle(host, jail, pair)?;
             plan.push(Ifconfig::Destroy(pair.a()));
         }
     }
@@ -222,7 +238,7 @@ fn plan_renamed(kernel: &dyn Kernel, jail: &JailName, pair: &PairName, plan: &mu
         let left = match kernel.description(&scratch.a()) {
             Ok(Some(text)) => text == interim,
             // Only the unit that would be used next can have been left untagged.
-            Ok(None) => may_be_next && matches!(present(kernel, jail, &scratch)?, Present::Leavings),
+            Ok(None) => may_be_next && matches!(present(kernel, jail, &scratch)?, Present::Untagged),
             Err(e) if e.errno == Errno::ENXIO => {
                 may_be_next = false;
                 continue;
@@ -448,7 +464,16 @@ pub fn down(host: &Host, jail: &JailName, pair: &PairName) -> Result<Plan> {
     let mut plan = Plan::default();
     match present(kernel, jail, pair)? {
         Present::Nothing => {}
-        Present::Leavings => plan.push(Ifconfig::Destroy(pair.a())),
+        Present::Ours => {
+            check_idle(host, jail, pair)?;
+            plan.push(Ifconfig::Destroy(pair.a()));
+        }
+        // Only jail-epair-up, under its lock, can tell it from one that another
+        // run is just making.
+        Present::Untagged => bail!(
+            "pair {pair} of jail {jail}: left alone: {} has no description; the jail's next start replaces it",
+            pair.a()
+        ),
         Present::Foreign(owner) => bail!("pair {pair} of jail {jail}: left alone: not ours: {owner}"),
     }
     Ok(plan)

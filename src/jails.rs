@@ -87,6 +87,8 @@ fn pairs_in(value: &str) -> impl Iterator<Item = String> + '_ {
 pub struct Known {
     config: Config,
     claims: Vec<Claim>,
+    /// Addresses that every jail mentions, because the common part does.
+    common: Vec<IpAddr>,
     /// Whether jail.conf(5) exists and includes the directory of jails' files.
     includes_conf_dir: Option<bool>,
 }
@@ -124,7 +126,13 @@ impl Known {
         // An empty directory shows no file that was included from it.
         let includes_conf_dir =
             main_there.then(|| included || none && mentions(root, main, layout.conf_dir()));
-        Ok(Known { config, claims, includes_conf_dir })
+        let mut known = Known { config, claims, common: Vec::new(), includes_conf_dir };
+        // A jail of which nothing is said has what the common part says. The
+        // name can't be anybody's: it is too long.
+        let nobody = "n".repeat(crate::jail::NAME_MAX + 1);
+        let empty = format!("{nobody} {{ }}");
+        known.common = known.candidate(&nobody, Path::new("nobody"), empty.as_bytes())?.addresses;
+        Ok(known)
     }
 
     /// The jails.
@@ -161,7 +169,7 @@ impl Known {
             }
             let mut both = candidate.addresses.iter().filter(|a| other.addresses.contains(a));
             // What every jail of the common part says is nobody's own.
-            if let Some(address) = both.find(|a| !shared.contains(a) && !self.is_common(a)) {
+            if let Some(address) = both.find(|a| !shared.contains(a) && !self.common.contains(a)) {
                 bail!("address {address} is that of {whose}");
             }
             if let Some(pair) = candidate.pairs.iter().find(|p| other.pairs.contains(p)) {
@@ -169,12 +177,6 @@ impl Known {
             }
         }
         Ok(())
-    }
-
-    /// An address that stands in the configuration of at least two jails is part
-    /// of the common one (name server, gateway).
-    fn is_common(&self, address: &IpAddr) -> bool {
-        self.claims.iter().filter(|c| c.addresses.contains(address)).count() > 1
     }
 }
 
@@ -209,7 +211,8 @@ mod tests {
         };
         let server = "192.168.7.2";
         let claims = vec![claim("a", &[server, "192.168.7.5"]), claim("b", &[server, "192.168.7.6"])];
-        let known = Known { config: Config::default(), claims, includes_conf_dir: None };
+        let common = vec![server.parse().unwrap()];
+        let known = Known { config: Config::default(), claims, common, includes_conf_dir: None };
         known.check(&claim("c", &[server, "192.168.7.7"]), &[]).unwrap();
         let error = known.check(&claim("c", &[server, "192.168.7.6"]), &[]).unwrap_err().to_string();
         assert!(error.starts_with("address 192.168.7.6 is that of jail b"), "{error}");

@@ -400,6 +400,7 @@ impl Repair {
                 let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
                 chownat(directory, TEMPORARY, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
             }
+            crate::kernel::flags::set_link_mode(directory, TEMPORARY, tree::permissions_of(&stat))?;
             utimensat(directory, TEMPORARY, &tree::times_of(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
             effect::before("rename into place")?;
             renameat(directory, TEMPORARY, directory, &*self.name)?;

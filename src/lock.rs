@@ -3,8 +3,22 @@
 
 use crate::root::Root;
 use anyhow::{Context, Result};
+use rustix::fs::Mode;
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+/// Opens a file that only its owner may open: whoever can read a file can lock
+/// it, and so keep every jail from starting.
+pub fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    let file = options.create(true).read(true).write(true).truncate(false).mode(0o600).open(path)?;
+    if file.metadata()?.mode() & 0o077 != 0 {
+        rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR)?;
+    }
+    Ok(file)
+}
 
 /// What a lock guards.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +46,8 @@ impl Lock {
         {
             fs_err::create_dir_all(directory).context("lock")?;
         }
-        let file = fs_err::File::options().create(true).append(true).open(&path).context("lock")?;
-        file.file().lock().with_context(|| format!("lock {}", path.display()))?;
-        Ok(Lock(file.into_file()))
+        let file = open_private(&path).with_context(|| format!("lock {}", path.display()))?;
+        file.lock().with_context(|| format!("lock {}", path.display()))?;
+        Ok(Lock(file))
     }
 }

@@ -11,7 +11,7 @@ use crate::epair;
 use crate::host::Host;
 use crate::interface::PairName;
 use crate::jail::JailName;
-use crate::kernel::{Mount, Mounts, is_at_or_below};
+use crate::kernel::{Mount, Mounts, RunningJail, is_at_or_below};
 use crate::plan::{Action, Plan, Undo};
 use crate::shell;
 use crate::syslog::{self, Severity};
@@ -21,6 +21,9 @@ use std::path::{Component, Path, PathBuf};
 
 /// The file system types that a jail's start mounts, and that may be unmounted.
 pub const KINDS: [&str; 5] = ["nullfs", "devfs", "fdescfs", "procfs", "tmpfs"];
+
+/// What a jail's root is mounted as.
+const ROOT_KIND: &str = "nullfs";
 
 /// What jail-sweep is asked for.
 #[derive(Clone, Debug)]
@@ -44,12 +47,14 @@ pub struct Sweep {
     pub plan: Plan,
     /// What is not ours to clear, in words.
     pub left: Vec<String>,
+    /// What is ours and must stay because of that.
+    pub blocked: Vec<String>,
 }
 
 /// Looks for what is left of the jail. A running jail has nothing left.
 pub fn look(host: &Host, wanted: &Wanted) -> Result<Sweep> {
     let kernel = host.kernel()?;
-    let mut sweep = Sweep { plan: Plan::default(), left: Vec::new() };
+    let mut sweep = Sweep { plan: Plan::default(), left: Vec::new(), blocked: Vec::new() };
     check_path(&wanted.path)?;
     let running = kernel.running_jails()?;
     if running.iter().any(|j| j.name == wanted.jail.as_str()) {
@@ -61,7 +66,12 @@ pub fn look(host: &Host, wanted: &Wanted) -> Result<Sweep> {
         claim::check(host, &wanted.jail)?;
     }
     if let Some(path) = resolve(host, &wanted.path)? {
-        if let Some(other) = running.iter().find(|j| is_at_or_below(&j.path, &path)) {
+        // Neither around nor inside of a jail that runs.
+        let touches = |j: &&RunningJail| {
+            let host_itself = j.path == Path::new("/");
+            is_at_or_below(&j.path, &path) || !host_itself && is_at_or_below(&path, &j.path)
+        };
+        if let Some(other) = running.iter().find(touches) {
             bail!(
                 "path {}: jail {} runs at {}; left alone",
                 wanted.path.display(),
@@ -120,23 +130,38 @@ fn look_at_mounts(
     path: &Path,
     sweep: &mut Sweep,
 ) -> Result<()> {
-    let may = |m: &Mount| KINDS.contains(&m.kind.as_str()) || wanted.kinds.contains(&m.kind);
     let below: Vec<Mount> = kernel.mounts()?.into_iter().filter(|m| is_at_or_below(&m.on, path)).collect();
-    if let Some(own) = below.iter().find(|m| m.on == path && !may(m)) {
+    if below.is_empty() {
+        return Ok(());
+    }
+    let shown = wanted.path.display();
+    let own: Vec<&Mount> = below.iter().filter(|m| m.on == path).collect();
+    // Nothing but the base is ever mounted on the path itself: /dev and a
+    // tmpfs on /tmp are somebody else's.
+    if let Some(other) = own.iter().find(|m| m.kind != ROOT_KIND) {
         bail!(
-            "path {}: it is itself where {} ({}) is mounted, not the empty directory of a thin jail",
-            wanted.path.display(),
-            own.from.display(),
-            own.kind
+            "path {shown}: it is itself where {} ({}) is mounted, not the empty directory of a thin jail",
+            other.from.display(),
+            other.kind
         );
     }
+    if own.is_empty() && fs_err::read_dir(path)?.next().is_some() {
+        bail!("path {shown}: neither a base is mounted there nor is it the empty directory of a thin jail");
+    }
+    let may = |m: &Mount| KINDS.contains(&m.kind.as_str()) || wanted.kinds.contains(&m.kind);
+    let mut stays: Vec<&Mount> = Vec::new();
     // The latest mount first: what is stacked or nested was mounted later.
-    for mount in below.into_iter().rev() {
-        if may(&mount) {
-            sweep.plan.push(Unmount { mount, jail: wanted.jail.clone() });
+    for mount in below.iter().rev() {
+        let on = mount.on.display();
+        if let Some(in_it) = stays.iter().find(|s| is_at_or_below(&s.on, &mount.on)) {
+            // By force it would go, and leave the other on a path that is no more.
+            sweep.blocked.push(format!("{on}: still mounted, because of {}", in_it.on.display()));
+        } else if may(mount) {
+            sweep.plan.push(Unmount { mount: mount.clone(), jail: wanted.jail.clone() });
         } else {
-            let (on, kind) = (mount.on.display(), &mount.kind);
+            let kind = &mount.kind;
             sweep.left.push(format!("{on}: {kind}, left mounted (-t {kind} unmounts it)"));
+            stays.push(mount);
         }
     }
     Ok(())

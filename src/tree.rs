@@ -64,7 +64,8 @@ pub fn times_of(stat: &Stat) -> Timestamps {
     }
 }
 
-fn permissions_of(stat: &Stat) -> Mode {
+/// Mode bits of a file, to be given to another.
+pub fn permissions_of(stat: &Stat) -> Mode {
     Mode::from_raw_mode(stat.st_mode & 0o7777)
 }
 
@@ -87,8 +88,14 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     fs_err::create_dir(to)?;
     let target = open_directory(to)?;
     fchmod(&target, Mode::RWXU).map_err(io::Error::from)?;
-    let mut copier = Copier { top: target.as_fd(), hard_links: HashMap::new(), path: PathBuf::new() };
-    copier.directory(source.as_fd(), target.as_fd()).with_context(|| {
+    let mut copier = Copier {
+        top: target.as_fd(),
+        hard_links: HashMap::new(),
+        late_flags: Vec::new(),
+        path: PathBuf::new(),
+    };
+    let copied = copier.directory(source.as_fd(), target.as_fd()).and_then(|()| copier.set_late_flags());
+    copied.with_context(|| {
         format!("copy {} to {}", from.join(&copier.path).display(), to.join(&copier.path).display())
     })?;
     finish_directory(&target, &stat).with_context(|| format!("copy {}", from.display()))?;
@@ -99,10 +106,33 @@ struct Copier<'a> {
     top: BorrowedFd<'a>,
     /// Where the first name of a file with several was copied to.
     hard_links: HashMap<(u64, u64), PathBuf>,
+    /// Flags of files with several names: an immutable file gets no further one.
+    late_flags: Vec<(PathBuf, u32)>,
     path: PathBuf,
 }
 
 impl Copier<'_> {
+    fn set_late_flags(&mut self) -> io::Result<()> {
+        for (path, flags) in std::mem::take(&mut self.late_flags) {
+            self.path.clone_from(&path);
+            flags::set_flags(self.top, &CString::new(path.as_os_str().as_bytes())?, flags)?;
+        }
+        self.path.clear();
+        Ok(())
+    }
+
+    /// Last of all for an entry: an immutable one takes no further change.
+    fn carry_flags(&mut self, to: BorrowedFd, name: &CStr, stat: &Stat) -> io::Result<()> {
+        match flags::flags(stat) {
+            0 => Ok(()),
+            flags if stat.st_nlink > 1 && kind_of(stat) != FileType::Directory => {
+                self.late_flags.push((self.path.clone(), flags));
+                Ok(())
+            }
+            flags => flags::set_flags(to, name, flags),
+        }
+    }
+
     fn directory(&mut self, from: BorrowedFd, to: BorrowedFd) -> io::Result<()> {
         for name in names(from)? {
             self.path.push(path_of(&name));
@@ -130,7 +160,8 @@ impl Copier<'_> {
                 mkdirat(to, name, Mode::RWXU)?;
                 let target = open_directory_at(to, name)?;
                 self.directory(source.as_fd(), target.as_fd())?;
-                return finish_directory(&target, &stat).and_then(|()| carry_flags(to, name, &stat));
+                finish_directory(&target, &stat)?;
+                return self.carry_flags(to, name, &stat);
             }
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -145,7 +176,7 @@ impl Copier<'_> {
                 // After the owner: changing that clears the set-id bits.
                 fchmod(&target, permissions_of(&stat))?;
                 futimens(&target, &times_of(&stat))?;
-                return carry_flags(to, name, &stat);
+                return self.carry_flags(to, name, &stat);
             }
             FileType::Symlink => {
                 let text = readlinkat(from, name, Vec::new())?;
@@ -161,12 +192,17 @@ impl Copier<'_> {
         let (uid, gid) = owner_of(&stat);
         chownat(to, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
         utimensat(to, name, &times_of(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
-        carry_flags(to, name, &stat)
+        if kind == FileType::Symlink {
+            flags::set_link_mode(to, name, permissions_of(&stat))?;
+        }
+        self.carry_flags(to, name, &stat)
     }
 }
 
 fn make_special(to: BorrowedFd, name: &CStr, kind: FileType, stat: &Stat) -> io::Result<()> {
-    Ok(rustix::fs::mknodat(to, name, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev as _)?)
+    // FreeBSD refuses a FIFO with a device number, and gives it one in stat(2).
+    let device = if kind == FileType::Fifo { 0 } else { stat.st_rdev };
+    Ok(rustix::fs::mknodat(to, name, kind, Mode::RUSR | Mode::WUSR, device as _)?)
 }
 
 fn finish_directory(target: &OwnedFd, stat: &Stat) -> io::Result<()> {
@@ -176,27 +212,22 @@ fn finish_directory(target: &OwnedFd, stat: &Stat) -> io::Result<()> {
     Ok(futimens(target, &times_of(stat))?)
 }
 
-/// Last of all: an immutable entry takes no further change.
-fn carry_flags(to: BorrowedFd, name: &CStr, stat: &Stat) -> io::Result<()> {
-    match flags::flags(stat) {
-        0 => Ok(()),
-        flags => flags::set_flags(to, name, flags),
-    }
-}
-
 /// The first entry in which two trees differ, with what differs; `None` when
 /// they are equal in all that [`copy`] carries over.
 pub fn difference(a: &Path, b: &Path) -> Result<Option<String>> {
     let (left, right) = (open_directory(a)?, open_directory(b)?);
     let mut path = PathBuf::from(".");
     let stats = (fstat(&left).map_err(io::Error::from)?, fstat(&right).map_err(io::Error::from)?);
-    if let Some(what) = metadata_difference(&stats.0, &stats.1) {
+    // The flags of the top are not carried: it has to be renamed into place.
+    if let Some(what) = metadata_difference(&stats.0, &stats.1).filter(|what| *what != OTHER_FLAGS) {
         return Ok(Some(format!(".: {what}")));
     }
     let found = directory_difference(left.as_fd(), right.as_fd(), &mut path)
         .with_context(|| format!("compare {} with {}", a.join(&path).display(), b.join(&path).display()))?;
     Ok(found.map(|what| format!("{}: {what}", path.display())))
 }
+
+const OTHER_FLAGS: &str = "other flags";
 
 fn metadata_difference(a: &Stat, b: &Stat) -> Option<&'static str> {
     let mtime = |s: &Stat| (s.st_mtime, s.st_mtime_nsec);
@@ -211,7 +242,7 @@ fn metadata_difference(a: &Stat, b: &Stat) -> Option<&'static str> {
     } else if mtime(a) != mtime(b) {
         Some("another modification time")
     } else if flags::flags(a) != flags::flags(b) {
-        Some("other flags")
+        Some(OTHER_FLAGS)
     } else {
         None
     }

@@ -3,7 +3,7 @@
 use crate::host::Host;
 use crate::jail::JailName;
 use crate::plan::{Action, Undo};
-use crate::tool::{Tool, ToolError, Tools};
+use crate::tool::{Tool, Tools};
 use anyhow::{Context, Result, bail};
 use std::fmt;
 use std::path::PathBuf;
@@ -69,20 +69,25 @@ impl fmt::Display for Dataset {
 const ABSENT: &str = "dataset does not exist";
 
 /// The values of some properties, in order; `None` when the dataset or
-/// snapshot does not exist.
+/// snapshot does not exist. A user property counts only where it is set: one
+/// inherited from a parent says nothing about this dataset.
 pub fn properties<const N: usize>(
     tools: &Tools,
     dataset: &str,
     names: [&str; N],
 ) -> Result<Option<[String; N]>> {
     let list = names.join(",");
-    match tools.ask(Tool::Zfs, &["get", "-H", "-p", "-o", "property,value", &list, dataset]) {
+    match tools.ask(Tool::Zfs, &["get", "-H", "-p", "-o", "property,value,source", &list, dataset]) {
         Err(e) if e.says(ABSENT) => Ok(None),
         Err(e) => Err(e.into()),
         Ok(printed) => {
             let value = |name: &str| {
-                let of =
-                    |line: &str| line.split_once('\t').filter(|(n, _)| *n == name).map(|(_, v)| v.to_owned());
+                let of = |line: &str| {
+                    let mut fields = line.split('\t');
+                    let (known, value, source) = (fields.next()?, fields.next()?, fields.next()?);
+                    let counts = !name.contains(':') || source == "local";
+                    (known == name).then(|| if counts { value } else { "-" }.to_owned())
+                };
                 printed.stdout.lines().find_map(of)
             };
             let mut values = names.map(|name| value(name).unwrap_or_default());
@@ -104,12 +109,18 @@ pub fn exists(tools: &Tools, name: &str) -> Result<bool> {
     Ok(properties(tools, name, ["type"])?.is_some())
 }
 
-/// What differs between a snapshot and the dataset or clone made from it, a
-/// line each. Only this tells whether a clone is pristine: `written` is above 0
-/// as soon as it was mounted.
-pub fn diff(tools: &Tools, snapshot: &str, dataset: &Dataset) -> Result<Vec<String>, ToolError> {
-    let printed = tools.ask(Tool::Zfs, &["diff", "-H", "-F", snapshot, dataset.as_str()])?;
-    Ok(printed.stdout.lines().map(str::to_owned).collect())
+/// Fails when a clone differs from its snapshot. Only zfs diff tells: `written`
+/// is above 0 as soon as a clone was mounted.
+pub fn check_pristine(host: &Host, snapshot: &str, clone: &Dataset) -> Result<()> {
+    let printed = host.tools().ask(Tool::Zfs, &["diff", "-H", "-F", snapshot, clone.as_str()])?;
+    if let Some(first) = printed.stdout.lines().next() {
+        bail!(
+            "dataset {clone} is there already and was changed ({} entries, first {first:?}); \
+             zfs destroy it if nobody needs it",
+            printed.stdout.lines().count()
+        );
+    }
+    Ok(())
 }
 
 /// Clones a snapshot as a jail's container, marked as that jail's.
@@ -153,6 +164,42 @@ impl Action for Clone {
                 format!("{}: {}", self.shell(), printed.stderr)
             }
         })
+    }
+}
+
+/// Mounts a container that a killed run cloned and did not get to mount.
+pub struct Mount {
+    /// The snapshot it is a clone of, and must not differ from.
+    pub snapshot: String,
+    /// The container.
+    pub container: Dataset,
+    /// Where it must be mounted afterwards (a real path).
+    pub mountpoint: PathBuf,
+}
+
+impl Action for Mount {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Zfs, &["mount", self.container.as_str()])
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        host.tools().run(Tool::Zfs, &["mount", self.container.as_str()])?;
+        undo.push(Unmount(self.container.clone()));
+        check_mounted(host, &self.container, &self.mountpoint)?;
+        check_pristine(host, &self.snapshot, &self.container)
+    }
+}
+
+struct Unmount(Dataset);
+
+impl Action for Unmount {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Zfs, &["unmount", self.0.as_str()])
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        host.tools().run(Tool::Zfs, &["unmount", self.0.as_str()])?;
+        Ok(())
     }
 }
 

@@ -144,6 +144,33 @@ fn addresses() {
 }
 
 #[test]
+fn what_the_common_part_says_is_nobodys() {
+    // The gateway stands in jail.conf only.
+    let host = Sandbox::with_template();
+    host.write("usr/local/etc/thinjail.conf", &common::SETTINGS.replace("jail_gateway=", "#"));
+    host.write(
+        "etc/jail.conf",
+        "$gateway = \"192.168.7.101\";\nexec.start = \"route add default ${gateway}\";\n\
+         path = \"/zdata/jails/${name}-nullfs-base\"; mount.fstab = \"${path}.fstab\";\n\
+         .include \"/etc/jail.conf.d/*.conf\";\n",
+    );
+    for n in 1..4 {
+        assert_eq!(host.ok(&format!("jail-clone j{n}")), format!("j{n}: id {n}, 192.168.7.{n}/24\n"));
+    }
+}
+
+#[test]
+fn special_files_and_links_are_copied() {
+    let host = Sandbox::with_template();
+    let skeleton = host.at("zdata/jails/templates/14.2-RELEASE-skeleton");
+    let fifo = skeleton.join("var/fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    clone_ok(&host, "jail-clone pg-1 111");
+    let container = host.at("zdata/jails/containers/pg-1");
+    assert_eq!(thinjail::tree::difference(&skeleton, &container).unwrap(), None);
+}
+
+#[test]
 fn the_hosts_own_addresses() {
     let host = Sandbox::with_template();
     host.kernel

@@ -116,6 +116,21 @@ fn leavings_and_strangers() {
     let error = fails(&stage, "jail-clone pg-1 111");
     assert!(error.contains("was changed"), "{error}");
     assert!(stage.path("/zdata/jails/containers/pg-1/etc/mine").exists());
+    // Made, but not mounted any more.
+    stage.ok("zfs", &["destroy", CONTAINER]);
+    ok(&stage, "jail-clone pg-1 111");
+    fs::remove_file(stage.path("/etc/jail.conf.d/pg-1.conf")).unwrap();
+    stage.ok("zfs", &["unmount", CONTAINER]);
+    ok(&stage, "jail-clone pg-1 111");
+    assert_eq!(property(&stage, "mounted"), "yes");
+    fs::remove_file(stage.path("/etc/jail.conf.d/pg-1.conf")).unwrap();
+    // Not ours: a property that is merely inherited proves nothing.
+    stage.ok("zfs", &["destroy", CONTAINER]);
+    stage.ok("zfs", &["set", "thinjail:jail=pg-1", "zdata/jails/containers"]);
+    stage.ok("zfs", &["clone", SNAPSHOT, CONTAINER]);
+    let error = fails(&stage, "jail-clone pg-1 111");
+    assert!(error.contains("nobody's that is known"), "{error}");
+    stage.ok("zfs", &["inherit", "thinjail:jail", "zdata/jails/containers"]);
     // Not ours, or of another origin.
     stage.ok("zfs", &["destroy", CONTAINER]);
     stage.ok("zfs", &["clone", SNAPSHOT, CONTAINER]);

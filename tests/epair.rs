@@ -133,7 +133,11 @@ fn leavings_are_replaced() {
     host.kernel.change(|s| s.create("epair5")).unwrap();
     host.ok(UP);
     host.ok(DOWN);
+    // That is for jail-epair-up to judge, under its lock.
     host.kernel.change(|s| s.create("epair5")).unwrap();
+    let error = host.fails(1, DOWN);
+    assert!(error.contains("epair5a has no description"), "{error}");
+    host.ok(UP);
     host.ok(DOWN);
     host.nothing_left();
 }
@@ -145,6 +149,8 @@ fn foreign_pairs_are_refused_by_name() {
         ("words", "epair5a is described \"uplink\""),
         ("up", "epair5a is up"),
         ("member", "epair5a is a member of igc0bridge"),
+        ("group", "epair5b is in the group private"),
+        ("address", "epair5b is addressed 10.0.0.1"),
         ("lent", "its other half is not on the host"),
         ("b described", "epair5b is described"),
         ("not a pair", "epair5a is not an epair"),
@@ -158,6 +164,12 @@ fn foreign_pairs_are_refused_by_name() {
                     "tag" => s.describe(HOST, "epair5a", "jail:db"),
                     "words" => s.describe(HOST, "epair5a", "uplink"),
                     "member" => s.add_member("igc0bridge", "epair5a"),
+                    "group" => s.join_group("epair5b", "private"),
+                    "address" => {
+                        let b = s.interfaces.iter_mut().find(|i| i.name == "epair5b").unwrap();
+                        b.addresses.push("inet 10.0.0.1/24".into());
+                        Ok(())
+                    }
                     "b described" => s.describe(HOST, "epair5b", "jail:web"),
                     "up" => {
                         s.interfaces.iter_mut().find(|i| i.name == "epair5a").unwrap().up = true;
@@ -204,8 +216,10 @@ fn a_running_jails_pair_is_refused() {
             s.lend("epair5b", jid)
         })
         .unwrap();
-    let error = host.fails(1, UP);
-    assert!(error.contains("in use by jail web, which runs"), "{error}");
+    for command in [UP, DOWN] {
+        let error = host.fails(1, command);
+        assert!(error.contains("in use by jail web, which runs"), "{error}");
+    }
     // Dying is not running: a new start takes over.
     host.kernel.change(|s| s.remove_jail("web", true)).unwrap();
     host.ok(UP);

@@ -137,6 +137,7 @@ fn other_types_need_to_be_named() {
     let error = host.run(SWEEP);
     assert_eq!(error.0, 1);
     assert!(error.2.contains("nfs, left mounted (-t nfs unmounts it)"), "{}", error.2);
+    assert!(error.2.contains("web-nullfs-base: still mounted, because of"), "{}", error.2);
     assert_eq!(
         mounts(&host),
         [
@@ -154,6 +155,10 @@ fn paths_that_are_refused() {
     let host = host();
     mount_all(&host);
     host.kernel.change(|s| s.mount("zfs", Path::new("zdata/thick"), &host.at("zdata/thick"))).unwrap();
+    for (kind, on) in [("devfs", "dev"), ("tmpfs", "ram"), ("nullfs", "ram/below")] {
+        fs::create_dir_all(host.at(on)).unwrap();
+        host.kernel.change(|s| s.mount(kind, Path::new(kind), &host.at(on))).unwrap();
+    }
     fs::create_dir_all(host.at("zdata/thick")).unwrap();
     symlink(host.at(PATH), host.at("zdata/link")).unwrap();
     symlink("/", host.at("zdata/jails/evil")).unwrap();
@@ -165,6 +170,9 @@ fn paths_that_are_refused() {
         ("/zdata/link", "leads through a link; set path to /zdata/jails/web-nullfs-base"),
         ("/zdata/jails/evil", "leads through a link"),
         ("/zdata/thick", "where zdata/thick (zfs) is mounted"),
+        ("/dev", "where devfs (devfs) is mounted"),
+        ("/ram", "where tmpfs (tmpfs) is mounted"),
+        ("/zdata", "neither a base is mounted there nor is it the empty directory"),
     ] {
         let error = host.fails(1, &format!("jail-sweep web {path}"));
         assert!(error.contains(expect), "{path}: {error}");
@@ -172,6 +180,10 @@ fn paths_that_are_refused() {
     // A directory above the paths of jails that run.
     host.kernel.change(|s| s.create_jail("db", &host.at("zdata/jails/db-nullfs-base"))).unwrap();
     let error = host.fails(1, "jail-sweep web /zdata/jails");
+    assert!(error.contains("jail db runs at"), "{error}");
+    // And a directory inside of one.
+    fs::create_dir_all(host.at("zdata/jails/db-nullfs-base/skeleton")).unwrap();
+    let error = host.fails(1, "jail-sweep web /zdata/jails/db-nullfs-base/skeleton");
     assert!(error.contains("jail db runs at"), "{error}");
 }
 

@@ -77,3 +77,23 @@ pub fn copy_data(from: &mut File, to: &mut File) -> io::Result<u64> {
 pub fn copy_data(from: &mut File, to: &mut File) -> io::Result<u64> {
     io::copy(from, to)
 }
+
+/// Gives a symbolic link a mode, which FreeBSD has and checks for nothing.
+#[cfg(target_os = "freebsd")]
+pub fn set_link_mode(
+    directory: impl std::os::fd::AsFd,
+    name: &std::ffi::CStr,
+    mode: rustix::fs::Mode,
+) -> io::Result<()> {
+    Ok(rustix::fs::chmodat(directory, name, mode, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Gives a symbolic link a mode; links have none here.
+#[cfg(not(target_os = "freebsd"))]
+pub fn set_link_mode(
+    _directory: impl std::os::fd::AsFd,
+    _name: &std::ffi::CStr,
+    _mode: rustix::fs::Mode,
+) -> io::Result<()> {
+    Ok(())
+}

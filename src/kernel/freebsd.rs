@@ -29,6 +29,7 @@ const SIOCSDRVSPEC: c_ulong = 0x8028_697b;
 const SIOCGDRVSPEC: c_ulong = 0xc028_697b;
 const SIOCIFCREATE2: c_ulong = 0xc020_697c;
 const SIOCAIFGROUP: c_ulong = 0x8028_6987;
+const SIOCGIFGROUP: c_ulong = 0xc028_6988;
 const SIOCGIFGMEMB: c_ulong = 0xc028_698a;
 
 unsafe extern "C" {
@@ -354,7 +355,24 @@ impl Interfaces for FreeBsd {
         }
     }
 
-    fn addresses(&self) -> Result<Vec<IpAddr>> {
+    fn groups(&self, name: &IfName) -> Result<Vec<String>> {
+        const REQUEST: &str = "list groups of";
+        let mut request = IfGroupReq {
+            name: name_field(name.as_str()),
+            length: 0,
+            group: IfGroupReqData { group: [0; 16] },
+        };
+        self.ioctl(SIOCGIFGROUP, REQUEST, name.as_str(), &mut request)?;
+        // Some room for groups joined between the two calls; more is EINVAL.
+        let mut groups = vec![[0u8; 16]; request.length as usize / 16 + 8];
+        request.length = (groups.len() * 16) as u32;
+        request.group.members = groups.as_mut_ptr();
+        self.ioctl(SIOCGIFGROUP, REQUEST, name.as_str(), &mut request)?;
+        let names = groups.iter().map(|g| String::from_utf8_lossy(text_of(g)).into_owned());
+        Ok(names.filter(|g| !g.is_empty()).collect())
+    }
+
+    fn addresses(&self) -> Result<Vec<(String, IpAddr)>> {
         let mut first: *mut libc::ifaddrs = ptr::null_mut();
         // SAFETY: getifaddrs(3) sets the pointer to a list of its own.
         if unsafe { libc::getifaddrs(&mut first) } < 0 {
@@ -369,8 +387,10 @@ impl Interfaces for FreeBsd {
             if element.ifa_addr.is_null() {
                 continue;
             }
+            // SAFETY: the name is a NUL-terminated string of the list's.
+            let name = unsafe { CStr::from_ptr(element.ifa_name) }.to_string_lossy().into_owned();
             // SAFETY: an address that is there has the size its family says.
-            all.extend(unsafe {
+            let address = unsafe {
                 match i32::from((*element.ifa_addr).sa_family) {
                     libc::AF_INET => {
                         let address = &*element.ifa_addr.cast::<libc::sockaddr_in>();
@@ -382,11 +402,12 @@ impl Interfaces for FreeBsd {
                     }
                     _ => None,
                 }
-            });
+            };
+            all.extend(address.map(|address| (name, address)));
         }
         // SAFETY: the list came from getifaddrs and is not used any more.
         unsafe { libc::freeifaddrs(first) };
-        all.retain(super::is_of_the_network);
+        all.retain(|(_, address)| super::is_of_the_network(address));
         Ok(all)
     }
 

@@ -56,9 +56,11 @@ pub trait Interfaces {
     /// The members of a bridge, span ports among them; ENXIO when there is no
     /// such interface, EINVAL when it is no bridge.
     fn bridge_members(&self, bridge: &IfName) -> Result<Vec<IfName>>;
-    /// The addresses of all interfaces of the host, loopback and link-local ones
-    /// left out.
-    fn addresses(&self) -> Result<Vec<IpAddr>>;
+    /// The groups that the interface is in.
+    fn groups(&self, name: &IfName) -> Result<Vec<String>>;
+    /// The addresses of all interfaces of the host, each with its interface;
+    /// loopback and link-local ones are left out.
+    fn addresses(&self) -> Result<Vec<(String, IpAddr)>>;
     /// Adds a member; the first one gives the bridge its MTU, any other gets
     /// the bridge's.
     fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()>;

@@ -470,7 +470,8 @@ impl State {
         self.privilege(REQUEST, &object)?;
         let covered = self.mounts[at + 1..].iter().any(|m| m.on.starts_with(&mount.on));
         let a_root = self.jails.iter().any(|j| j.root == Some(fsid));
-        if covered || ((mount.busy || a_root) && !force) {
+        // By force it goes even with something mounted in it.
+        if (covered || mount.busy || a_root) && !force {
             return refuse(REQUEST, &object, Errno::EBUSY);
         }
         self.mounts.remove(at);
@@ -627,12 +628,18 @@ impl Interfaces for Simulated {
         }
     }
 
-    fn addresses(&self) -> Result<Vec<IpAddr>> {
+    fn groups(&self, name: &IfName) -> Result<Vec<String>> {
+        self.of("list groups of", name, |i| i.groups.clone())
+    }
+
+    fn addresses(&self) -> Result<Vec<(String, IpAddr)>> {
         let state = self.state()?;
         let host = state.interfaces.iter().filter(|i| i.vnet == HOST);
         // Kept as words of ifconfig(8), perhaps with a prefix length.
-        let words = host.flat_map(|i| &i.addresses).flat_map(|a| a.split([' ', '/']));
-        Ok(words.filter_map(|w| w.parse().ok()).filter(super::is_of_the_network).collect())
+        let words = host.flat_map(|i| i.addresses.iter().map(move |a| (&i.name, a)));
+        let words = words.flat_map(|(name, a)| a.split([' ', '/']).map(move |w| (name.clone(), w)));
+        let all = words.filter_map(|(name, word)| Some((name, word.parse().ok()?)));
+        Ok(all.filter(|(_, address)| super::is_of_the_network(address)).collect())
     }
 
     fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()> {

@@ -52,6 +52,7 @@ pub enum Scope {
 /// directories than a process may have open files.
 #[derive(Clone)]
 struct Skeleton {
+    path: Rc<Path>,
     top: Rc<OwnedFd>,
     last: Rc<RefCell<Option<OpenDirectory>>>,
 }
@@ -60,7 +61,7 @@ type OpenDirectory = (PathBuf, Rc<OwnedFd>);
 
 impl Skeleton {
     fn open(path: &Path) -> Result<Skeleton> {
-        Ok(Skeleton { top: Rc::new(tree::open_directory(path)?), last: Rc::default() })
+        Ok(Skeleton { path: path.into(), top: Rc::new(tree::open_directory(path)?), last: Rc::default() })
     }
 
     /// A directory below the top, no link followed on the way.
@@ -85,8 +86,6 @@ pub struct Repair {
     skeleton: Skeleton,
     /// Path of the link below the skeleton.
     pub path: PathBuf,
-    real: PathBuf,
-    name: CString,
     /// Its present text.
     pub old: OsString,
     /// The text it should have.
@@ -109,7 +108,6 @@ pub struct Survey {
 struct Leftover {
     skeleton: Skeleton,
     directory: PathBuf,
-    real: PathBuf,
 }
 
 /// What a relative text leads to, read as if the trees had not been moved.
@@ -269,7 +267,6 @@ impl Surveyor<'_> {
                 FileType::Symlink if *name == TEMPORARY => self.survey.leftovers.push(Leftover {
                     skeleton: self.opened.clone(),
                     directory: path.parent().unwrap_or(Path::new("")).to_owned(),
-                    real: self.skeleton.join(&path),
                 }),
                 FileType::Symlink => self.entry(directory, path, &name, &stat, certificates)?,
                 FileType::Directory if recurse && path != Path::new(NOT_OURS) => {
@@ -321,8 +318,6 @@ impl Surveyor<'_> {
             Some(new) => self.survey.repairs.push(Repair {
                 skeleton: self.opened.clone(),
                 path: path.to_owned(),
-                real: real(),
-                name: name.to_owned(),
                 old: text,
                 new,
             }),
@@ -356,27 +351,35 @@ impl Survey {
     }
 }
 
+impl Leftover {
+    fn path(&self) -> PathBuf {
+        let name = OsStr::from_bytes(TEMPORARY.to_bytes());
+        self.skeleton.path.join(&self.directory).join(name)
+    }
+}
+
 impl Action for Leftover {
     fn shell(&self) -> String {
-        shell::line(["/bin/rm".as_ref(), self.real.as_os_str()])
+        shell::line(["/bin/rm".as_ref(), self.path().as_os_str()])
     }
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
         effect::before("unlink")?;
         let remove =
             || Ok(unlinkat(&*self.skeleton.directory(&self.directory)?, TEMPORARY, AtFlags::empty())?);
-        remove().map_err(|e: io::Error| e).with_context(|| format!("remove {}", self.real.display()))
+        remove().map_err(|e: io::Error| e).with_context(|| format!("remove {}", self.path().display()))
     }
 }
 
 impl Action for Repair {
     fn shell(&self) -> String {
-        let (text, link) = (self.new.as_os_str(), self.real.as_os_str());
-        shell::line(["/bin/ln".as_ref(), "-shf".as_ref(), "--".as_ref(), text, link])
+        let (text, link) = (self.new.as_os_str(), self.skeleton.path.join(&self.path));
+        shell::line(["/bin/ln".as_ref(), "-shf".as_ref(), "--".as_ref(), text, link.as_os_str()])
     }
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
-        self.replace().with_context(|| format!("repair {}", self.real.display()))?;
+        self.replace()
+            .with_context(|| format!("repair {}", self.skeleton.path.join(&self.path).display()))?;
         undo.push(Repair { old: self.new.clone(), new: self.old.clone(), ..self.clone() });
         Ok(())
     }
@@ -386,8 +389,9 @@ impl Repair {
     fn replace(&self) -> Result<()> {
         let directory = self.skeleton.directory(self.path.parent().unwrap_or(Path::new("")))?;
         let directory: BorrowedFd = directory.as_fd();
-        let stat = statat(directory, &*self.name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
-        let present = readlinkat(directory, &*self.name, Vec::new()).map_err(io::Error::from)?;
+        let name = CString::new(self.path.file_name().unwrap_or_default().as_bytes())?;
+        let stat = statat(directory, &*name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
+        let present = readlinkat(directory, &*name, Vec::new()).map_err(io::Error::from)?;
         if present.as_bytes() != self.old.as_bytes() {
             bail!("it was changed meanwhile");
         }
@@ -403,7 +407,7 @@ impl Repair {
             crate::kernel::flags::set_link_mode(directory, TEMPORARY, tree::permissions_of(&stat))?;
             utimensat(directory, TEMPORARY, &tree::times_of(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
             effect::before("rename into place")?;
-            renameat(directory, TEMPORARY, directory, &*self.name)?;
+            renameat(directory, TEMPORARY, directory, &*name)?;
             // The directory's contents mean the same as before.
             Ok(rustix::fs::futimens(directory, &tree::times_of(&times))?)
         })();

@@ -1,8 +1,9 @@
 //! A kernel for systems without jails: the same requests, the same error
 //! numbers in the same situations, on a state that processes share.
 //!
-//! The state is one JSON file below the alternate root, guarded by flock(2) and
-//! replaced by rename(2), so a process killed at any moment leaves it whole.
+//! The state lies in two files below the alternate root, one of which counts:
+//! a third file, which also carries the flock(2), says which. A process killed
+//! at any moment leaves the one that counts whole.
 //! tests/kernel.rs holds this module against a recording of the real thing.
 
 use super::{Errno, Interfaces, Jails, Kernel, Mount, Mounts, Process, Refused, Result, RunningJail};
@@ -10,15 +11,20 @@ use crate::interface::{IF_NAME_MAX, IfName, Mtu, UNIT_MAX};
 use crate::mac::Mac;
 use crate::root::Root;
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// The jid of the host itself.
 pub const HOST: i32 = 0;
 
-/// Where the state lies below the alternate root.
-pub const STATE: &str = "/var/run/thinjail-simulated.json";
+/// Where the state lies below the alternate root: this is the file that is
+/// locked and counts the changes; the state itself is beside it, after an even
+/// number of changes in `.0`, after an odd one in `.1`.
+pub const STATE: &str = "/var/run/thinjail-simulated";
 
 /// What an interface is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -480,62 +486,119 @@ impl State {
 }
 
 /// The simulated kernel of one alternate root.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Simulated {
     file: PathBuf,
+    opened: RefCell<Option<Opened>>,
+}
+
+/// The opened state file and what was last read through it.
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    changes: u64,
+    state: State,
 }
 
 impl Simulated {
     /// The kernel of that root; it starts with nothing but lo0.
     pub fn new(root: &Root) -> Simulated {
-        Simulated { file: root.at(Path::new(STATE)) }
+        Simulated { file: root.at(Path::new(STATE)), opened: RefCell::new(None) }
     }
 
-    /// Reads and changes the state as one step. The change is kept only when
-    /// `change` succeeds.
+    /// Changes the state as one step, which is kept only when `change` succeeds.
     pub fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
-        self.with_state(true, change)
+        self.locked(|opened| {
+            let mut state = opened.state.clone();
+            Ok(match change(&mut state) {
+                Ok(answer) => {
+                    self.write(opened, state)?;
+                    Ok(answer)
+                }
+                refused => refused,
+            })
+        })
     }
 
     /// A copy of the present state.
     pub fn state(&self) -> Result<State> {
-        self.with_state(false, |state| Ok(state.clone()))
+        self.read(|state| Ok(state.clone()))
     }
 
-    fn with_state<T>(&self, keep: bool, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
-        let io = |e: io::Error| {
+    fn read<T>(&self, read: impl FnOnce(&State) -> Result<T>) -> Result<T> {
+        self.locked(|opened| Ok(read(&opened.state)))
+    }
+
+    fn locked<T>(&self, work: impl FnOnce(&mut Opened) -> io::Result<Result<T>>) -> Result<T> {
+        let done = (|| {
+            let mut slot = self.opened.borrow_mut();
+            let opened = match &mut *slot {
+                Some(opened) => opened,
+                none => none.insert(self.open()?),
+            };
+            opened.file.lock()?;
+            let done = self.refresh(opened).and_then(|()| work(opened));
+            opened.file.unlock()?;
+            done
+        })();
+        done.unwrap_or_else(|e: io::Error| {
             let errno = match e.kind() {
                 io::ErrorKind::PermissionDenied => Errno::EPERM,
                 io::ErrorKind::StorageFull => Errno::ENOSPC,
                 io::ErrorKind::ReadOnlyFilesystem => Errno::EROFS,
                 _ => Errno::EIO,
             };
-            Refused { request: "simulate", object: self.file.display().to_string(), errno }
+            Err(Refused { request: "simulate", object: self.file.display().to_string(), errno })
+        })
+    }
+
+    fn open(&self) -> io::Result<Opened> {
+        let open = || File::options().create(true).read(true).write(true).truncate(false).open(&self.file);
+        let file = match open() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(self.file.parent().unwrap_or(Path::new("/")))?;
+                open()?
+            }
+            other => other?,
         };
-        if let Some(directory) = self.file.parent() {
-            std::fs::create_dir_all(directory).map_err(io)?;
-        }
-        // The lock is a file of its own because the state is replaced by rename.
-        let lock = std::fs::File::create(self.file.with_extension("lock")).map_err(io)?;
-        lock.lock().map_err(io)?;
-        let mut state = match std::fs::read(&self.file) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|e| io(e.into()))?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => State::default(),
-            Err(e) => return Err(io(e)),
+        Ok(Opened { file, changes: 0, state: State::default() })
+    }
+
+    fn slot(&self, changes: u64) -> PathBuf {
+        self.file.with_extension(if changes % 2 == 0 { "0" } else { "1" })
+    }
+
+    /// Reads what other processes changed since the last look.
+    fn refresh(&self, opened: &mut Opened) -> io::Result<()> {
+        let mut count = [0; 8];
+        let changes = match opened.file.read_at(&mut count, 0)? {
+            8 => u64::from_le_bytes(count),
+            _ => 0,
         };
-        let answer = change(&mut state)?;
-        if keep {
-            let text = serde_json::to_vec(&state).map_err(|e| io(e.into()))?;
-            let new = self.file.with_extension("new");
-            std::fs::write(&new, text).map_err(io)?;
-            std::fs::rename(&new, &self.file).map_err(io)?;
+        if changes != opened.changes {
+            let text = std::fs::read(self.slot(changes))?;
+            // Behind the state may stand the rest of a longer, older one.
+            let mut states = serde_json::Deserializer::from_slice(&text).into_iter();
+            opened.state = states.next().ok_or(io::ErrorKind::UnexpectedEof)??;
+            opened.changes = changes;
         }
-        Ok(answer)
+        Ok(())
+    }
+
+    fn write(&self, opened: &mut Opened, state: State) -> io::Result<()> {
+        let changes = opened.changes + 1;
+        let mut text = serde_json::to_vec(&state)?;
+        text.push(b'\n');
+        // Not truncated: on some file systems that costs a write to the disk.
+        let slot = File::options().create(true).write(true).truncate(false).open(self.slot(changes))?;
+        slot.write_all_at(&text, 0)?;
+        opened.file.write_all_at(&changes.to_le_bytes(), 0)?;
+        (opened.changes, opened.state) = (changes, state);
+        Ok(())
     }
 
     fn of<T>(&self, request: &'static str, name: &IfName, get: impl Fn(&Interface) -> T) -> Result<T> {
-        let state = self.state()?;
-        Ok(get(&state.interfaces[state.index(request, HOST, name.as_str())?]))
+        self.read(|state| Ok(get(&state.interfaces[state.index(request, HOST, name.as_str())?])))
     }
 }
 

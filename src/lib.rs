@@ -5,7 +5,7 @@
 //! module of the domain check the host and build a [`plan::Plan`], and either
 //! prints that plan as shell commands or carries it out. What touches the
 //! system does so in one place each: [`kernel`] (interfaces, mounts, jails),
-//! [`tool`] (the base system's programs), [`file`] and [`tree`] (files).
+//! [`tool`] (the base system's programs), [`mod@file`] and [`tree`] (files).
 
 pub mod claim;
 pub mod cli;

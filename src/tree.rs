@@ -56,6 +56,7 @@ fn kind_of(stat: &Stat) -> FileType {
 }
 
 /// Access and modification time of a file, to be given to another.
+#[allow(clippy::unnecessary_cast)] // The types differ between systems.
 pub fn times_of(stat: &Stat) -> Timestamps {
     let time = |sec: i64, nsec: i64| Timespec { tv_sec: sec, tv_nsec: nsec as _ };
     Timestamps {

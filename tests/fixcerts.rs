@@ -2,6 +2,7 @@
 
 #[path = "../share/bench/basetree.rs"]
 mod basetree;
+#[path = "common/bin.rs"]
 mod common;
 
 use basetree::Certificates;

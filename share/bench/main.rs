@@ -9,8 +9,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use thinjail::kernel::simulated::Simulated;
-use thinjail::root::Root;
+#[cfg(not(target_os = "freebsd"))]
+use thinjail::{kernel::simulated::Simulated, root::Root};
 
 /// Runs of each command; the median counts.
 const RUNS: usize = 15;
@@ -29,6 +29,7 @@ fn main() {
     let built = built.parent().and_then(Path::parent).expect("target directory").to_owned();
     println!("medians, in {}", place().display());
     println!("{:<44}{:>10}{:>10}{:>8}{:>10}", "", "ours", "theirs", "ratio", "peak KiB");
+    #[cfg(not(target_os = "freebsd"))]
     epair(&built);
     fixcerts(&built);
     growth(&built);
@@ -85,7 +86,9 @@ fn fresh() -> tempfile::TempDir {
     tempfile::tempdir_in(place()).expect("a temporary directory")
 }
 
-/// A hook as a whole process against a process that does nothing.
+/// A hook as a whole process against a process that does nothing; on the
+/// simulated kernel.
+#[cfg(not(target_os = "freebsd"))]
 fn epair(built: &Path) {
     let dir = fresh();
     let root = Root::alternate(dir.path()).expect("root");

@@ -565,7 +565,7 @@ impl Simulated {
     }
 
     fn slot(&self, changes: u64) -> PathBuf {
-        self.file.with_extension(if changes % 2 == 0 { "0" } else { "1" })
+        self.file.with_extension(if changes.is_multiple_of(2) { "0" } else { "1" })
     }
 
     /// Reads what other processes changed since the last look.

@@ -2,6 +2,9 @@
 //! and directory storage.
 #![allow(dead_code)] // Each test crate uses a part of it.
 
+mod bin;
+pub use bin::bin;
+
 use assert_cmd::Command;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -236,18 +239,4 @@ fn walk(directory: &Path, all: &mut Vec<String>) {
             walk(&path, all);
         }
     }
-}
-
-/// The built program of that name.
-pub fn bin(name: &str) -> PathBuf {
-    let path = match name {
-        "jail-epair-up" => env!("CARGO_BIN_EXE_jail-epair-up"),
-        "jail-epair-down" => env!("CARGO_BIN_EXE_jail-epair-down"),
-        "jail-sweep" => env!("CARGO_BIN_EXE_jail-sweep"),
-        "jail-mkfstab" => env!("CARGO_BIN_EXE_jail-mkfstab"),
-        "jail-clone" => env!("CARGO_BIN_EXE_jail-clone"),
-        "skel-fixcerts" => env!("CARGO_BIN_EXE_skel-fixcerts"),
-        _ => panic!("no program {name}"),
-    };
-    path.into()
 }

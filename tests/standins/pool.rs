@@ -653,12 +653,9 @@ impl Pool {
     /// Whether a mounted file system is in use: a nullfs mount above it, which the simulated kernel knows of or a test
     /// writes into `busy`, or the current directory of the caller, which is ours as well.
     fn busy(&self, host: &Host, mountpoint: &str) -> Result<bool> {
-        let mut listed =
-            host.state_lines("busy")?.iter().any(|line| line.trim_end_matches('/') == mountpoint);
+        let listed = host.state_lines("busy")?.iter().any(|line| line.trim_end_matches('/') == mountpoint);
         #[cfg(not(target_os = "freebsd"))]
-        {
-            listed |= crate::mounts::is_source(host, mountpoint)?;
-        }
+        let listed = listed || crate::mounts::is_source(host, mountpoint)?;
         let place = fs::canonicalize(host.path(mountpoint)).ok();
         let here = env::current_dir().ok();
         let inside = here.zip(place).is_some_and(|(here, place)| here.starts_with(place));

@@ -90,8 +90,10 @@ fn copy_one(
     } else if kind.is_file() {
         fs::copy(from, to).map(drop).map_err(Into::into)
     } else {
-        let kind = FileType::from_raw_mode(meta.mode());
-        mknodat(CWD, to, kind, Mode::from_raw_mode(meta.mode()), meta.rdev()).map_err(Into::into)
+        // The type of a mode differs between systems; it has 16 bits in all.
+        let mode = (meta.mode() & 0xffff) as _;
+        let kind = FileType::from_raw_mode(mode);
+        mknodat(CWD, to, kind, Mode::from_raw_mode(mode), meta.rdev()).map_err(Into::into)
     };
     made.with_context(|| from.display().to_string())?;
     dress(to, &meta).with_context(|| to.display().to_string())

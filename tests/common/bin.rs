@@ -1,0 +1,17 @@
+//! Where the built programs are.
+
+use std::path::PathBuf;
+
+/// The built program of that name.
+pub fn bin(name: &str) -> PathBuf {
+    let path = match name {
+        "jail-epair-up" => env!("CARGO_BIN_EXE_jail-epair-up"),
+        "jail-epair-down" => env!("CARGO_BIN_EXE_jail-epair-down"),
+        "jail-sweep" => env!("CARGO_BIN_EXE_jail-sweep"),
+        "jail-mkfstab" => env!("CARGO_BIN_EXE_jail-mkfstab"),
+        "jail-clone" => env!("CARGO_BIN_EXE_jail-clone"),
+        "skel-fixcerts" => env!("CARGO_BIN_EXE_skel-fixcerts"),
+        _ => panic!("no program {name}"),
+    };
+    path.into()
+}

@@ -109,8 +109,7 @@ impl Reader<'_> {
         while let Some(b) = self.peek() {
             match b {
                 b' ' | b'\t' | b'\n' | b'\r' | b';' => break,
-                b'"' => self.double_quoted(&mut value)?,
-                b'\'' => self.single_quoted(&mut value)?,
+                b'"' | b'\'' => self.quoted(b, &mut value)?,
                 b'\\' => {
                     self.next();
                     match self.next() {
@@ -119,7 +118,7 @@ impl Reader<'_> {
                         Some(b) => value.push(b),
                     }
                 }
-                b'$' | b'`' => return self.error("expansions are not done here; write the value itself"),
+                b'$' | b'`' => return self.error(NO_EXPANSIONS),
                 b'&' | b'|' | b'<' | b'>' | b'(' | b')' => {
                     return self.error(format!("{:?} outside quotes", char::from(b)));
                 }
@@ -132,45 +131,30 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    fn double_quoted(&mut self, value: &mut Vec<u8>) -> Result<(), SyntaxError> {
+    /// Reads up to the closing quote. Only double quotes know escapes, and would
+    /// know expansions.
+    fn quoted(&mut self, quote: u8, value: &mut Vec<u8>) -> Result<(), SyntaxError> {
         let opened = self.line;
         self.next();
-        loop {
-            match self.next() {
-                None => {
-                    self.line = opened;
-                    return self.error("the quote \" is not closed");
-                }
-                Some(b'"') => return Ok(()),
-                Some(b'$' | b'`') => {
-                    return self.error("expansions are not done here; write the value itself");
-                }
-                Some(b'\\') => match self.next() {
+        while let Some(b) = self.next() {
+            match b {
+                _ if b == quote => return Ok(()),
+                _ if quote == b'\'' => value.push(b),
+                b'$' | b'`' => return self.error(NO_EXPANSIONS),
+                b'\\' => match self.next() {
                     Some(b @ (b'"' | b'\\' | b'$' | b'`')) => value.push(b),
-                    Some(b'\n') => {}
+                    Some(b'\n') | None => {}
                     Some(b) => value.extend([b'\\', b]),
-                    None => {}
                 },
-                Some(b) => value.push(b),
+                _ => value.push(b),
             }
         }
-    }
-
-    fn single_quoted(&mut self, value: &mut Vec<u8>) -> Result<(), SyntaxError> {
-        let opened = self.line;
-        self.next();
-        loop {
-            match self.next() {
-                None => {
-                    self.line = opened;
-                    return self.error("the quote ' is not closed");
-                }
-                Some(b'\'') => return Ok(()),
-                Some(b) => value.push(b),
-            }
-        }
+        self.line = opened;
+        self.error(format!("the quote {} is not closed", char::from(quote)))
     }
 }
+
+const NO_EXPANSIONS: &str = "expansions are not done here; write the value itself";
 
 #[cfg(test)]
 mod tests {

@@ -60,7 +60,8 @@ mod tests {
 
     fn echoed(script: &str) -> Vec<u8> {
         // sh(1) of some systems lacks $'...'; FreeBSD's has it, and so has bash.
-        Command::new("bash").args(["-c", script]).output().unwrap().stdout
+        let shell = if cfg!(target_os = "freebsd") { "/bin/sh" } else { "bash" };
+        Command::new(shell).args(["-c", script]).output().unwrap().stdout
     }
 
     #[test]

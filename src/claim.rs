@@ -9,12 +9,15 @@
 //! id and start time, and for as long as that process lives nobody else's hook
 //! touches the jail.
 
+use crate::effect;
 use crate::host::Host;
 use crate::jail::JailName;
 use crate::kernel::{Kernel, Process};
-use crate::lock;
-use anyhow::{Context, Result, bail};
-use std::io::{Read, Seek, Write};
+use crate::syslog::{self, Severity};
+use crate::{lock, report};
+use anyhow::{Result, bail};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 /// The name that jail(8) has as a process.
@@ -53,18 +56,35 @@ pub fn take(host: &Host, jail: &JailName) -> Result<()> {
     };
     let Some(ours) = ours else { return check(host, jail) };
     let path = path(host, jail);
-    let context = || format!("claim {}", path.display());
-    let mut file = lock::open_private(&path).with_context(context)?;
-    // Two first hooks at the same moment: one of them finds the other's note.
-    file.lock().with_context(context)?;
-    let mut noted = String::new();
-    file.read_to_string(&mut noted).with_context(context)?;
-    if let Some(other) = other(kernel, &noted)? {
-        return refuse(jail, &other);
+    let claimed = open(&path).and_then(|(mut file, noted)| {
+        if let Some(other) = other(kernel, &noted)? {
+            return refuse(jail, &other);
+        }
+        effect::before("claim")?;
+        file.set_len(0)?;
+        file.rewind()?;
+        Ok(writeln!(file, "{} {}", ours.pid, ours.started)?)
+    });
+    match claimed {
+        // Without the note two starts at once are as bad as ever, but a full
+        // /var must not keep every jail from starting.
+        Err(e) if e.downcast_ref::<io::Error>().is_some() => {
+            let what = format!("claim {}: {}", path.display(), report::line(&e));
+            syslog::send(host.root(), "jail-sweep", Severity::Warning, &what);
+            Ok(())
+        }
+        other => other,
     }
-    file.set_len(0).with_context(context)?;
-    file.rewind().with_context(context)?;
-    writeln!(file, "{} {}", ours.pid, ours.started).with_context(context)
+}
+
+/// Opens the note and locks it: of two first hooks at the same moment one finds
+/// what the other wrote.
+fn open(path: &Path) -> Result<(File, String)> {
+    let mut file = lock::open_private(path)?;
+    file.lock()?;
+    let mut noted = String::new();
+    file.read_to_string(&mut noted)?;
+    Ok((file, noted))
 }
 
 /// Fails when another jail(8) than the one that runs us has the jail in hand.

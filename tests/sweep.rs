@@ -280,3 +280,24 @@ fn notes_of_dead_processes_and_nonsense_bind_nobody() {
         assert!(mounts(&host).is_empty(), "{note:?}");
     }
 }
+
+#[test]
+fn a_claim_that_cannot_be_written_keeps_no_jail_from_starting() {
+    let host = host();
+    fs::create_dir_all(host.at("var/run/thinjail-web.claim")).unwrap();
+    mount_all(&host);
+    let syslog = host.syslogd();
+    // Run by a process of that name, as a hook is.
+    let shell = host.at("tmp/jail");
+    fs::create_dir_all(shell.parent().unwrap()).unwrap();
+    symlink("/bin/sh", &shell).unwrap();
+    let status = std::process::Command::new(&shell)
+        .args(["-c", "\"$0\" web /zdata/jails/web-nullfs-base; exit $?"])
+        .arg(common::bin("jail-sweep"))
+        .env("THINJAIL_ROOT", host.root())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert!(mounts(&host).is_empty());
+    assert!(syslog.lines().iter().any(|l| l.contains("claim ")), "the claim is told to syslog");
+}

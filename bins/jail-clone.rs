@@ -26,8 +26,11 @@ fn main() -> ExitCode {
             let _lock = if common.dry_run { None } else { Some(Lock::take(host.root(), Guarded::Jails)?) };
             let clone = clone::plan(host, &settings, &wanted)?;
             let code = report::print_or_do("jail-clone", host, &clone.plan, common.dry_run, common.json)?;
-            if !common.dry_run {
-                report::print(&format!("{}\n", clone.summary))?;
+            // The jail is made, whether anybody can be told or not.
+            if !common.dry_run
+                && let Err(e) = report::print(format!("{}\n", clone.summary).as_bytes())
+            {
+                report::note("jail-clone", &format!("standard output: {e}"));
             }
             for note in &clone.notes {
                 report::note("jail-clone", note);

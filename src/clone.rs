@@ -369,7 +369,9 @@ fn plan_container(
 fn plan_file(path: &Path, contents: Vec<u8>, plan: &mut Plan) -> Result<()> {
     match file::look(path)? {
         Some(there) if there.is_file() && fs_err::read(path)? == contents => Ok(()),
-        Some(there) if there.is_file() => bail!("{}: there already, with other contents", path.display()),
+        Some(there) if there.is_file() => {
+            bail!("{}: there already, with other contents; remove it if no jail uses it", path.display())
+        }
         _ => {
             file::check_creatable(path)?;
             plan.push(WriteFile { path: path.to_owned(), contents });

@@ -120,7 +120,8 @@ impl Composed {
         }
         match statat(&*self.directory(here)?, part, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
-            Err(e) if e == rustix::io::Errno::NOENT => Ok(None),
+            // A text longer than any name leads nowhere either.
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NAMETOOLONG) => Ok(None),
             Err(e) => Err(e.into()),
         }
     }

@@ -61,7 +61,8 @@ pub fn check_creatable(path: &Path) -> Result<()> {
 /// Fails unless the directory that `path` goes into exists and can be written.
 pub fn check_writable_parent(path: &Path) -> Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !fs_err::metadata(parent)?.is_dir() {
+    let there = std::fs::metadata(parent).with_context(|| format!("directory {}", parent.display()))?;
+    if !there.is_dir() {
         bail!("{}: not a directory", parent.display());
     }
     let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
@@ -74,10 +75,15 @@ pub fn check_writable_parent(path: &Path) -> Result<()> {
 /// old file or the new one, never a part: a temporary file beside it, fsync,
 /// rename. A file that is replaced keeps its mode and owner.
 pub fn write(target: &Path, contents: &[u8]) -> Result<()> {
-    write_inner(target, contents).with_context(|| format!("write {}", target.display()))
+    write_noting(target, contents, &mut false)
 }
 
-fn write_inner(target: &Path, contents: &[u8]) -> Result<()> {
+/// The same; notes in `renamed` that the file is in place, whatever follows.
+fn write_noting(target: &Path, contents: &[u8], renamed: &mut bool) -> Result<()> {
+    write_inner(target, contents, renamed).with_context(|| format!("write {}", target.display()))
+}
+
+fn write_inner(target: &Path, contents: &[u8], renamed: &mut bool) -> Result<()> {
     let old = look(target)?;
     if let Some(old) = &old
         && !old.is_file()
@@ -104,12 +110,15 @@ fn write_inner(target: &Path, contents: &[u8]) -> Result<()> {
         effect::before("fsync")?;
         file.sync_all()?;
         effect::before("rename into place")?;
-        std::fs::rename(&temp, target)
+        std::fs::rename(&temp, target)?;
+        *renamed = true;
+        Ok(())
     })();
     if let Err(e) = filled {
         let _ = std::fs::remove_file(&temp);
         return Err(e.into());
     }
+    effect::before("fsync of the directory")?;
     sync_parent(target)?;
     Ok(())
 }
@@ -157,9 +166,10 @@ impl Action for WriteFile {
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
         let new = look(&self.path)?.is_none();
-        let done = write(&self.path, &self.contents);
-        // The rename may have happened even though a later step failed.
-        if new && look(&self.path)?.is_some() {
+        let mut renamed = false;
+        let done = write_noting(&self.path, &self.contents, &mut renamed);
+        // Only this run's own file: another one may have been quicker.
+        if new && renamed {
             undo.push(Remove { path: self.path.clone() });
         }
         done
@@ -191,7 +201,7 @@ pub struct MakeDirectory {
 
 impl Action for MakeDirectory {
     fn shell(&self) -> String {
-        shell::line(["/bin/mkdir".as_ref(), self.path.as_os_str()])
+        shell::line(["/bin/mkdir".as_ref(), "-m".as_ref(), "755".as_ref(), self.path.as_os_str()])
     }
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {

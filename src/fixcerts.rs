@@ -43,7 +43,11 @@ pub fn run(arguments: &Fixcerts, host: &Host) -> Result<ExitCode> {
         plan.carry_out(host)?;
         if wrong {
             let links = if repairs == 1 { "link" } else { "links" };
-            report::print(&format!("{}: {repairs} {links} repaired\n", skeleton.display()))?;
+            let told =
+                report::print(format!("{}: {repairs} {links} repaired\n", skeleton.display()).as_bytes());
+            if let Err(e) = told {
+                report::note(PROGRAM, &format!("standard output: {e}"));
+            }
         }
     }
     for (path, what) in &findings {

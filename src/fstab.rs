@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::jail::JailName;
 use crate::layout::{Layout, SKELETON};
 use crate::release::Release;
-use crate::{file, vis};
+use crate::{file, report, vis};
 use anyhow::{Context, Result, bail};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -251,6 +251,7 @@ pub fn plan(
         let (source, wanted) = (&extra.source, extra.target.display());
         let real_source = host.root().at(source);
         let source_kind = if extra.kind == "nullfs" {
+            check_source(host, layout, source)?;
             let metadata = std::fs::metadata(&real_source)
                 .with_context(|| format!("mount source {}", source.display()))?;
             if !metadata.is_dir() && !metadata.is_file() {
@@ -276,7 +277,8 @@ pub fn plan(
             bail!("mount target {wanted}: something is mounted there already");
         }
         if extra.kind == "nullfs" && is_directory {
-            view.mount(&real_source, &seen).context("mount source")?;
+            let tree = real_source.canonicalize().context("mount source")?;
+            view.mount(&tree, &seen).context("mount source")?;
         }
         entries.push(Entry {
             source: source.clone(),
@@ -286,6 +288,17 @@ pub fn plan(
         });
     }
     Ok(entries)
+}
+
+/// Fails when a source inside some jail's container leads through a link: its
+/// root could have the host mount anything.
+fn check_source(host: &Host, layout: &Layout, source: &Path) -> Result<()> {
+    let real: PathBuf = host.root().at(source).components().collect();
+    let containers = host.root().at(&layout.containers());
+    if real.starts_with(&containers) && real.canonicalize().is_ok_and(|resolved| resolved != real) {
+        bail!("mount source {}: leads through a link in a container", source.display());
+    }
+    Ok(())
 }
 
 /// Where a target of the jail really is, spelled without links, and whether it
@@ -328,8 +341,9 @@ fn same_path(a: &Path, b: &Path) -> bool {
 }
 
 /// Checks an existing fstab as jail(8) would meet it: everything wrong with it,
-/// not only the first. `path` is the jail's path as the host sees it.
-pub fn check(host: &Host, path: &Path, text: &[u8]) -> Result<Vec<Finding>> {
+/// not only the first.
+pub fn check(host: &Host, layout: &Layout, jail: &JailName, text: &[u8]) -> Result<Vec<Finding>> {
+    let path = &layout.path(jail);
     let (entries, mut findings) = parse(text);
     let mut find = |line: usize, what: String| findings.push(Finding { line, what });
     let mut view: Option<Composed> = None;
@@ -350,7 +364,9 @@ pub fn check(host: &Host, path: &Path, text: &[u8]) -> Result<Vec<Finding>> {
         let mut source = None;
         if entry.kind == "nullfs" {
             let real = host.root().at(&entry.source);
-            if !entry.source.is_absolute() {
+            if let Err(e) = check_source(host, layout, &entry.source) {
+                find(line, report::line(&e));
+            } else if !entry.source.is_absolute() {
                 find(line, format!("source {} is not an absolute path", entry.source.display()));
             } else {
                 match std::fs::metadata(&real) {
@@ -397,14 +413,24 @@ pub fn check(host: &Host, path: &Path, text: &[u8]) -> Result<Vec<Finding>> {
             }
             continue;
         }
+        if index == 1 && !same_path(&entry.source, &layout.container(jail)) {
+            let (got, own) = (entry.source.display(), layout.container(jail));
+            find(line, format!("{got} is mounted as the container of {jail}, which is {}", own.display()));
+        }
         if index == 1 && inside != Path::new("/").join(SKELETON) {
             find(line, format!("the second line mounts the container on {}/{SKELETON}", path.display()));
         }
         let Some(view) = &mut view else { continue };
         match view.look_up(Path::new("/"), &inside, Links::Stop)? {
             Found::Directory(seen) => {
-                if let Some(source) = &source {
-                    view.mount(source, &seen).with_context(|| format!("source {}", source.display()))?;
+                let mounted = source.as_ref().map(|s| view.mount(&s.canonicalize()?, &seen));
+                if let Some(Err(e)) = mounted {
+                    find(line, format!("source {}: {}", entry.source.display(), report::line(&e)));
+                } else if source.is_none()
+                    && entry.kind == "nullfs"
+                    && host.root().at(&entry.source).is_file()
+                {
+                    find(line, format!("mount point {shown}: a directory, but the source is a file"));
                 }
             }
             Found::File(_) if source.is_none() => {}

@@ -84,6 +84,11 @@ impl Layout {
         self.dir.join(format!("templates/{release}-skeleton"))
     }
 
+    /// Where all containers are.
+    pub fn containers(&self) -> PathBuf {
+        self.dir.join("containers")
+    }
+
     /// A jail's container.
     pub fn container(&self, jail: &JailName) -> PathBuf {
         self.dir.join("containers").join(jail.as_str())

@@ -35,6 +35,10 @@ const RMT: &str = "etc/rmt";
 /// Copies of whole trees, whose links dangle by design (etcupdate(8)).
 const NOT_OURS: &str = "var/db/etcupdate";
 
+/// Directories below each other that are looked into: a jail's root can nest
+/// more of them than a process can have open.
+const DEPTH: usize = 200;
+
 /// The name of a new link before it is renamed over the old one.
 const TEMPORARY: &CStr = c".thinjail-link";
 
@@ -186,7 +190,17 @@ pub fn survey(skeleton: &Path, base: &Path, scope: Scope) -> Result<Survey> {
             }
             let rmt = Path::new(RMT);
             let (parent, name) = (rmt.parent().unwrap_or(rmt), c"rmt");
-            if let Some(directory) = surveyor.descend(&top, parent)?
+            let opened = surveyor.descend(&top, parent)?;
+            // Its directory is not listed, so look for what a killed run left.
+            let left = opened.as_ref().is_some_and(|d| {
+                let stat = statat(&**d, TEMPORARY, AtFlags::SYMLINK_NOFOLLOW);
+                stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink)
+            });
+            if left {
+                let (skeleton, directory) = (surveyor.opened.clone(), parent.to_owned());
+                surveyor.survey.leftovers.push(Leftover { skeleton, directory });
+            }
+            if let Some(directory) = opened
                 && let Ok(stat) = statat(&*directory, name, AtFlags::SYMLINK_NOFOLLOW)
             {
                 surveyor.entry(&directory, rmt, name, &stat, true)?;
@@ -269,6 +283,9 @@ impl Surveyor<'_> {
                     directory: path.parent().unwrap_or(Path::new("")).to_owned(),
                 }),
                 FileType::Symlink => self.entry(directory, path, &name, &stat, certificates)?,
+                FileType::Directory if recurse && path.components().count() > DEPTH => {
+                    self.survey.findings.push((path.clone(), "too deep a directory, not looked into".into()));
+                }
                 FileType::Directory if recurse && path != Path::new(NOT_OURS) => {
                     let sub = tree::open_directory_at(&**directory, &name)
                         .with_context(|| format!("open {}", self.skeleton.join(&path).display()))?;
@@ -407,14 +424,15 @@ impl Repair {
             crate::kernel::flags::set_link_mode(directory, TEMPORARY, tree::permissions_of(&stat))?;
             utimensat(directory, TEMPORARY, &tree::times_of(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
             effect::before("rename into place")?;
-            renameat(directory, TEMPORARY, directory, &*name)?;
-            // The directory's contents mean the same as before.
-            Ok(rustix::fs::futimens(directory, &tree::times_of(&times))?)
+            Ok(renameat(directory, TEMPORARY, directory, &*name)?)
         })();
         if let Err(e) = in_place {
             let _ = unlinkat(directory, TEMPORARY, AtFlags::empty());
             return Err(e.into());
         }
+        // The directory's contents mean the same as before; only its owner may
+        // say so, and nothing depends on it.
+        let _ = rustix::fs::futimens(directory, &tree::times_of(&times));
         Ok(())
     }
 }

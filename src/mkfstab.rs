@@ -5,6 +5,7 @@ use crate::file::{self, WriteFile};
 use crate::fstab::{self, Trees};
 use crate::host::Host;
 use crate::layout::Layout;
+use crate::lock::{Guarded, Lock};
 use crate::plan::{Action, Plan, Undo};
 use crate::report;
 use crate::settings::Settings;
@@ -27,6 +28,11 @@ pub fn run(arguments: &Mkfstab, host: &Host) -> Result<ExitCode> {
     if arguments.check {
         return check(arguments, host, &layout, &target);
     }
+    // Two runs at once would each find nothing there.
+    let _lock = match arguments.common.dry_run || to_stdout {
+        true => None,
+        false => Some(Lock::take(host.root(), Guarded::Jails)?),
+    };
     let release = settings.release(arguments.release.as_ref())?;
     let container = host.root().at(&layout.container(&arguments.name));
     if file::look(&container)?.is_none() {
@@ -54,7 +60,7 @@ impl Action for Print {
     }
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
-        Ok(report::print(&String::from_utf8_lossy(&self.0))?)
+        Ok(report::print(&self.0)?)
     }
 }
 
@@ -78,7 +84,7 @@ fn plan_target(target: PathBuf, contents: Vec<u8>, plan: &mut Plan) -> Result<()
 
 fn check(arguments: &Mkfstab, host: &Host, layout: &Layout, target: &Path) -> Result<ExitCode> {
     let text = std::fs::read(target).with_context(|| format!("fstab {}", target.display()))?;
-    let findings = fstab::check(host, &layout.path(&arguments.name), &text)?;
+    let findings = fstab::check(host, layout, &arguments.name, &text)?;
     for finding in &findings {
         report::note("jail-mkfstab", &format!("{}: {finding}", target.display()));
     }

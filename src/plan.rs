@@ -7,6 +7,7 @@
 //! is reported.
 
 use crate::host::Host;
+use crate::report;
 use anyhow::Result;
 
 /// One thing to do.
@@ -98,7 +99,7 @@ impl Plan {
 fn tell(host: &Host, prefix: &str, action: &dyn Action) {
     if host.verbose() {
         for line in action.shell().lines() {
-            eprintln!("{prefix}{line}");
+            report::complain(&format!("{prefix}{line}"));
         }
     }
 }

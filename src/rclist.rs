@@ -5,6 +5,7 @@ use crate::jail::JailName;
 use crate::plan::{Action, Undo};
 use crate::tool::{Tool, Tools};
 use anyhow::Result;
+use std::path::Path;
 
 fn arguments(host: &Host, words: &[&str]) -> Vec<String> {
     let mut all = Vec::new();
@@ -22,6 +23,12 @@ pub fn names(host: &Host) -> Result<Vec<String>> {
     Ok(printed.stdout.split_whitespace().map(str::to_owned).collect())
 }
 
+/// Whether rc.conf has a line for jail_list at all.
+fn is_set(host: &Host) -> bool {
+    let text = std::fs::read(host.root().at(Path::new("/etc/rc.conf"))).unwrap_or_default();
+    text.split(|b| *b == b'\n').any(|line| line.trim_ascii_start().starts_with(b"jail_list="))
+}
+
 /// Adds names to jail_list; sysrc(8) adds each only once.
 pub struct Add {
     /// The names, in order.
@@ -37,12 +44,16 @@ impl Add {
     pub fn new(host: &Host, jail: &JailName, present: &[String], others: &[String]) -> Add {
         let mut names = if present.is_empty() { others.to_vec() } else { Vec::new() };
         names.push(jail.to_string());
-        let (arguments, inverse) = if present.is_empty() {
-            (format!("jail_list={}", names.join(" ")), "jail_list=".to_owned())
+        let removal = format!("jail_list-={jail}");
+        let (arguments, mut inverse) = if present.is_empty() {
+            (format!("jail_list={}", names.join(" ")), vec!["jail_list="])
         } else {
-            (format!("jail_list+={jail}"), format!("jail_list-={jail}"))
+            (format!("jail_list+={jail}"), vec![removal.as_str()])
         };
-        let (arguments, inverse) = (self::arguments(host, &[&arguments]), self::arguments(host, &[&inverse]));
+        if !is_set(host) {
+            inverse = vec!["-x", "jail_list"];
+        }
+        let (arguments, inverse) = (self::arguments(host, &[&arguments]), self::arguments(host, &inverse));
         Add { names, command: Tools::line(Tool::Sysrc, &arguments), arguments, inverse }
     }
 }

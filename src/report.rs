@@ -79,23 +79,24 @@ pub fn dry_run(program: &str, plan: &Plan, json: bool) -> Result<ExitCode> {
     let commands = plan.commands();
     if json {
         let document = serde_json::json!({ "program": program, "commands": commands });
-        print(&format!("{document}\n"))?;
+        print(format!("{document}\n").as_bytes())?;
     } else {
-        print(&commands.iter().map(|c| format!("{c}\n")).collect::<String>())?;
+        print(commands.iter().map(|c| format!("{c}\n")).collect::<String>().as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints to standard output; a reader that went away is no error.
-pub fn print(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+pub fn print(text: &[u8]) -> io::Result<()> {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
 }
 
-fn complain(text: &str) {
-    // Nobody to tell when standard error is closed.
+/// One line to standard error. Nobody can be told when that is closed, and a
+/// transaction must not end half-way for it.
+pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 

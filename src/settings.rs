@@ -77,6 +77,9 @@ impl Settings {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(anyhow::Error::new(e).context("settings")),
         };
+        if let Some(name) = NAMES.iter().find(|n| std::env::var_os(n).is_some_and(|v| v.to_str().is_none())) {
+            bail!("settings: environment: {name}: the value is not UTF-8");
+        }
         Settings::from_sources(&file, &text, |name| std::env::var(name).ok())
     }
 

@@ -13,6 +13,7 @@ use crate::interface::PairName;
 use crate::jail::JailName;
 use crate::kernel::{Mount, Mounts, RunningJail, is_at_or_below};
 use crate::plan::{Action, Plan, Undo};
+use crate::report;
 use crate::shell;
 use crate::syslog::{self, Severity};
 use anyhow::{Context, Result, bail};
@@ -194,7 +195,7 @@ impl Action for Unmount {
                 );
                 syslog::send(host.root(), "jail-sweep", Severity::Warning, &what);
                 if host.verbose() {
-                    eprintln!("{what}");
+                    report::complain(&what);
                 }
                 Ok(())
             }

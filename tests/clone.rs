@@ -359,3 +359,24 @@ fn two_at_once_get_two_ids() {
     ids.dedup();
     assert_eq!(ids.len(), 8);
 }
+
+#[test]
+fn a_closed_standard_error_or_output_breaks_no_transaction() {
+    for (out, err) in [("/dev/full", "/dev/null"), ("/dev/null", "/dev/full"), ("/dev/full", "/dev/full")] {
+        if !std::path::Path::new("/dev/full").exists() {
+            return;
+        }
+        let host = Sandbox::with_template();
+        let open = |path: &str| fs::File::options().write(true).open(path).unwrap();
+        let status = std::process::Command::new(common::bin("jail-clone"))
+            .args(["-v", "pg-1", "111"])
+            .env_clear()
+            .env("THINJAIL_ROOT", host.root())
+            .stdout(open(out))
+            .stderr(open(err))
+            .status()
+            .unwrap();
+        assert!(status.success(), "{out} {err}");
+        assert!(host.at(CONF).exists());
+    }
+}

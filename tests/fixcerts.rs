@@ -238,3 +238,19 @@ fn dry_run_prints_commands_that_do_the_same() {
     assert!(std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success());
     assert_eq!(trees.ok(&[]), "");
 }
+
+#[test]
+fn hostile_texts_and_depths() {
+    let trees = Trees::new(Certificates::Links);
+    let certs = trees.skeleton().join("etc/ssl/certs");
+    symlink("n".repeat(300), certs.join("long")).unwrap();
+    let mut deep = trees.skeleton().join("tmp");
+    for _ in 0..400 {
+        deep.push("d");
+    }
+    fs::create_dir_all(&deep).unwrap();
+    let report = trees.fails(&["-a"]);
+    assert!(report.contains("etc/ssl/certs/long: dangling link") || !report.contains("look up"), "{report}");
+    assert!(report.contains("too deep a directory, not looked into"), "{report}");
+    assert!(trees.text("etc/ssl/certs/002c0b4f.0").starts_with("../../../../usr"));
+}

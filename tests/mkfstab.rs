@@ -192,3 +192,62 @@ fn check_reports_everything() {
     host.write(FSTAB, RECIPE.lines().next().unwrap());
     assert!(host.fails(1, "jail-mkfstab -c web").contains("container's line is missing"));
 }
+
+#[test]
+fn what_else_a_check_finds() {
+    let host = host();
+    let path = "/zdata/jails/web-nullfs-base";
+    fs::create_dir_all(host.at("zdata/jails/containers/db/etc")).unwrap();
+    symlink("www", host.at("data/link")).unwrap();
+    symlink("/", host.at("zdata/jails/containers/web/usr/local/esc")).unwrap();
+    let long = "n".repeat(300);
+    host.write(
+        FSTAB,
+        &format!(
+            "/zdata/jails/templates/14.2-RELEASE-base {path}/ nullfs ro 0 0\n\
+             /zdata/jails/containers/db {path}/skeleton nullfs rw 0 0\n\
+             /data/link {path}/skeleton/docs nullfs rw 0 0\n\
+             /data/file {path}/skeleton/etc nullfs rw 0 0\n\
+             /data/www {path}/{long} nullfs rw 0 0\n\
+             /zdata/jails/containers/web/usr/local/esc/etc {path}/mnt nullfs rw 0 0\n\
+             /nodata {path}/dev nullfs rw 0 0\n"
+        ),
+    );
+    let (status, _, stderr) = host.run("jail-mkfstab -c web");
+    assert_eq!(status, 1);
+    for (line, what) in [
+        (2, "is mounted as the container of web, which is /zdata/jails/containers/web"),
+        (4, "a directory, but the source is a file"),
+        (5, "no such directory"),
+        (6, "leads through a link in a container"),
+        (7, "source /nodata"),
+    ] {
+        let prefix = format!("line {line}: ");
+        assert!(stderr.lines().any(|l| l.contains(&prefix) && l.contains(what)), "{line} {what}\n{stderr}");
+    }
+    let error = mount(&host, &["/zdata/jails/containers/web/usr/local/esc/etc:/mnt"]).unwrap_err();
+    assert!(error.contains("leads through a link in a container"), "{error}");
+    // A link of the host's own is the administrator's business.
+    mount(&host, &["/data/link:/mnt"]).unwrap();
+}
+
+#[test]
+fn several_at_once() {
+    for _ in 0..20 {
+        let host = host();
+        let children: Vec<_> = (0..4)
+            .map(|_| {
+                std::process::Command::new(common::bin("jail-mkfstab"))
+                    .arg("web")
+                    .env_clear()
+                    .env("THINJAIL_ROOT", host.root())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        for mut child in children {
+            assert!(child.wait().unwrap().success());
+        }
+        assert_eq!(host.read(FSTAB), RECIPE);
+    }
+}

@@ -314,7 +314,10 @@ impl Stop {
                 return ExitCode::from(report::USAGE);
             }
         };
-        report::end(name, report::print(&text).context("standard output").map(|()| ExitCode::SUCCESS))
+        report::end(
+            name,
+            report::print(text.as_bytes()).context("standard output").map(|()| ExitCode::SUCCESS),
+        )
     }
 }
 

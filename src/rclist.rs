@@ -45,14 +45,13 @@ impl Add {
         let mut names = if present.is_empty() { others.to_vec() } else { Vec::new() };
         names.push(jail.to_string());
         let removal = format!("jail_list-={jail}");
-        let (arguments, mut inverse) = if present.is_empty() {
-            (format!("jail_list={}", names.join(" ")), vec!["jail_list="])
+        let (arguments, inverse) = if present.is_empty() {
+            // Never -x for a list with names in it: that may be another file's.
+            let inverse = if is_set(host) { vec!["jail_list="] } else { vec!["-x", "jail_list"] };
+            (format!("jail_list={}", names.join(" ")), inverse)
         } else {
             (format!("jail_list+={jail}"), vec![removal.as_str()])
         };
-        if !is_set(host) {
-            inverse = vec!["-x", "jail_list"];
-        }
         let (arguments, inverse) = (self::arguments(host, &[&arguments]), self::arguments(host, &inverse));
         Add { names, command: Tools::line(Tool::Sysrc, &arguments), arguments, inverse }
     }

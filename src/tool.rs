@@ -4,7 +4,7 @@
 use crate::effect;
 use crate::root::Root;
 use crate::shell;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -137,9 +137,4 @@ impl ToolError {
     pub fn says(&self, what: &str) -> bool {
         matches!(&self.outcome, Outcome::Failed(_, stderr) if stderr.contains(what))
     }
-}
-
-/// Owned arguments from a mixture of strings and paths.
-pub fn arguments<const N: usize>(words: [&OsStr; N]) -> Vec<OsString> {
-    words.iter().map(|w| (*w).to_owned()).collect()
 }

@@ -57,6 +57,12 @@ impl Host {
         }
     }
 
+    /// The real place of a path given as an argument: with the root before it, as the suite spells paths when it starts a
+    /// program, or as seen on the simulated host.
+    pub fn real(&self, given: &str) -> PathBuf {
+        if given.starts_with('/') && self.inside(given).is_none() { self.path(given) } else { given.into() }
+    }
+
     /// A file or directory of the stand-ins' own.
     pub fn state(&self, name: &str) -> PathBuf {
         Path::new(&self.root).join(STATE).join(name)

@@ -41,6 +41,7 @@ use thinjail::root::Root;
 
 /// The programs that have a stand-in.
 pub const PROGRAMS: &[&str] = &[
+    "fetch",
     "freebsd-version",
     "ifconfig",
     "jail",
@@ -51,6 +52,7 @@ pub const PROGRAMS: &[&str] = &[
     "service",
     "sysctl",
     "sysrc",
+    "tar",
     "umount",
     "uname",
     "zfs",
@@ -93,7 +95,39 @@ impl Stage {
     /// A host as the manual sets one up: the NIC igc0 in the bridge igc0bridge, settings, a template, the example
     /// jail.conf, and the built programs in `/usr/local/sbin`. No jail is configured.
     pub fn host(storage: Storage) -> Self {
-        let mut stage = Self::new();
+        let mut stage = Self::furnished(storage);
+        let skeleton = match storage {
+            Storage::Zfs => {
+                let skeleton = format!("zdata/jails/templates/{RELEASE}-skeleton");
+                stage.ok("zfs", &["create", "-p", &skeleton]);
+                stage.ok("zfs", &["create", "zdata/jails/containers"]);
+                Some(skeleton)
+            }
+            Storage::Directory => {
+                fs::create_dir_all(stage.path("/zdata/jails/containers")).expect("lay out the host");
+                None
+            }
+        };
+        stage.template();
+        if let Some(skeleton) = skeleton {
+            stage.ok("zfs", &["snapshot", &format!("{skeleton}@base")]);
+        }
+        stage.forget_calls();
+        stage.at_start = stage.present();
+        stage
+    }
+
+    /// The same host before it has anything for jails: no template, no containers, and no dataset for them.
+    pub fn bare(storage: Storage) -> Self {
+        let mut stage = Self::furnished(storage);
+        stage.forget_calls();
+        stage.at_start = stage.present();
+        stage
+    }
+
+    /// A host with its network, its settings and the programs.
+    fn furnished(storage: Storage) -> Self {
+        let stage = Self::new();
         stage.ok("ifconfig", &["standin-init", "igc0", "igc0bridge", "192.168.7.101/24"]);
         for sub in ["etc/jail.conf.d", "usr/local/sbin", "usr/local/etc", "var/log", "var/run"] {
             fs::create_dir_all(stage.path(sub)).expect("lay out the host");
@@ -103,18 +137,12 @@ impl Stage {
         }
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("share/examples/jail.conf");
         fs::copy(example, stage.path("/etc/jail.conf")).expect("install jail.conf");
-        let (place, skeleton) = match storage {
+        let place = match storage {
             Storage::Zfs => {
                 stage.pool("zdata");
-                let skeleton = format!("zdata/jails/templates/{RELEASE}-skeleton");
-                stage.ok("zfs", &["create", "-p", &skeleton]);
-                stage.ok("zfs", &["create", "zdata/jails/containers"]);
-                ("jail_zfs=\"zdata/jails\"", Some(skeleton))
+                "jail_zfs=\"zdata/jails\""
             }
-            Storage::Directory => {
-                fs::create_dir_all(stage.path("/zdata/jails/containers")).expect("lay out the host");
-                ("jail_dir=\"/zdata/jails\"", None)
-            }
+            Storage::Directory => "jail_dir=\"/zdata/jails\"",
         };
         stage.write(
             "/usr/local/etc/thinjail.conf",
@@ -123,12 +151,6 @@ impl Stage {
                  jail_gateway=\"192.168.7.101\"\n"
             ),
         );
-        stage.template();
-        if let Some(skeleton) = skeleton {
-            stage.ok("zfs", &["snapshot", &format!("{skeleton}@base")]);
-        }
-        stage.forget_calls();
-        stage.at_start = stage.present();
         stage
     }
 
@@ -272,9 +294,25 @@ impl Stage {
         String::from_utf8_lossy(text).replace(root.to_str().expect("a root that is UTF-8"), "")
     }
 
-    /// Asks for a fault: `fail-mount`, `held-connection` or `not-root`.
+    /// Asks for a fault, such as `fail-mount` or `held-connection`. Each stand-in's own documentation lists them.
     pub fn fault(&self, name: &str) {
-        fs::write(self.state(name), "").expect("set a fault");
+        self.fault_with(name, "");
+    }
+
+    /// Asks for a fault that needs to be told more: `fetch-break`, for instance, the number of bytes.
+    pub fn fault_with(&self, name: &str, text: &str) {
+        fs::write(self.state(name), text).expect("set a fault");
+    }
+
+    /// Puts a file on a web server, and the server there if need be.
+    pub fn www(&self, host: &str, path: &str, content: &[u8]) {
+        let file = self.state("www").join(host).join(path.trim_start_matches('/'));
+        fs::create_dir_all(file.parent().expect("a file in a directory")).expect("make a web server");
+        fs::write(&file, content).expect("put a file on a web server");
+        // HTTP knows no fractions of seconds.
+        let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_732_000_000);
+        let opened = fs::File::options().write(true).open(&file).expect("open a file");
+        opened.set_modified(time).expect("set a time");
     }
 
     /// Takes a fault, or everything in `busy`, back.

@@ -11,9 +11,11 @@
 //! make things fail (see [`zfs`] and [`jail`]). Interfaces, mounts and jails are those of the simulated kernel, which the
 //! programs under test share.
 
+mod archive;
 // The simulated kernel is on other systems only; on FreeBSD there is a real one.
 #[cfg(not(target_os = "freebsd"))]
 mod commands;
+mod fetch;
 mod getopt;
 mod host;
 #[cfg(not(target_os = "freebsd"))]
@@ -34,6 +36,7 @@ mod service;
 mod simulated;
 mod sysctl;
 mod sysrc;
+mod tar;
 mod tree;
 mod version;
 mod zfs;
@@ -108,6 +111,8 @@ fn play(reply: &mut Reply) -> Result<u8> {
         "zfs" => zfs::run,
         "sysrc" => sysrc::run,
         "sysctl" => sysctl::run,
+        "fetch" => fetch::run,
+        "tar" => tar::run,
         "freebsd-version" => version::freebsd_version,
         "uname" => version::uname,
         #[cfg(not(target_os = "freebsd"))]

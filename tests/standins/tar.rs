@@ -1,0 +1,526 @@
+//! tar(1), which is bsdtar: `-tvf` and `-xpf FILE -C DIRECTORY`.
+//!
+//! The texts are those of libarchive 3.8. Without `-P` nothing is extracted outside the directory: a name with `..` is
+//! refused, a leading slash left off, and a name that leads through a symbolic link refused. Times are shown in UTC.
+//!
+//! Linux has no file flags. What an archive says of them goes into the extended attribute `user.freebsd.flags`, where
+//! the file system allows it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, makedev, mknodat, utimensat};
+
+use crate::Reply;
+use crate::archive::{Archive, Entry, Kind};
+use crate::getopt::getopt;
+use crate::host::{Host, reason};
+use crate::pool::now;
+use crate::props::calendar;
+
+/// The two errors without a number: of libarchive itself, and none.
+const MISC: &str = "Unknown error: -1";
+const NO_ERROR: &str = "No error: 0";
+
+/// Why an entry was not extracted: what is said, and the text of the error number.
+type Failure = (String, String);
+
+/// Runs the program.
+pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
+    let Ok((options, words)) = getopt(args, "C:f:ptvx") else {
+        bail!("tar: only -C, -f, -p, -t, -v and -x are imitated");
+    };
+    let letters: String = options.iter().map(|(letter, _)| *letter).collect();
+    let value = |letter| options.iter().find(|(found, _)| *found == letter).map(|(_, value)| value.as_str());
+    let Some(file) = value('f').filter(|_| words.is_empty()) else {
+        bail!("tar: only whole archives in a file are imitated");
+    };
+    let lists = letters == "tvf";
+    let directory = match value('C') {
+        Some(directory) if letters == "xpfC" => directory,
+        None if lists => "",
+        _ => bail!("tar: only -tvf FILE and -xpf FILE -C DIRECTORY are imitated"),
+    };
+    let mut archive = match Archive::open(&host.real(file), file) {
+        Ok(archive) => archive,
+        Err(cause) => {
+            reply.complain(format!("tar: Error opening archive: {cause}"));
+            return Ok(1);
+        }
+    };
+    let good = if lists {
+        list(&mut archive, reply)
+    } else {
+        let place = host.real(directory);
+        if !place.is_dir() {
+            reply.complain(format!("tar: could not chdir to '{directory}'"));
+            return Ok(1);
+        }
+        extract(host, &mut archive, &place, reply)?
+    };
+    if !good {
+        reply.complain("tar: Error exit delayed from previous errors.");
+    }
+    Ok(u8::from(!good))
+}
+
+/// The next entry, after saying what is wrong with it or with the archive.
+fn next(archive: &mut Archive, good: &mut bool, reply: &mut Reply) -> Option<Entry> {
+    match archive.advance() {
+        Ok(Some(entry)) => {
+            if let Some(warning) = &entry.warning {
+                reply.complain(format!("tar: {warning}"));
+                *good = false;
+            }
+            Some(entry)
+        }
+        Ok(None) => None,
+        Err(cause) => {
+            reply.complain(format!("tar: {cause}"));
+            *good = false;
+            None
+        }
+    }
+}
+
+/// Shows what is in an archive.
+fn list(archive: &mut Archive, reply: &mut Reply) -> bool {
+    let mut good = true;
+    let (mut user_width, mut size_width) = (6, 13);
+    let now = now() as i64;
+    while let Some(entry) = next(archive, &mut good, reply) {
+        let user = match entry.user.as_slice() {
+            // The blank is the real program's.
+            [] => format!("{} ", entry.uid),
+            name => String::from_utf8_lossy(name).into_owned(),
+        };
+        let group = match entry.group.as_slice() {
+            [] => entry.gid.to_string(),
+            name => String::from_utf8_lossy(name).into_owned(),
+        };
+        let size = match entry.kind {
+            Kind::CharacterDevice | Kind::BlockDevice => format!("{},{}", entry.device.0, entry.device.1),
+            _ => entry.size.to_string(),
+        };
+        user_width = user_width.max(user.len());
+        size_width = size_width.max(group.len() + size.len() + 1);
+        let mut line = format!(
+            "{}  {} {user:<user_width$} {group}{size:>width$} {} {}",
+            letters(&entry),
+            entry.links,
+            date(entry.time.0, now),
+            escape(&entry.path),
+            width = size_width - group.len(),
+        );
+        match entry.kind {
+            Kind::HardLink => line += &format!(" link to {}", escape(&entry.link)),
+            Kind::Link => line += &format!(" -> {}", escape(&entry.link)),
+            _ => {}
+        }
+        reply.say(line);
+    }
+    good
+}
+
+/// The mode as letters.
+fn letters(entry: &Entry) -> String {
+    let kind = match entry.kind {
+        Kind::File => '-',
+        Kind::HardLink => 'h',
+        Kind::Link => 'l',
+        Kind::CharacterDevice => 'c',
+        Kind::BlockDevice => 'b',
+        Kind::Directory => 'd',
+        Kind::Fifo => 'p',
+    };
+    let mut text = String::from(kind);
+    for (shift, special, set) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = entry.mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (entry.mode & special != 0, bits & 1 != 0) {
+            (true, true) => set,
+            (true, false) => set.to_ascii_uppercase(),
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}
+
+/// A time as ls(1) shows it: with the year if it is half a year off, else with the hour.
+fn date(time: i64, now: i64) -> String {
+    // Thu Jan  1  0:00 1970, by words.
+    let text = calendar(time.max(0) as u64);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [_, month, day, hour, year] = words.as_slice() else { return text };
+    if (time - now).abs() > 365 * 86_400 / 2 {
+        format!("{month} {day:>2}  {year}")
+    } else {
+        format!("{month} {day:>2} {hour:0>5}")
+    }
+}
+
+/// A name as it is printed in the C locale.
+fn escape(name: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in name {
+        match byte {
+            b'\\' => text.push_str("\\\\"),
+            0x20..=0x7e => text.push(char::from(*byte)),
+            7 => text.push_str("\\a"),
+            8 => text.push_str("\\b"),
+            b'\t' => text.push_str("\\t"),
+            b'\n' => text.push_str("\\n"),
+            0x0b => text.push_str("\\v"),
+            0x0c => text.push_str("\\f"),
+            b'\r' => text.push_str("\\r"),
+            other => text.push_str(&format!("\\{other:03o}")),
+        }
+    }
+    text
+}
+
+/// An extraction on its way.
+struct Extraction<'a> {
+    directory: &'a Path,
+    users: BTreeMap<Vec<u8>, u32>,
+    groups: BTreeMap<Vec<u8>, u32>,
+    is_root: bool,
+    /// Modes and times that directories get at the end, when nothing is made in them any more.
+    directories: BTreeMap<PathBuf, (u32, Option<(i64, i64)>)>,
+}
+
+/// Unpacks an archive.
+fn extract(host: &Host, archive: &mut Archive, directory: &Path, reply: &mut Reply) -> Result<bool> {
+    let mut extraction = Extraction {
+        directory,
+        users: numbers(host, "/etc/passwd")?,
+        groups: numbers(host, "/etc/group")?,
+        is_root: rustix::process::geteuid().is_root(),
+        directories: BTreeMap::new(),
+    };
+    let mut good = true;
+    let mut warned = false;
+    while let Some(mut entry) = next(archive, &mut good, reply) {
+        let mut relative = |path: &mut Vec<u8>| {
+            let rest = strip_absolute(path);
+            if rest.len() < path.len() && !std::mem::replace(&mut warned, true) {
+                reply.complain("tar: Removing leading '/' from member names");
+            }
+            *path = rest.to_vec();
+        };
+        relative(&mut entry.path);
+        if entry.path.is_empty() {
+            entry.path = b".".to_vec();
+        }
+        if entry.kind == Kind::HardLink {
+            relative(&mut entry.link);
+            if entry.link.is_empty() {
+                continue;
+            }
+        }
+        let complain = |reply: &mut Reply, (what, why): Failure| {
+            reply.complain(format!("{}: {what}: {why}", escape(&entry.path)));
+        };
+        let file = match extraction.make(&entry) {
+            Ok(made) => made,
+            Err(failure) => {
+                complain(reply, failure);
+                good = false;
+                continue;
+            }
+        };
+        let mut poured = Ok(());
+        if let Some((file, _)) = &file {
+            poured = pour(archive, &entry, file);
+        }
+        if let Some((_, path)) = file {
+            extraction.dress(&entry, &path).with_context(|| path.display().to_string())?;
+        }
+        if let Err(failure) = poured {
+            complain(reply, failure);
+            good = false;
+            break;
+        }
+    }
+    extraction.finish()?;
+    Ok(good)
+}
+
+/// Names and numbers of a file like passwd(5).
+fn numbers(host: &Host, file: &str) -> Result<BTreeMap<Vec<u8>, u32>> {
+    let text = match fs::read_to_string(host.path(file)) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => String::new(),
+        other => other.with_context(|| file.to_owned())?,
+    };
+    let number = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.as_bytes().to_vec();
+        Some((name, fields.nth(1)?.parse().ok()?))
+    };
+    Ok(text.lines().filter_map(number).collect())
+}
+
+/// A name without what makes it absolute: `/`, and `/.` and `/..` at its beginning.
+fn strip_absolute(mut path: &[u8]) -> &[u8] {
+    while let Some(rest) = path.strip_prefix(b"/") {
+        path = match rest {
+            [b'.', b'.', b'/', ..] => &rest[2..],
+            [b'.', b'/', ..] => &rest[1..],
+            _ => rest,
+        };
+    }
+    path
+}
+
+/// Writes the data of an entry.
+fn pour(archive: &mut Archive, entry: &Entry, mut file: &File) -> Result<(), Failure> {
+    let failed = |cause: io::Error| ("Write failed".to_owned(), reason(&cause));
+    let misc = |cause| (cause, MISC.to_owned());
+    let Some(map) = &entry.map else {
+        loop {
+            let data = archive.data().map_err(misc)?;
+            if data.is_empty() {
+                return Ok(());
+            }
+            file.write_all(&data).map_err(failed)?;
+        }
+    };
+    let mut data = Vec::new();
+    for (offset, length) in map {
+        file.seek(SeekFrom::Start(*offset)).map_err(failed)?;
+        let mut left = *length;
+        while left > 0 {
+            if data.is_empty() {
+                data = archive.data().map_err(misc)?;
+            }
+            let part = data.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if part == 0 {
+                break;
+            }
+            file.write_all(&data[..part]).map_err(failed)?;
+            data.drain(..part);
+            left -= part as u64;
+        }
+    }
+    file.set_len(entry.size).map_err(failed)
+}
+
+impl Extraction<'_> {
+    /// Makes what an entry is, without its data. A file comes back open.
+    fn make(&mut self, entry: &Entry) -> Result<Option<(File, PathBuf)>, Failure> {
+        let name = clean(&entry.path)?;
+        if entry.kind == Kind::HardLink && entry.link == name {
+            return Err((format!("Skipping hardlink pointing to itself: {}", escape(&name)), MISC.into()));
+        }
+        self.check(&name, false)?;
+        let path = self.directory.join(OsStr::from_bytes(&name));
+        let cannot = |cause: io::Error| (format!("Can't create '{}'", escape(&name)), reason(&cause));
+        let mut made = self.create(entry, &path);
+        let mut existed = false;
+        if let Err(Refused::System(cause)) = &made
+            && matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+        {
+            self.parents(&path);
+            made = self.create(entry, &path);
+        }
+        if let Err(Refused::System(cause)) = &made {
+            if cause.kind() == ErrorKind::NotFound && entry.kind == Kind::HardLink {
+                let what = format!("Hard-link target '{}' does not exist.", escape(&entry.link));
+                return Err((what, reason(cause)));
+            }
+            if cause.kind() == ErrorKind::AlreadyExists {
+                let there = fs::symlink_metadata(&path).map_err(cannot)?;
+                if !there.is_dir() {
+                    fs::remove_file(&path)
+                        .map_err(|cause| ("Can't unlink already-existing object".into(), reason(&cause)))?;
+                    made = self.create(entry, &path);
+                } else if entry.kind != Kind::Directory {
+                    let what = "Can't replace existing directory with non-directory";
+                    fs::remove_dir(&path).map_err(|cause| (what.to_owned(), reason(&cause)))?;
+                    made = self.create(entry, &path);
+                } else {
+                    (made, existed) = (Ok(None), true);
+                }
+            }
+        }
+        let file = match made {
+            Ok(file) => file,
+            Err(Refused::Said(failure)) => return Err(failure),
+            Err(Refused::System(cause)) => return Err(cannot(cause)),
+        };
+        if let Some(file) = file {
+            return Ok(Some((file, path)));
+        }
+        if entry.kind != Kind::HardLink {
+            self.dress(entry, &path).map_err(cannot)?;
+        }
+        if existed {
+            // Only a directory made here gets its time at the end.
+            set_time(&path, entry.time).map_err(cannot)?;
+            self.directories.insert(path, (entry.mode, None));
+        }
+        Ok(None)
+    }
+
+    /// One attempt to make what an entry is.
+    fn create(&self, entry: &Entry, path: &Path) -> Result<Option<File>, Refused> {
+        match entry.kind {
+            Kind::File => {
+                // Writable for now, for the attribute.
+                let mut options = OpenOptions::new();
+                options.write(true).create_new(true).mode(entry.mode & 0o755 | 0o200);
+                return Ok(Some(options.open(path)?));
+            }
+            Kind::HardLink => {
+                let target = clean(&entry.link)?;
+                self.check(&target, true)?;
+                fs::hard_link(self.directory.join(OsStr::from_bytes(&entry.link)), path)?;
+            }
+            Kind::Link => symlink(OsStr::from_bytes(&entry.link), path)?,
+            Kind::Directory => DirBuilder::new().mode(0o700).create(path)?,
+            Kind::Fifo => node(path, FileType::Fifo, entry)?,
+            Kind::CharacterDevice => node(path, FileType::CharacterDevice, entry)?,
+            Kind::BlockDevice => node(path, FileType::BlockDevice, entry)?,
+        }
+        Ok(None)
+    }
+
+    /// Makes the directories above a path that are missing, as far as it can.
+    fn parents(&mut self, path: &Path) {
+        if let Some(parent) = path.parent() {
+            // An error shows at the next attempt.
+            let _ = fs::create_dir_all(parent);
+        }
+    }
+
+    /// Refuses a name that leads through a symbolic link. One at its end is taken away, unless it is to be linked to.
+    fn check(&self, name: &[u8], linked: bool) -> Result<(), Failure> {
+        let mut path = self.directory.to_owned();
+        let mut said: Vec<u8> = Vec::new();
+        let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
+        for (at, part) in parts.iter().enumerate() {
+            path.push(OsStr::from_bytes(part));
+            if at > 0 {
+                said.push(b'/');
+            }
+            said.extend_from_slice(part);
+            let last = at + 1 == parts.len();
+            let found = match fs::symlink_metadata(&path) {
+                Ok(found) => found,
+                Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(cause) => return Err((format!("Could not stat {}", escape(name)), reason(&cause))),
+            };
+            if !found.is_symlink() || (last && linked) {
+                continue;
+            }
+            if !last {
+                return Err((format!("Cannot extract through symlink {}", escape(name)), NO_ERROR.into()));
+            }
+            fs::remove_file(&path)
+                .map_err(|cause| (format!("Could not remove symlink {}", escape(name)), reason(&cause)))?;
+        }
+        Ok(())
+    }
+
+    /// Gives what was made its owner, mode, flags and time. Directories get mode and time at the end.
+    fn dress(&mut self, entry: &Entry, path: &Path) -> io::Result<()> {
+        if self.is_root {
+            let number = |names: &BTreeMap<Vec<u8>, u32>, name: &Vec<u8>, number: u64| {
+                names.get(name).copied().unwrap_or(number as u32)
+            };
+            let user = number(&self.users, &entry.user, entry.uid);
+            let group = number(&self.groups, &entry.group, entry.gid);
+            lchown(path, Some(user), Some(group))?;
+        }
+        if !entry.flags.is_empty() && matches!(entry.kind, Kind::File | Kind::Directory) {
+            set_flags(path, &entry.flags);
+        }
+        if entry.kind == Kind::Directory {
+            self.directories.insert(path.to_owned(), (entry.mode, Some(entry.time)));
+            return Ok(());
+        }
+        if entry.kind != Kind::Link {
+            fs::set_permissions(path, Permissions::from_mode(entry.mode))?;
+        }
+        set_time(path, entry.time)
+    }
+
+    /// Gives directories what was put off, the deepest first.
+    fn finish(self) -> Result<()> {
+        for (path, (mode, time)) in self.directories.into_iter().rev() {
+            fs::set_permissions(&path, Permissions::from_mode(mode))
+                .and_then(|()| time.map_or(Ok(()), |time| set_time(&path, time)))
+                .with_context(|| path.display().to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// Why something was not made.
+enum Refused {
+    Said(Failure),
+    System(io::Error),
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self::Said(failure)
+    }
+}
+
+impl From<io::Error> for Refused {
+    fn from(cause: io::Error) -> Self {
+        Self::System(cause)
+    }
+}
+
+/// A name without empty parts and `.`; one with `..` is refused.
+fn clean(name: &[u8]) -> Result<Vec<u8>, Failure> {
+    if name.is_empty() {
+        return Err(("Invalid empty pathname".into(), MISC.into()));
+    }
+    if name.starts_with(b"/") {
+        return Err(("Path is absolute".into(), MISC.into()));
+    }
+    let mut parts = Vec::new();
+    for part in name.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => return Err(("Path contains '..'".into(), MISC.into())),
+            part => parts.push(part),
+        }
+    }
+    Ok(if parts.is_empty() { b".".to_vec() } else { parts.join(&b'/') })
+}
+
+/// Makes a FIFO or a device.
+fn node(path: &Path, kind: FileType, entry: &Entry) -> io::Result<()> {
+    let device = makedev(entry.device.0, entry.device.1);
+    mknodat(CWD, path, kind, Mode::from_raw_mode((entry.mode & 0o777) as _), device).map_err(Into::into)
+}
+
+fn set_time(path: &Path, (seconds, nanoseconds): (i64, i64)) -> io::Result<()> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
+    let times = Timestamps { last_access: time, last_modification: time };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(Into::into)
+}
+
+/// Notes file flags.
+#[cfg(target_os = "linux")]
+fn set_flags(path: &Path, flags: &str) {
+    // Not every file system holds them.
+    let _ =
+        rustix::fs::lsetxattr(path, "user.freebsd.flags", flags.as_bytes(), rustix::fs::XattrFlags::empty());
+}
+
+/// Notes file flags.
+#[cfg(not(target_os = "linux"))]
+fn set_flags(_: &Path, _: &str) {}

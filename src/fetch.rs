@@ -17,7 +17,7 @@ use crate::shell;
 use crate::tool::{Tool, Tools};
 use crate::unpack::{Base, Unpack};
 use crate::userland;
-use crate::zfs;
+use crate::zfs::{self, Dataset};
 use anyhow::{Context, Result, bail};
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -203,12 +203,12 @@ fn plan_directories(host: &Host, layout: &Layout, new: bool, plan: &mut Plan) ->
             if new {
                 let missing: Vec<&Path> = layout.dir().ancestors().take_while(|d| !at(d).exists()).collect();
                 for directory in missing.into_iter().rev() {
-                    plan.push(MakeDirectory { path: at(directory) });
+                    plan.push(Place::Directory(at(directory)));
                 }
             }
             for (_, directory) in needed {
                 if new || file::look(&at(&directory))?.is_none() {
-                    plan.push(MakeDirectory { path: at(&directory) });
+                    plan.push(Place::Directory(at(&directory)));
                 }
             }
         }
@@ -234,7 +234,7 @@ fn plan_directories(host: &Host, layout: &Layout, new: bool, plan: &mut Plan) ->
 
 /// Plans a dataset; what lies at its mount point would be hidden by it.
 fn plan_dataset(
-    dataset: zfs::Dataset,
+    dataset: Dataset,
     properties: Vec<(String, String)>,
     mountpoint: PathBuf,
     plan: &mut Plan,
@@ -249,8 +249,64 @@ fn plan_dataset(
             );
         }
     }
-    plan.push(zfs::Create { dataset, properties, mountpoint });
+    plan.push(Place::Dataset { dataset, properties, mountpoint });
     Ok(())
+}
+
+/// A directory or dataset of the layout. A failing run takes it back only if
+/// nothing is in it: what was fetched so far is worth keeping.
+enum Place {
+    Directory(PathBuf),
+    Dataset { dataset: Dataset, properties: Vec<(String, String)>, mountpoint: PathBuf },
+}
+
+impl Place {
+    fn make(&self) -> Box<dyn Action> {
+        match self {
+            Place::Directory(path) => Box::new(MakeDirectory { path: path.clone() }),
+            Place::Dataset { dataset, properties, mountpoint } => Box::new(zfs::Create {
+                dataset: dataset.clone(),
+                properties: properties.clone(),
+                mountpoint: mountpoint.clone(),
+            }),
+        }
+    }
+}
+
+impl Action for Place {
+    fn shell(&self) -> String {
+        self.make().shell()
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let mut made = Undo::default();
+        let done = self.make().perform(host, &mut made);
+        let path = match self {
+            Place::Directory(path) | Place::Dataset { mountpoint: path, .. } => path.clone(),
+        };
+        undo.push(TakeBack { path, made: RefCell::new(made) });
+        done
+    }
+}
+
+/// Takes a place of the layout back, if it is empty.
+struct TakeBack {
+    path: PathBuf,
+    made: RefCell<Undo>,
+}
+
+impl Action for TakeBack {
+    fn shell(&self) -> String {
+        shell::line(["/bin/rmdir".as_ref(), self.path.as_os_str()])
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        let used = file::look(&self.path)?.is_some() && fs_err::read_dir(&self.path)?.next().is_some();
+        if used {
+            return Ok(());
+        }
+        self.made.borrow_mut().roll_back(host).into_iter().next().map_or(Ok(()), Err)
+    }
 }
 
 /// Fetches the MANIFEST of a release.

@@ -194,8 +194,9 @@ impl Tools {
             // freebsd-update(8) shows every list in a pager.
             command.env("PAGER", "/bin/cat");
         }
-        if self.stand_ins.is_some() {
-            command.env("THINJAIL_ROOT", self.root.path());
+        if let Some(stand_ins) = &self.stand_ins {
+            // Programs start others.
+            command.env("THINJAIL_ROOT", self.root.path()).env("THINJAIL_TOOLS", stand_ins);
         }
         command
     }

@@ -330,6 +330,10 @@ impl Action for FetchManifest {
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
         // Aside: a failing fetch must not take the place of an older one.
         let aside = file::temp_beside(&self.to);
+        // Nor must an earlier one be taken for what came now.
+        if file::look(&aside)?.is_some() {
+            fs_err::remove_file(&aside)?;
+        }
         let fetched = retry(|| host.tools().run(Tool::Fetch, &self.arguments(&aside)))
             .map_err(|e| self.mirror.explain(e))
             .and_then(|_| manifest::parse(&fs_err::read_to_string(&aside)?))
@@ -378,16 +382,23 @@ impl Action for FetchArchive {
         if expected.is_some_and(|e| self.size().is_ok_and(|s| s > e)) {
             fs_err::remove_file(&self.part)?;
         }
-        if expected != Some(self.size()?) {
-            // The part stays, whatever happens: the next run goes on with it.
-            if Progress::wanted() {
-                retry(|| tools.show(Tool::Fetch, &self.arguments()))
+        // The part stays, whatever happens: the next attempt goes on with it. A
+        // connection that breaks is not always an error to fetch(1).
+        let mut attempts = 0;
+        while expected != Some(self.size()?) && attempts < 2 {
+            attempts += 1;
+            let fetched = if Progress::wanted() {
+                tools.show(Tool::Fetch, &self.arguments())
             } else {
                 let mut quiet = vec![OsString::from("-q")];
                 quiet.extend(self.arguments());
-                retry(|| tools.run(Tool::Fetch, &quiet).map(drop))
+                tools.run(Tool::Fetch, &quiet).map(drop)
+            };
+            match fetched {
+                Ok(()) if expected.is_none() => break,
+                Err(e) if attempts == 2 => return Err(self.mirror.explain(e)),
+                _ => {}
             }
-            .map_err(|e| self.mirror.explain(e))?;
         }
         let size = self.size()?;
         if let Some(expected) = expected

@@ -169,7 +169,11 @@ fn plan(host: &Host, layout: &Layout, release: &Release) -> Result<Update> {
         plan.push(WriteConf { path: conf.clone() });
         plan.push(Install { state: state.clone(), conf });
     }
-    for step in rebuild_steps(host, &state)? {
+    let mut steps = rebuild_steps(host, &state)?;
+    if !packaged && is_script(&state.base.join("usr/sbin/certctl"))? {
+        steps.insert(0, Box::new(RemoveCopies::new(&state)?));
+    }
+    for step in steps {
         plan.push(IfChanged { state: state.clone(), step });
     }
     plan.push(UnmountSkeleton(state.clone()));
@@ -762,9 +766,70 @@ fn rebuild_steps(host: &Host, state: &Rc<State>) -> Result<Vec<Box<dyn Action>>>
     Ok(steps)
 }
 
+/// Removes the copies of certificates that certctl(8) of 15 made in a base of
+/// 13 or 14, whose own makes links: freebsd-update(8) runs the host's. Jails on
+/// that base would keep them, a bundle among them, when they are out of date.
+struct RemoveCopies {
+    base: PathBuf,
+    skeleton: PathBuf,
+    /// Those that were there before, by whoever put them there.
+    before: Vec<PathBuf>,
+}
+
+impl RemoveCopies {
+    fn new(state: &State) -> Result<RemoveCopies> {
+        let before = certificate_files(&state.skeleton)?;
+        Ok(RemoveCopies { base: state.base.clone(), skeleton: state.skeleton.clone(), before })
+    }
+}
+
+/// Regular files where certctl(8) puts certificates.
+fn certificate_files(skeleton: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let ssl = skeleton.join("etc/ssl");
+    for directory in ["certs", "untrusted", "blacklisted"] {
+        let directory = ssl.join(directory);
+        if !file::look(&directory)?.is_some_and(|m| m.is_dir()) {
+            continue;
+        }
+        for entry in fs_err::read_dir(&directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                files.push(entry.path());
+            }
+        }
+    }
+    let bundle = ssl.join("cert.pem");
+    if file::look(&bundle)?.is_some_and(|m| m.is_file()) {
+        files.push(bundle);
+    }
+    Ok(files)
+}
+
+impl Action for RemoveCopies {
+    fn shell(&self) -> String {
+        let ssl = shell::quote(self.skeleton.join("etc/ssl"));
+        let certificates = "\\( -name '*.[0-9]' -o -name cert.pem \\)";
+        // What the update brought: its freebsd-version(1) came just before.
+        let version = shell::quote(self.base.join("bin/freebsd-version"));
+        format!("/usr/bin/find {ssl} -type f {certificates} -newer {version} -delete")
+    }
+
+    fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
+        for file in certificate_files(&self.skeleton)?.iter().filter(|f| !self.before.contains(f)) {
+            effect::before("remove")?;
+            fs_err::remove_file(file)?;
+        }
+        Ok(())
+    }
+}
+
 fn is_script(path: &Path) -> Result<bool> {
     use std::io::Read;
     let mut start = Vec::new();
+    if file::look(path)?.is_none() {
+        return Ok(false);
+    }
     fs_err::File::open(path)?.take(2).read_to_end(&mut start)?;
     Ok(start == b"#!")
 }

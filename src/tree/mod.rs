@@ -275,7 +275,9 @@ pub struct RemoveTree {
 
 impl Action for RemoveTree {
     fn shell(&self) -> String {
-        shell::line(["/bin/rm".as_ref(), "-rf".as_ref(), self.path.as_os_str()])
+        // var/empty is immutable.
+        let path = shell::quote(&self.path);
+        format!("/bin/chflags -R noschg {path} && /bin/rm -rf {path}")
     }
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {

@@ -370,9 +370,9 @@ fn build(top: &Path, nodes: &[Node]) -> Vec<PathBuf> {
             Form::Sparse(pieces) => {
                 let file = File::create(&whole).unwrap();
                 for (at, piece) in pieces.iter().enumerate() {
-                    file.write_all_at(&[*piece; 100], at as u64 * 2 << 16).unwrap();
+                    file.write_all_at(&[*piece; 100], at as u64 * (2 << 16)).unwrap();
                 }
-                file.set_len((pieces.len() as u64 + 1) * 2 << 16).unwrap();
+                file.set_len((pieces.len() as u64 + 1) * (2 << 16)).unwrap();
             }
             Form::Link(text) => symlink(OsStr::from_bytes(text), &whole).unwrap(),
             Form::Fifo => mknod(&whole, FileType::Fifo, 0),
@@ -705,13 +705,8 @@ fn every_single_change_is_found() {
         ("time of a FIFO", |t| later(&t.join("fifo")), "dir/fifo2", What::ModificationTime),
         ("time of a directory", |t| later(&t.join("empty")), "empty", What::ModificationTime),
         ("time of the top", later, ".", What::ModificationTime),
-        ("one name less", |t| quietly(&t.join("z"), |p| separate(p)), "z", What::HardLinks),
-        (
-            "one name in between less",
-            |t| quietly(&t.join("dir/y"), |p| separate(p)),
-            "dir/y",
-            What::HardLinks,
-        ),
+        ("one name less", |t| quietly(&t.join("z"), separate), "z", What::HardLinks),
+        ("one name in between less", |t| quietly(&t.join("dir/y"), separate), "dir/y", What::HardLinks),
         (
             "one name of a FIFO less",
             |t| {
@@ -1056,6 +1051,8 @@ fn targets_that_are_there_and_sources_that_are_not() {
     assert!(tree::copy(&dir.path().join("link"), &dir.path().join("x")).is_err());
     assert!(tree::copy(&from, &dir.path().join("link")).is_err());
     assert!(tree::remove(&dir.path().join("link")).is_err());
+    let error = format!("{:#}", tree::copy(dir.path(), &from.join("sub")).unwrap_err());
+    assert!(error.contains("/from/sub to ") && error.contains("the copy lies in the tree itself"), "{error}");
     tree::remove(&dir.path().join("x")).unwrap();
     assert!(from.exists());
 }
@@ -1136,9 +1133,9 @@ fn hostile(dir: &Path, levels: usize) -> PathBuf {
     fs::create_dir_all(top.join("locked/in")).unwrap();
     fs::write(top.join("locked/in/file"), "").unwrap();
     fs::write(top.join(OsStr::from_bytes(b"-rf \n\xff")), "").unwrap();
-    fs::set_permissions(top.join("locked/in"), Permissions::from_mode(0)).unwrap();
-    fs::set_permissions(top.join("locked"), Permissions::from_mode(0)).unwrap();
-    fs::set_permissions(&top, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(top.join("locked/in"), Permissions::from_mode(0o0)).unwrap();
+    fs::set_permissions(top.join("locked"), Permissions::from_mode(0o0)).unwrap();
+    fs::set_permissions(&top, Permissions::from_mode(0o0)).unwrap();
     outside
 }
 

@@ -26,7 +26,7 @@ pub fn merge(from: &Path, into: &Path) -> Result<()> {
     let mut merger = Merger {
         device: Device::of(&source.stat),
         target_device: Device::of(&target.stat),
-        copier: Copier::new(target.fd.as_fd(), &source, &mut nobody),
+        copier: Copier::new(&source, &target, &mut nobody),
         copying: false,
         depth: 0,
     };
@@ -81,6 +81,7 @@ impl Merger<'_> {
                     return Ok(());
                 }
                 *added = true;
+                self.copier.depth = self.depth;
                 return self.copier.entry(from, to, name, true);
             }
             there => there?,

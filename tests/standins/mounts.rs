@@ -120,6 +120,32 @@ impl View {
     }
 }
 
+impl View {
+    /// Where an absolute path of the host really lies: through links, and in what is mounted. This is the one way for
+    /// stand-ins to what other programs would reach through a mount. The last part need not be there. The error is the text
+    /// of strerror(3).
+    pub fn real(&self, path: &str) -> std::result::Result<PathBuf, &'static str> {
+        const DEVICE: &str = "Operation not supported";
+        let missing = match self.look(path, true) {
+            Ok(place) => return place.real.ok_or(DEVICE),
+            Err(cause) => cause,
+        };
+        let new = self.own(path)?;
+        // A dangling link is there, though what it leads to is not.
+        if new.is_symlink() { Err(missing) } else { Ok(new) }
+    }
+
+    /// The same, but of a link at the end it is the link.
+    pub fn own(&self, path: &str) -> std::result::Result<PathBuf, &'static str> {
+        let (parent, name) = path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", path));
+        let place = self.look(&format!("{parent}/"), true)?;
+        if !place.is_directory() {
+            return Err("Not a directory");
+        }
+        place.real.map(|real| real.join(name)).ok_or("Operation not supported")
+    }
+}
+
 fn push(todo: &mut Vec<OsString>, path: &Path) {
     todo.extend(path.components().rev().filter_map(|component| match component {
         Component::Normal(part) => Some(part.to_owned()),
@@ -129,7 +155,7 @@ fn push(todo: &mut Vec<OsString>, path: &Path) {
 }
 
 /// A path of the host as the user spells it: with the root in front, as other programs print it, or without.
-fn without_root(host: &Host, path: &str) -> String {
+pub fn without_root(host: &Host, path: &str) -> String {
     host.inside(path).unwrap_or_else(|| path.into())
 }
 

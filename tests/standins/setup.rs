@@ -39,17 +39,25 @@ use tempfile::TempDir;
 use thinjail::kernel::simulated::{HOST, Simulated, State};
 use thinjail::root::Root;
 
-/// The programs that have a stand-in.
+/// The programs that have a stand-in. That of pkg(8) is there only once [`Stage::packages`] was called, as the port is
+/// not on every host.
 pub const PROGRAMS: &[&str] = &[
+    "cap_mkdb",
+    "certctl",
     "fetch",
+    "freebsd-update",
     "freebsd-version",
     "ifconfig",
     "jail",
     "jexec",
     "jls",
     "mount",
+    "pwd_mkdb",
     "route",
     "service",
+    "services_mkdb",
+    "sh",
+    "sync",
     "sysctl",
     "sysrc",
     "tar",
@@ -120,6 +128,7 @@ impl Stage {
     /// The same host before it has anything for jails: no template, no containers, and no dataset for them.
     pub fn bare(storage: Storage) -> Self {
         let mut stage = Self::furnished(storage);
+        fs::create_dir_all(stage.path("/var/db/freebsd-update")).expect("lay out the host");
         stage.forget_calls();
         stage.at_start = stage.present();
         stage
@@ -313,6 +322,32 @@ impl Stage {
         let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_732_000_000);
         let opened = fs::File::options().write(true).open(&file).expect("open a file");
         opened.set_modified(time).expect("set a time");
+    }
+
+    /// Puts a patch level of a release on the server of freebsd-update(8) and pkg(8), in place of an earlier one: files by
+    /// their paths in a base. The version in bin/freebsd-version is raised with it. See `tests/standins/update.rs` for what
+    /// else there can be in the directory, which comes back.
+    pub fn updates(&self, release: &str, level: u32, files: &[(&str, &[u8])]) -> PathBuf {
+        let updates = self.state("updates").join(release);
+        let _ = fs::remove_dir_all(&updates);
+        fs::create_dir_all(updates.join("files")).expect("make a server");
+        fs::create_dir_all(self.path("/var/db/freebsd-update")).expect("make a directory");
+        fs::write(updates.join("level"), format!("{level}\n")).expect("put a level on a server");
+        for (path, content) in files {
+            let file = updates.join("files").join(path.trim_start_matches('/'));
+            fs::create_dir_all(file.parent().expect("a file in a directory")).expect("make a directory");
+            fs::write(file, content).expect("put a file on a server");
+        }
+        updates
+    }
+
+    /// Makes the base of every template one that was installed from packages, and pkg(8) there.
+    pub fn packages(&self) {
+        let link = self.tools().join("pkg");
+        if !link.is_symlink() {
+            symlink(standin(), link).expect("link a stand-in");
+        }
+        self.fault("pkgbase");
     }
 
     /// Takes a fault, or everything in `busy`, back.

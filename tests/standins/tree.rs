@@ -96,7 +96,29 @@ fn copy_one(
         mknodat(CWD, to, kind, Mode::from_raw_mode(mode), meta.rdev()).map_err(Into::into)
     };
     made.with_context(|| from.display().to_string())?;
+    attributes(from, to).with_context(|| to.display().to_string())?;
     dress(to, &meta).with_context(|| to.display().to_string())
+}
+
+/// Gives a copy the extended attributes of users, which here are file flags.
+#[cfg(target_os = "linux")]
+fn attributes(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lsetxattr};
+    let mut names = vec![0; 4096];
+    // Not every file system has them.
+    let Ok(length) = llistxattr(from, &mut names[..]) else { return Ok(()) };
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| name.starts_with(b"user.")) {
+        let mut value = vec![0; 4096];
+        let length = lgetxattr(from, name, &mut value[..])?;
+        lsetxattr(to, name, &value[..length], XattrFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Elsewhere there are none.
+#[cfg(not(target_os = "linux"))]
+fn attributes(_: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Gives a copy the owner, mode and times of the original.

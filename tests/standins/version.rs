@@ -17,6 +17,12 @@ fn setting(host: &Host, name: &str, default: &str) -> Result<String> {
     Ok(lines.first().cloned().unwrap_or_else(|| default.into()))
 }
 
+/// Whether the host's programs are those of FreeBSD 15 or later.
+pub fn is_recent(host: &Host) -> Result<bool> {
+    let release = setting(host, "release", RELEASE)?;
+    Ok(release.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|major: u32| major >= 15))
+}
+
 /// Runs freebsd-version.
 pub fn freebsd_version(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     let Ok((options, words)) = getopt(args, "kru") else {

@@ -276,7 +276,7 @@ impl Action for FetchManifest {
         let aside = file::temp_beside(&self.to);
         let fetched = retry(|| host.tools().run(Tool::Fetch, &self.arguments(&aside)))
             .map_err(|e| self.mirror.explain(e))
-            .and_then(|_| Ok(manifest::parse(&fs_err::read_to_string(&aside)?)?))
+            .and_then(|_| manifest::parse(&fs_err::read_to_string(&aside)?))
             .with_context(|| format!("MANIFEST from {}", self.url));
         if let Err(e) = fetched {
             let _ = std::fs::remove_file(&aside);

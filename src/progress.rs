@@ -37,7 +37,7 @@ impl Progress {
     pub fn tell(&mut self, done: u64, total: u64) {
         let Some(what) = &self.what else { return };
         // A step is a per cent, or a thousand of whatever is counted.
-        let step = if total == 0 { done / 1000 } else { done.min(total) * 100 / total };
+        let step = (done.min(total) * 100).checked_div(total).unwrap_or(done / 1000);
         if self.shown == Some(step) {
             return;
         }

@@ -2,7 +2,7 @@
 
 use super::{
     Device, Entry, FirstNames, descend, kind_of, look, names, open_directory, open_parent, path_of,
-    permissions_of, sort,
+    permissions_of, sorted,
 };
 use crate::kernel::attributes::{self, Attributes};
 use crate::kernel::flags;
@@ -258,11 +258,11 @@ impl<'a> Comparison<'a> {
         if self.stopped {
             return Ok(());
         }
-        let mut beside = (Attributes::of(left.object())?, Attributes::of(right.object())?);
+        let beside = (Attributes::of(left.object())?, Attributes::of(right.object())?);
         if !beside.0.acl.same(&beside.1.acl)? {
             self.tell(What::Acl, directory);
         }
-        if !same_attributes((left, &mut beside.0.names), (right, &mut beside.1.names))? {
+        if !same_attributes((left, beside.0.names), (right, beside.1.names))? {
             self.tell(What::ExtendedAttributes, directory);
         }
         if regular && a.st_size == b.st_size && !self.stopped {
@@ -282,16 +282,12 @@ fn same_target(left: &Entry, right: &Entry) -> io::Result<bool> {
     Ok(readlinkat(&left.fd, c"", Vec::new())? == readlinkat(&right.fd, c"", Vec::new())?)
 }
 
-fn same_attributes(
-    left: (&Entry, &mut Vec<CString>),
-    right: (&Entry, &mut Vec<CString>),
-) -> io::Result<bool> {
-    sort(left.1);
-    sort(right.1);
-    if left.1 != right.1 {
+fn same_attributes(left: (&Entry, Vec<CString>), right: (&Entry, Vec<CString>)) -> io::Result<bool> {
+    let names = sorted(left.1);
+    if names != sorted(right.1) {
         return Ok(false);
     }
-    for name in left.1 {
+    for name in &names {
         if attributes::value(left.0.object(), name)? != attributes::value(right.0.object(), name)? {
             return Ok(false);
         }

@@ -1,7 +1,7 @@
 //! Copies of trees.
 
 use super::{
-    Device, Entry, FirstNames, descend, kind_of, look, names, open_directory, open_parent, path_of,
+    Device, Entry, FirstNames, descend, failed, kind_of, look, names, open_directory, open_parent, path_of,
     permissions_of, times_of,
 };
 use crate::effect;
@@ -15,6 +15,7 @@ use rustix::fs::{
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Copies the tree at `from` to `to`, which must not exist. What can't be
@@ -33,8 +34,9 @@ pub fn copy_telling(from: &Path, to: &Path, tell: &mut dyn FnMut(u64)) -> Result
 pub(super) fn copy_but_flags(from: &Path, to: &Path, tell: &mut dyn FnMut(u64)) -> Result<u32> {
     let source = Entry::top(from)?;
     effect::before("mkdir")?;
-    rustix::fs::mkdir(to, Mode::RWXU)
-        .map_err(io::Error::from)
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(to)
         .with_context(|| format!("make the directory {}", to.display()))?;
     let target = Entry::top(to)?;
     let mut copier = Copier::new(target.fd.as_fd(), &source, tell);
@@ -120,12 +122,9 @@ impl<'a> Copier<'a> {
         let Some(stat) = look(from, name, self.device)? else { return Ok(()) };
         effect::before("copy an entry")?;
         match self.first_names.before(&stat, &self.path) {
-            Some(first) if first.parent() == self.path.parent() => {
-                linkat(to, first.file_name().unwrap_or_default(), to, name, AtFlags::empty())?;
-            }
             Some(first) => {
                 let (directory, first) = open_parent(self.top, &first)?;
-                linkat(directory, first, to, name, AtFlags::empty())?;
+                linkat(directory, &*first, to, name, AtFlags::empty())?;
             }
             None => {
                 let source = Entry::open(from, name, kind_of(&stat))?;
@@ -179,7 +178,7 @@ fn make(source: &Entry, to: BorrowedFd, name: &CStr) -> io::Result<Entry> {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             return Entry::new(openat(to, name, flags, private)?);
         }
-        FileType::Symlink => symlinkat(readlinkat(&source.fd, c"", Vec::new())?, to, name)?,
+        FileType::Symlink => symlinkat(&*readlinkat(&source.fd, c"", Vec::new())?, to, name)?,
         FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice => {
             // FreeBSD refuses a FIFO with a device number, and gives it one in stat(2).
             let device = if kind == FileType::Fifo { 0 } else { source.stat.st_rdev };
@@ -199,19 +198,14 @@ fn finish(source: &Entry, target: &Entry) -> io::Result<()> {
     if (stat.st_uid, stat.st_gid) != (target.stat.st_uid, target.stat.st_gid) {
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
         chownat(to.fd, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH).map_err(|e| {
-            io::Error::other(format!(
-                "give it to user {} and group {}: {}",
-                stat.st_uid,
-                stat.st_gid,
-                io::Error::from(e)
-            ))
+            failed(format_args!("give it to user {} and group {}", stat.st_uid, stat.st_gid), e.into())
         })?;
     }
     for name in &beside.names {
         attributes::set(to, name, &attributes::value(from, name)?)
-            .map_err(|e| io::Error::other(format!("set its attribute {}: {e}", name.to_string_lossy())))?;
+            .map_err(|e| failed(format_args!("set its attribute {}", name.to_string_lossy()), e))?;
     }
     flags::set_mode(to.fd, permissions_of(stat))?;
-    beside.acl.give(to).map_err(|e| io::Error::other(format!("set its access control list: {e}")))?;
+    beside.acl.give(to).map_err(|e| failed(format_args!("set its access control list"), e))?;
     Ok(utimensat(to.fd, c"", &times_of(stat), AtFlags::EMPTY_PATH)?)
 }

@@ -112,7 +112,8 @@ impl Removal {
         effect::before("move up")?;
         loop {
             self.moved += 1;
-            match renameat(parent, name, top, format!("thinjail.{}", self.moved)) {
+            let free = CString::new(format!("thinjail.{}", self.moved))?;
+            match renameat(parent, name, top, &*free) {
                 // The name is taken; if by an empty directory, that is gone now.
                 Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
                 done => return Ok(done?),

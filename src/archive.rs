@@ -65,17 +65,18 @@ pub fn check(tools: &Tools, path: &Path, expected: u64, progress: &mut Progress)
     let mut listing = Listing::default();
     let mut flaw = None;
     let arguments = ["-tvf".as_ref(), path.as_os_str()];
-    tools.follow(Tool::Tar, &arguments, Stream::Stdout, &mut |line| {
+    let listed = tools.follow(Tool::Tar, &arguments, Stream::Stdout, &mut |line| {
         if flaw.is_none() {
             flaw = listing.line(line).err();
         }
         progress.tell(listing.contents.entries, expected);
-    })?;
-    match flaw {
-        Some(flaw) => Err(flaw),
-        None => listing.finish(),
-    }
-    .with_context(|| format!("{}: refused", path.display()))
+    });
+    let contents = match (flaw, listed) {
+        (Some(flaw), _) => Err(flaw),
+        (None, Err(e)) => return Err(e.into()),
+        (None, Ok(())) => listing.finish(),
+    };
+    contents.with_context(|| format!("{}: refused", path.display()))
 }
 
 /// A listing of `tar -tvf`, as far as it was read. Names are compared as tar(1)

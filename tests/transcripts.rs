@@ -8,6 +8,10 @@
 // On FreeBSD the simulated kernel is not there, and the real programs are.
 #![cfg(not(target_os = "freebsd"))]
 
+#[path = "standins/bases.rs"]
+mod bases;
+#[path = "../share/bench/basetree.rs"]
+mod basetree;
 #[path = "standins/facts.rs"]
 mod facts;
 #[path = "standins/setup.rs"]
@@ -27,7 +31,7 @@ use thinjail::root::Root;
 
 /// Transcripts that are run again.
 const REPLAYED: &[&str] =
-    &["zfs.txt", "system.txt", "template.txt", "thin-jail.txt", "ifconfig.txt", "jail.txt"];
+    &["zfs.txt", "system.txt", "template.txt", "thin-jail.txt", "ifconfig.txt", "jail.txt", "update.txt"];
 
 /// Transcripts in another form, and who answers for them.
 const OTHER: &[(&str, &str)] = &[(
@@ -41,24 +45,29 @@ const PLAIN: &[&str] = &["cat", "cd", "echo", "head", "ls", "mkdir", "rm"];
 /// Programs without a stand-in. A command with one of these and without a program that has a stand-in is not run again.
 const ABSENT: &[(&str, &str)] = &[
     ("/usr/bin/time", "measures the recorded machine"),
+    ("diff", "of files of the recorded host"),
+    ("find", "prints what tests/standins/bases.rs looks at"),
+    ("sed", "alone, it is for columns that other systems print otherwise"),
+    ("stat", "prints file flags, which are not on Linux"),
     ("/zdata/jails/templates/15.0-RELEASE-base/bin/freebsd-version", "a file of a base, not of the host"),
-    ("cap_mkdb", "run on a base by its own programs"),
     ("cat", "alone, it shows files of the recorded host"),
-    ("certctl", "run on a base by its own programs"),
     ("chflags", "file flags are not on Linux"),
     ("chroot", "runs programs of a base"),
     ("cp", "recorded for file flags, which are not on Linux"),
-    ("dd", "measures block cloning of a real pool"),
-    ("fetch", "has no stand-in yet"),
     ("grep", "shows the log of a recorded jail"),
     ("kldstat", "modules are the kernel's"),
-    ("pwd_mkdb", "run on a base by its own programs"),
     ("rm", "alone, it is recorded for file flags and for large files, which are not here"),
     ("rmdir", "clears up after mounts that are not made here"),
     ("sha256", "of a file of the recorded host"),
     ("tail", "shows the log of a recorded jail"),
-    ("tar", "recorded for file flags, which are not on Linux"),
     ("zpool", "pools have no stand-in of their own"),
+];
+
+/// Stand-ins that no recording holds to anything, and why.
+const UNRECORDED: &[(&str, &str)] = &[
+    ("route", "what jails start needs no command of its own"),
+    ("sh", "plays the certctl of a release that was not recorded"),
+    ("sync", "says nothing"),
 ];
 
 /// How a command is treated that is not simply run again.
@@ -96,6 +105,18 @@ const ALIKE: &[(&str, Change, &str)] = &[
     ),
 ];
 
+/// What freebsd-update does in update.txt, with a release and a configuration.
+macro_rules! update {
+    ($release:literal, $rest:literal) => {
+        concat!(
+            "PAGER=/bin/cat freebsd-update --not-running-from-cron --currently-running ",
+            $release,
+            " -f /root/conf.B ",
+            $rest
+        )
+    };
+}
+
 /// The exceptions: transcript, command, and what becomes of it.
 const RULES: &[(&str, &str, Rule)] = &[
     (
@@ -129,9 +150,30 @@ const RULES: &[(&str, &str, Rule)] = &[
          zdata/jails/templates/15.0-RELEASE-skeleton@p1 | grep -v /ssl/ | head; \
          zfs diff -H -F zdata/jails/templates/15.0-RELEASE-skeleton@base \
          zdata/jails/templates/15.0-RELEASE-skeleton@p1 | grep -c /ssl/",
-        Rule::Skip(
-            "head cuts a list whose order is that of object numbers on disk, and 388 certificates are not here",
+        Rule::Skip("head cuts a list whose order is that of object numbers on disk"),
+    ),
+    (
+        "template.txt",
+        "certctl -D /zdata/jails/templates/15.0-RELEASE-base rehash; echo status $?; \
+         ls /zdata/jails/templates/15.0-RELEASE-skeleton/etc/ssl/certs | wc -l; \
+         ls -l /zdata/jails/templates/15.0-RELEASE-skeleton/etc/ssl/certs | sed -n 2p | awk '{print $1}'",
+        Rule::Part(
+            "certctl -D /zdata/jails/templates/15.0-RELEASE-base rehash; echo status $?",
+            1,
+            "wc and ls print other columns; tests/standins/bases.rs counts and looks",
         ),
+    ),
+    (
+        "template.txt",
+        "dd if=/dev/random of=/zdata/jails/containers/pg-1/big bs=1m count=200 2>/dev/null; sync; zpool sync; \
+         zpool get -H -o property,value bcloneused,bclonesaved,bcloneratio zdata",
+        Rule::Skip("measures block cloning of a real pool"),
+    ),
+    (
+        "system.txt",
+        "mkdir /tmp/v2; tar -C /zdata/jails/templates/15.0-RELEASE-skeleton -cf - var | tar -C /tmp/v2 -xpf -; \
+         ls -lod /tmp/v2/var/empty /tmp/v2/var/mail /tmp/v2/var/run/ppp",
+        Rule::Skip("file flags are not on Linux"),
     ),
     (
         "template.txt",
@@ -300,6 +342,212 @@ const RULES: &[(&str, &str, Rule)] = &[
         ),
     ),
     (
+        "update.txt",
+        "pkg -N -r /zdata/jails/templates/15.0-RELEASE-base",
+        Rule::Skip("pkg is not on that host"),
+    ),
+    (
+        "update.txt",
+        "cd /var/db/freebsd-update; grep -v '|f|' *-install/INDEX-OLD",
+        Rule::Alike(no_uarch, "the flag uarch is that of ZFS"),
+    ),
+    (
+        "update.txt",
+        "cd /var/db/freebsd-update; grep -v '|f|' *-install/INDEX-NEW",
+        Rule::Alike(no_uarch, "the flag uarch is that of ZFS"),
+    ),
+    (
+        "update.txt",
+        "cd /var/db/freebsd-update; grep -v '|f|' *-install/INDEX-OLD; echo; grep -v '|f|' *-install/INDEX-NEW",
+        Rule::Alike(no_uarch, "the flag uarch is that of ZFS"),
+    ),
+    (
+        "update.txt",
+        "cd /var/db/freebsd-update; cut -d '|' -f 1-6,8 *-install/INDEX-NEW | grep '|f|'",
+        Rule::Alike(no_uarch, "the flag uarch is that of ZFS"),
+    ),
+    (
+        "update.txt",
+        "jexec t /bin/freebsd-version -u; jexec t ls -la /etc /var /tmp /root",
+        Rule::Skip("what a jail sees of the files is not imitated"),
+    ),
+    (
+        "update.txt",
+        "jexec t id; jexec t sh -c ': > /tmp/x'",
+        Rule::Skip("what a jail sees of the files is not imitated"),
+    ),
+    (
+        "update.txt",
+        "ls -l /zdata/jails/templates/15.0-RELEASE-base | grep -- '->'; jexec t /bin/freebsd-version -u; \
+         jexec t ls /etc | head -3; cat /zdata/jails/containers/t/var/log/loop.count",
+        Rule::Instead(
+            |stage| {
+                stage.ok("umount", &["/zdata/jails/templates/15.0-RELEASE-base/skeleton"]);
+                let place = stage.path("/var/db/freebsd-update");
+                fs::remove_dir_all(&place).expect("remove a directory");
+                fs::create_dir(&place).expect("make a directory");
+            },
+            "what a jail sees of the files is not imitated; the recorded host was set up anew",
+        ),
+    ),
+    ("update.txt", "ls -la /var/db/freebsd-update", Rule::Skip("the times are those of the recording")),
+    (
+        "update.txt",
+        "ls -l /var/db/freebsd-update | sed 1d; du -sh /var/db/freebsd-update",
+        Rule::Skip("the times are those of the recording"),
+    ),
+    (
+        "update.txt",
+        "zfs diff -H -F zdata/jails/templates/15.0-RELEASE-base@pre",
+        Rule::Alike(
+            no_open_files,
+            "the order is that of object numbers on disk, and what is gone is listed otherwise while it is open",
+        ),
+    ),
+    (
+        "update.txt",
+        "zfs diff -H -F zdata/jails/templates/15.0-RELEASE-skeleton@pre | grep -v /ssl/; \
+         zfs diff -H -F zdata/jails/templates/15.0-RELEASE-skeleton@pre | grep -c /ssl/",
+        Rule::Alike(sorted, "the order is that of object numbers on disk"),
+    ),
+    (
+        "update.txt",
+        "cat /zdata/jails/containers/t/var/log/loop.count; sleep 2; \
+         cat /zdata/jails/containers/t/var/log/loop.count; cat /zdata/jails/containers/t/var/log/loop.fail",
+        Rule::Skip("what ran in a jail is not imitated"),
+    ),
+    (
+        "update.txt",
+        "jexec t freebsd-version -u; jexec t ps ax -o command; jexec t tail -1 /etc/services; \
+         jexec t ls /etc/p1-new.conf",
+        Rule::Skip("what a jail sees of the files is not imitated"),
+    ),
+    (
+        "update.txt",
+        "cp /root/mirror/15.0-RELEASE/amd64/latest.past /root/mirror/15.0-RELEASE/amd64/latest.ssl",
+        Rule::Instead(|stage| stage.fault(EOL), "a file tells that the release is at its end"),
+    ),
+    (
+        "update.txt",
+        update!("15.0-RELEASE", "-b /zdata/jails/templates/15.0-RELEASE-base -F fetch </dev/null >/dev/null"),
+        Rule::Prepared(
+            |stage| {
+                stage.mend(EOL);
+                for dataset in ["base", "skeleton"] {
+                    let snapshot = format!("zdata/jails/templates/15.0-RELEASE-{dataset}@pre");
+                    stage.ok("zfs", &["rollback", &snapshot]);
+                }
+            },
+            update!(
+                "15.0-RELEASE",
+                "-b /zdata/jails/templates/15.0-RELEASE-base -F fetch </dev/null >/dev/null"
+            ),
+            "the recorded host was set up anew",
+        ),
+    ),
+    (
+        "update.txt",
+        "PAGER=/bin/cat timeout -s KILL 2 freebsd-update --not-running-from-cron --currently-running 15.0-RELEASE \
+         -f /root/conf.B -b /zdata/jails/templates/15.0-RELEASE-base install </dev/null",
+        Rule::Skip("it was killed before it had changed anything"),
+    ),
+    (
+        "update.txt",
+        "cd /var/db/freebsd-update && ls; ls *-install/",
+        Rule::Skip("a name is made up, and no list of servers is kept"),
+    ),
+    (
+        "update.txt",
+        "cd /zdata/jails/templates/15.0-RELEASE-base && stat -f '%Sp %l %Sf %z %N' bin/[ bin/test \
+         lib/libc.so.7 libexec/ld-elf.so.1 usr/bin/su usr/bin/true; bin/freebsd-version -u; \
+         jexec t freebsd-version -u",
+        Rule::Skip("prints file flags, which are not on Linux"),
+    ),
+    (
+        "update.txt",
+        "jexec t freebsd-version -u; jexec t ls / | head -2",
+        Rule::Skip("what a jail sees of the files is not imitated"),
+    ),
+    (
+        "update.txt",
+        "cd /zdata/jails/templates/15.0-RELEASE-base && stat -f '%Sp %l %Sf %z %N' bin/[ lib/libc.so.7 \
+         libexec/ld-elf.so.1; ls etc | head -2; mount -t nullfs -p",
+        Rule::Skip("prints file flags, which are not on Linux"),
+    ),
+    (
+        "update.txt",
+        "PAGER=/bin/cat timeout -s KILL 3 freebsd-update --not-running-from-cron --currently-running 15.0-RELEASE \
+         -f /root/conf.B -b /zdata/jails/templates/15.0-RELEASE-base install </dev/null",
+        Rule::Instead(
+            |stage| {
+                stage.fault_with("update-break", "8");
+                let base = "/zdata/jails/templates/15.0-RELEASE-base";
+                let args =
+                    ["--not-running-from-cron", "--currently-running", "15.0-RELEASE", "-f", "/root/conf.B"];
+                let output = stage.run("freebsd-update", &[&args[..], &["-b", base, "install"]].concat());
+                assert_eq!(output.status.code(), Some(1));
+            },
+            "it fails in the middle instead of being killed there",
+        ),
+    ),
+    (
+        "update.txt",
+        "cd /var/db/freebsd-update && ls -d *install* INDEX* 2>/dev/null; ls *-install/; \
+         cd /zdata/jails/templates/15.0-RELEASE-base && bin/freebsd-version -u; \
+         stat -f '%Sf %z %N' lib/libc.so.7 libexec/ld-elf.so.1 usr/bin/su",
+        Rule::Skip("prints file flags, which are not on Linux"),
+    ),
+    (
+        "update.txt",
+        update!("15.0-RELEASE-p1", "-b /zdata/jails/templates/15.0-RELEASE-base rollback </dev/null"),
+        Rule::Instead(
+            |stage| {
+                for dataset in ["base", "skeleton"] {
+                    let snapshot = format!("zdata/jails/templates/15.0-RELEASE-{dataset}@pre");
+                    stage.ok("zfs", &["rollback", &snapshot]);
+                }
+            },
+            "its own way back is not used, as it leaves more behind than that of ZFS",
+        ),
+    ),
+    (
+        "update.txt",
+        "/zdata/jails/templates/15.0-RELEASE-base/bin/freebsd-version -u; \
+         zfs diff -H -F zdata/jails/templates/15.0-RELEASE-skeleton@pre | grep -v /ssl/",
+        Rule::Skip("shows what that way back leaves behind"),
+    ),
+    (
+        "update.txt",
+        "echo garbage >/root/mirror/15.0-RELEASE/amd64/latest.ssl",
+        Rule::Instead(|stage| stage.fault("update-invalid"), "a file tells that the signature is bad"),
+    ),
+    (
+        "update.txt",
+        "cp /root/latest.ssl /root/mirror/15.0-RELEASE/amd64/latest.ssl",
+        Rule::Instead(|stage| stage.mend("update-invalid"), "a file told that the signature was bad"),
+    ),
+    (
+        "update.txt",
+        "mkdir /var/db/w2; H=$(sha256 -q /zdata/jails/templates/15.0-RELEASE-base/usr/bin/true); \
+         cd /root/mirror/15.0-RELEASE/amd64/f; for f in *.gz; do gunzip -c $f | strings | grep -q '^# p1' && rm $f \
+         && echo removed one && break; done",
+        Rule::Instead(
+            |stage| {
+                fs::create_dir(stage.path("/var/db/w2")).expect("make a directory");
+                stage.fault("update-missing");
+            },
+            "a file tells that one is missing on the server",
+        ),
+    ),
+    (
+        "update.txt",
+        update!(
+            "15.0-RELEASE",
+            "-d /var/db/w2 -b /zdata/jails/templates/15.0-RELEASE-base updatesready </dev/null"
+        ),
+        Rule::Then(|stage| stage.fault("update-unreachable"), "from here on there was no server"),
+    ),
+    (
         "ifconfig.txt",
         "su -m nobody -c \"ifconfig epair9 create\"",
         Rule::Prepared(nobody, "ifconfig epair9 create", "the kernel is told who asks"),
@@ -382,6 +630,126 @@ fn base(stage: &Stage) {
     symlink("skeleton/tmp", base.join("tmp")).expect("make a link");
 }
 
+/// Makes the whole base of the template and its skeleton.
+fn whole_base(stage: &Stage) {
+    let templates = stage.path("/zdata/jails/templates");
+    let (base, skeleton) = (templates.join("15.0-RELEASE-base"), templates.join("15.0-RELEASE-skeleton"));
+    basetree::split(&base, &skeleton, basetree::Certificates::Files).expect("make a base");
+    for path in ["etc/master.passwd", "etc/passwd", "etc/login.conf", "etc/services"] {
+        fs::write(skeleton.join(path), basetree::content(path, "15.0-RELEASE")).expect("write a file");
+    }
+}
+
+/// Where it is told that the release of update.txt is at its end.
+const EOL: &str = "updates/15.0-RELEASE/eol";
+
+/// The host of update.txt: a split base with what the update touches, a jail on it, and the server.
+fn update_scene(stage: &Stage) {
+    let (base, skeleton) =
+        ("/zdata/jails/templates/15.0-RELEASE-base", "/zdata/jails/templates/15.0-RELEASE-skeleton");
+    let put = |path: &str, text: &str, mode: u32| {
+        stage.write(path, text);
+        fs::set_permissions(stage.path(path), PermissionsExt::from_mode(mode)).expect("change a mode");
+    };
+    for dataset in [base, skeleton, "/zdata/jails/containers/t"] {
+        stage.ok("zfs", &["create", "-p", &dataset[1..]]);
+    }
+    stage.ok("zfs", &["set", "mountpoint=none", "zdata/jails/containers"]);
+    for dir in ["boot", "skeleton", "usr/lib", "usr/share/misc"] {
+        fs::create_dir_all(stage.path(base).join(dir)).expect("make a directory");
+    }
+    for dir in ["etc/ssl/certs", "etc/ssl/untrusted", "home", "root", "tmp", "usr/local", "var"] {
+        fs::create_dir_all(stage.path(skeleton).join(dir)).expect("make a directory");
+    }
+    for (moved, text) in [
+        ("etc", "skeleton/etc"),
+        ("home", "skeleton/home"),
+        ("root", "skeleton/root"),
+        ("tmp", "skeleton/tmp"),
+        ("var", "skeleton/var"),
+        ("usr/local", "../skeleton/usr/local"),
+    ] {
+        symlink(text, stage.path(base).join(moved)).expect("make a link");
+    }
+    let release = "15.0-RELEASE";
+    let content = |path: &str| String::from_utf8(basetree::content(path, release)).expect("a text");
+    let fixed = |path: &str| {
+        let path = stage.path(base).join(path);
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::lsetxattr(path, "user.freebsd.flags", b"schg", flags).expect("set an attribute");
+    };
+    for (path, mode) in [
+        ("bin/[", 0o555),
+        ("bin/freebsd-version", 0o555),
+        ("lib/libc.so.7", 0o444),
+        ("lib/libutil.so.10", 0o444),
+        ("libexec/ld-elf.so.1", 0o555),
+        ("usr/bin/false", 0o555),
+        ("usr/bin/su", 0o4555),
+        ("usr/bin/true", 0o555),
+        ("usr/share/misc/ascii", 0o444),
+    ] {
+        put(&format!("{base}/{path}"), &content(path), mode);
+    }
+    fs::hard_link(stage.path(base).join("bin/["), stage.path(base).join("bin/test")).expect("make a link");
+    ["lib/libc.so.7", "libexec/ld-elf.so.1", "usr/bin/su"].into_iter().for_each(fixed);
+    for path in
+        ["etc/services", "etc/master.passwd", "etc/passwd", "etc/login.conf", "etc/pwd.db", "etc/spwd.db"]
+    {
+        put(&format!("{skeleton}/{path}"), &content(path), 0o644);
+    }
+    put(&format!("{skeleton}/etc/login.conf.db"), &content("etc/login.conf.db"), 0o644);
+    put(&format!("{skeleton}/etc/motd.template"), "# ours, edited by the admin\n", 0o644);
+    put(&format!("{skeleton}/etc/ssl/cert.pem"), "", 0o444);
+    for (link, text) in basetree::certificate_links() {
+        let name = text.rsplit('/').next().unwrap_or_default();
+        let Some(store) = link.strip_prefix("etc/ssl/").and_then(|rest| rest.split_once('/')) else {
+            continue;
+        };
+        let source = if store.0 == "certs" { "trusted" } else { "untrusted" };
+        put(&format!("{base}/usr/share/certs/{source}/{name}"), name, 0o444);
+        put(&format!("{skeleton}/{link}"), name, 0o444);
+    }
+    let changed = |path: &str| (path.to_owned(), format!("{}# p1\n", content(path)));
+    let mut files: Vec<(String, String)> =
+        ["bin/[", "bin/test"].iter().map(|path| ((*path).to_owned(), changed("bin/[").1)).collect();
+    for path in ["lib/libc.so.7", "lib/libutil.so.10", "libexec/ld-elf.so.1"] {
+        files.push(changed(path));
+    }
+    for path in ["usr/bin/false", "usr/bin/su", "usr/bin/true", "etc/services"] {
+        files.push(changed(path));
+    }
+    files.push(("etc/motd.template".into(), "# stock p1\n".into()));
+    files.push(("etc/p1-new.conf".into(), "# new in p1\n".into()));
+    files.push(("usr/share/misc/p1-new".into(), "new in p1\n".into()));
+    let files: Vec<(&str, &[u8])> =
+        files.iter().map(|(path, text)| (path.as_str(), text.as_bytes())).collect();
+    let updates = stage.updates(release, 1, &files);
+    fs::create_dir(updates.join("files/usr/share/p1dir")).expect("make a directory");
+    fs::create_dir(updates.join("files/usr/lib")).expect("make a directory");
+    symlink("../share/misc/p1-new", updates.join("files/usr/lib/p1link")).expect("make a link");
+    let new = updates.join("files/usr/share/misc/p1-new");
+    fs::set_permissions(new, PermissionsExt::from_mode(0o444)).expect("change a mode");
+    fs::create_dir_all(updates.join("old/etc")).expect("make a directory");
+    fs::write(updates.join("old/etc/motd.template"), "# stock\n").expect("write a file");
+    fs::write(updates.join("old/etc/services"), content("etc/services")).expect("write a file");
+    fs::write(updates.join("remove"), "usr/share/misc/ascii\n").expect("write a file");
+    // Of the others the server has patches.
+    fs::write(
+        updates.join("unpatched"),
+        "/bin/[\n/bin/freebsd-version\n/etc/services\n/usr/bin/false\n/usr/bin/su\n/usr/bin/true\n",
+    )
+    .expect("write a file");
+    let stock = format!("KeyPrint {:064}\nServerName 127.0.0.1\nUpdateIfUnmodified /etc/ /var/ /root/\n", 1);
+    stage.write("/root/conf.A", &format!("{stock}Components src world kernel\nIgnorePaths\n"));
+    let ignored = "/etc[|] /var[|] /root[|] /tmp[|] /home[|] /usr/local[|]";
+    stage
+        .write("/root/conf.B", &format!("{stock}Components world\nIgnorePaths {ignored}\nBackupKernel no\n"));
+    for dataset in [base, skeleton] {
+        stage.ok("zfs", &["snapshot", &format!("{}@pre", &dataset[1..])]);
+    }
+}
+
 /// Puts one word for what a kernel counts or makes up.
 fn no_kernel_numbers(out: &str) -> String {
     let mut text = String::new();
@@ -454,6 +822,19 @@ fn no_written(out: &str) -> String {
 fn no_sizes(out: &str) -> String {
     let size = |line: &str| line.parse::<u64>().is_ok_and(|size| size > 0);
     out.lines().map(|line| if size(line) { "SIZE\n" } else { "0\n" }).collect()
+}
+
+/// Takes the flag that ZFS puts on files out of an index.
+fn no_uarch(out: &str) -> String {
+    out.replace("|404000|", "|400000|").replace("|4000|", "|0|")
+}
+
+/// Leaves out files that are gone, which depends on whether they are in use; of a file with two names the later one
+/// counts. The lines are put in order.
+fn no_open_files(out: &str) -> String {
+    let is_gone = |line: &str| line.starts_with("-\tF\t") || line.ends_with("(on_delete_queue)");
+    let lines = out.lines().filter(|line| !is_gone(line));
+    sorted(&lines.map(|line| line.replace("/bin/[", "/bin/test") + "\n").collect::<String>())
 }
 
 /// Puts the lines in order.
@@ -534,8 +915,8 @@ fn scene(transcript: &str) -> Stage {
         "jail.txt" => jail_scene(&stage),
         "template.txt" => {
             stage.ok("zfs", &["create", "-p", skeleton]);
+            whole_base(&stage);
             stage.ok("zfs", &["snapshot", &format!("{skeleton}@base")]);
-            base(&stage);
         }
         "thin-jail.txt" => {
             // The recording reads a snapshot through .zfs, which the stand-in shows only when asked to.
@@ -568,6 +949,7 @@ fn scene(transcript: &str) -> Stage {
             }
             thin_jail_scene(&stage);
         }
+        "update.txt" => update_scene(&stage),
         _ => {}
     }
     stage
@@ -728,7 +1110,11 @@ fn programs(command: &str) -> BTreeSet<String> {
             // The ampersand of a redirection separates nothing.
             (None, '&') if before == '>' => {}
             (None, ';' | '|' | '&' | '(' | ')' | ' ') => {
-                if first && !word.is_empty() {
+                // A variable set for the program that follows.
+                let sets = word.split_once('=').is_some_and(|(name, _)| {
+                    name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+                });
+                if first && !word.is_empty() && !sets {
                     found.insert(word.clone());
                     first = false;
                 }
@@ -746,7 +1132,8 @@ fn programs(command: &str) -> BTreeSet<String> {
 /// zfs as the host sees it.
 fn below(root: &Path, command: &str) -> String {
     let root = root.to_str().expect("a root that is UTF-8");
-    let is_below = |word: &str| ["/mnt/", "/tmp/", "/zdata/"].iter().any(|top| word.starts_with(top));
+    let is_below =
+        |word: &str| ["/mnt/", "/tmp/", "/var/db/", "/zdata/"].iter().any(|top| word.starts_with(top));
     let words = command.split(' ');
     words
         .map(|word| if is_below(word) { format!("{root}{word}") } else { word.to_owned() })
@@ -871,6 +1258,11 @@ fn zfs() {
 }
 
 #[test]
+fn update() {
+    follow("update.txt");
+}
+
+#[test]
 fn system() {
     follow("system.txt");
 }
@@ -942,9 +1334,10 @@ fn every_exception_is_still_needed() {
             "{transcript}: a change without a reason"
         );
     }
-    // What jails start needs no command of its own.
-    for program in PROGRAMS.iter().filter(|program| **program != "route").chain(PLAIN) {
-        assert!(run.contains(*program), "{program} is listed, but no command needs it");
+    for program in PROGRAMS.iter().chain(PLAIN) {
+        let reason = UNRECORDED.iter().find(|(name, _)| name == program).map(|(_, reason)| *reason);
+        let needed = run.contains(*program);
+        assert!(needed != reason.is_some_and(|reason| !reason.is_empty()), "{program}: {needed} {reason:?}");
     }
     for (program, reason) in ABSENT {
         assert!(skipped.contains(*program), "{program} is listed, but no command needs it");
@@ -957,5 +1350,6 @@ fn programs_are_found_in_a_command() {
     let found = |command| programs(command).into_iter().collect::<Vec<_>>().join(" ");
     assert_eq!(found("zfs destroy a; echo $?; jls -d"), "echo jls zfs");
     assert_eq!(found("jail -e '|' 2>&1 | head -1"), "head jail");
+    assert_eq!(found("A=b c d"), "c");
     assert_eq!(found("(cd /x && sleep 25 & ) ; sh -c \"a; b\""), "cd sh sleep");
 }

@@ -10,7 +10,8 @@ mod contents;
 
 #[allow(unused_imports)]
 pub use archive::{Hostile, Meta, Tar, hostile, manifest, small};
-use contents::content;
+#[allow(unused_imports)]
+pub use contents::content;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Permissions};

@@ -75,7 +75,9 @@ fn ask(host: &Host, url: &str) -> Result<Result<Remote, String>> {
     }
     let web = host.state("www").join(server);
     if !web.is_dir() {
-        return Ok(Err("Host does not resolve".into()));
+        let address = server.split(':').next().unwrap_or_default().parse::<std::net::Ipv4Addr>().is_ok();
+        let cause = if address { "Connection refused" } else { "Host does not resolve" };
+        return Ok(Err(cause.into()));
     }
     let file = web.join(path);
     if !file.is_file() {

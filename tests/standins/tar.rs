@@ -41,12 +41,13 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     let Some(file) = value('f').filter(|_| words.is_empty()) else {
         bail!("tar: only whole archives in a file are imitated");
     };
-    let lists = letters == "tvf";
-    let directory = match value('C') {
-        Some(directory) if letters == "xpfC" => directory,
-        None if lists => "",
-        _ => bail!("tar: only -tvf FILE and -xpf FILE -C DIRECTORY are imitated"),
-    };
+    let has = |letter| letters.contains(letter);
+    let lists = has('t');
+    // Root gets everything back that -p asks for, asked or not.
+    if lists == has('x') || lists != has('v') || (lists && (has('p') || has('C'))) {
+        bail!("tar: only -tvf FILE and -xpf FILE -C DIRECTORY are imitated");
+    }
+    let directory = value('C').unwrap_or(".");
     let mut archive = match Archive::open(&host.real(file), file) {
         Ok(archive) => archive,
         Err(cause) => {

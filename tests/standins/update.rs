@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `level` | the number of the patch level |
 //! | `files/` | what is in it: files, directories and links, by their places in a base |
-//! | `old/` | what the files were in the release, if it matters that an administrator changed them |
+//! | `old/` | what files were in the release, if it matters that an administrator changed or removed them |
 //! | `remove` | the paths of what the update removes |
 //! | `kernel-only` | there, it leaves the version in bin/freebsd-version alone |
 //! | `unpatched` | the paths of files that are fetched whole although they were only changed |
@@ -19,6 +19,8 @@
 //! | fault | effect |
 //! |---|---|
 //! | `update-unreachable` | the server can't be reached |
+//! | `update-invalid` | the signature of what it says is not valid |
+//! | `update-missing` | one of the files to fetch is not there |
 //! | `update-break` | an installation fails after that many files, once |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -114,6 +116,8 @@ fn sha256(bytes: &[u8]) -> String {
 struct Run<'a> {
     host: &'a Host,
     settings: Settings,
+    /// The fingerprint of the server's key.
+    key: String,
     /// What is said to be running.
     version: String,
     base: String,
@@ -125,6 +129,7 @@ struct Run<'a> {
 pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     let mut words = args.iter();
     let (mut version, mut file, mut base) = (None, None, None);
+    let mut given = Settings { values: BTreeMap::new() };
     let (mut force, mut without_terminal) = (false, false);
     let mut commands = Vec::new();
     while let Some(word) = words.next() {
@@ -135,6 +140,14 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
             "-f" => file = Some(value()?),
             "-b" => base = Some(value()?),
             "-F" => force = true,
+            "-d" | "-k" | "-s" => {
+                let name = match word.as_str() {
+                    "-d" => "WorkDir",
+                    "-k" => "KeyPrint",
+                    _ => "ServerName",
+                };
+                given.add(name, [value()?.as_str()].into_iter());
+            }
             "fetch" | "install" | "updatesready" => commands.push(word.as_str()),
             _ => bail!("freebsd-update: {word}: not imitated"),
         }
@@ -162,12 +175,15 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
             return Ok(1);
         }
     }
+    // The server's key is the one that the file names.
+    let key = settings.value("KeyPrint").unwrap_or_default().to_owned();
+    settings.values.extend(given.values);
     if pkg::is_packaged(host, &base)? {
         reply.say("freebsd-update is incompatible with the use of packaged base.  Please see");
         reply.say("https://wiki.freebsd.org/PkgBase for more information.");
         return Ok(1);
     }
-    let mut run = Run { host, settings, version, base, force, reply };
+    let mut run = Run { host, settings, key, version, base, force, reply };
     let mut fetched = false;
     for command in commands {
         run.components()?;
@@ -289,7 +305,9 @@ impl Run<'_> {
 
     /// Where it is noted what is to be installed.
     fn pending(&self, workdir: &Path, what: &str) -> PathBuf {
-        workdir.join(format!("{}-{what}", sha256(format!("{}\n", self.base).as_bytes())))
+        // By the spelling, whatever it leads to; but the alternate root is not part of it.
+        let base = self.host.inside(&self.base).unwrap_or_else(|| self.base.clone());
+        workdir.join(format!("{}-{what}", sha256(format!("{base}\n").as_bytes())))
     }
 
     /// The release without its patch level, and the level.
@@ -306,15 +324,22 @@ impl Run<'_> {
                 .say("freebsd-update: SERVERNAME must be given via command line or configuration file.");
             return Ok(1);
         };
-        if self.settings.value("KeyPrint").is_none() {
+        let Some(print) = self.settings.value("KeyPrint").map(str::to_owned) else {
             self.reply.say("freebsd-update: Key must be given via -k option or configuration file.");
             return Ok(1);
-        }
+        };
         let Some(workdir) = self.workdir() else { return Ok(1) };
         fs::set_permissions(&workdir, Permissions::from_mode(0o700))?;
         let (release, level) = self.running();
         if !["-RELEASE", "-BETA", "-RC", "-ALPHA"].iter().any(|kind| release.contains(kind)) {
-            bail!("freebsd-update: {release}: not imitated");
+            self.reply.say(format!(
+                "freebsd-update: Cannot upgrade from a version that is not a release\n\
+                 (including alpha, beta and release candidates)\n\
+                 using freebsd-update. Instead, FreeBSD can be directly\n\
+                 upgraded by source or upgraded to a RELEASE/RELENG version\n\
+                 prior to running freebsd-update.\nCurrently running: {release}"
+            ));
+            return Ok(1);
         }
         if self.pending(&workdir, "install").join("kerneldone").exists() && !self.force {
             self.reply.say("You have a partially completed upgrade pending");
@@ -327,17 +352,23 @@ impl Run<'_> {
         let updates = self.host.state("updates").join(&release);
         let reachable = updates.is_dir() && !self.host.flag("update-unreachable");
         self.reply.say(format!("Looking up {server} mirrors... none found."));
-        if !workdir.join("pub.ssl").exists() {
+        let known = lines(&workdir.join("pub.ssl"))?;
+        if known.first() != Some(&print) {
             self.reply.out += &format!("Fetching public key from {server}... ");
-            if !reachable {
-                return self.no_mirrors(&release);
+            let _ = fs::remove_file(workdir.join("pub.ssl"));
+            if !reachable || print != self.key {
+                return self
+                    .no_mirrors(&release, if reachable { "key has incorrect hash." } else { "failed." });
             }
-            fs::write(workdir.join("pub.ssl"), "a key\n")?;
+            fs::write(workdir.join("pub.ssl"), format!("{print}\n"))?;
             self.reply.say("done.");
         }
         self.reply.out += &format!("Fetching metadata signature for {release} from {server}... ");
         if !reachable {
-            return self.no_mirrors(&release);
+            return self.no_mirrors(&release, "failed.");
+        }
+        if self.host.flag("update-invalid") {
+            return self.no_mirrors(&release, "invalid signature.");
         }
         self.reply.say("done.");
         let text = fs::read_to_string(updates.join("level")).context("updates: level")?;
@@ -359,7 +390,7 @@ impl Run<'_> {
         let mut view = databases::view(self.host)?;
         let mut contents = HashMap::new();
         let (mut old, mut new) = self.indices(&mut view, &updates, &release, newest, &mut contents)?;
-        self.metadata(&workdir, &[&new, &old])?;
+        self.metadata(&workdir, &release, newest)?;
         fs::write(workdir.join("tag"), format!("{release}|{newest}\n"))?;
         for expression in self.settings.list("IgnorePaths") {
             for index in [&mut old, &mut new] {
@@ -401,7 +432,9 @@ impl Run<'_> {
             new.remove(&path);
         }
         self.reply.say("Preparing to download files... done.");
-        self.download(&stored, &old, &present, &new, &unpatched, &contents)?;
+        if !self.download(&stored, &old, &present, &new, &unpatched, &contents)? {
+            return Ok(1);
+        }
         self.manifest(&workdir, &release, newest, present, new, &modified)?;
         let end = lines(&updates.join("eol"))?;
         if updates.join("eol").exists() {
@@ -420,9 +453,9 @@ impl Run<'_> {
     }
 
     /// Says that no server is left.
-    fn no_mirrors(&mut self, release: &str) -> Result<u8> {
+    fn no_mirrors(&mut self, release: &str, why: &str) -> Result<u8> {
         self.reply.say(format!(
-            "failed.\nNo mirrors remaining, giving up.\n\n\
+            "{why}\nNo mirrors remaining, giving up.\n\n\
              This may be because upgrading from this platform (amd64)\n\
              or release ({release}) is unsupported by freebsd-update. Only\n\
              platforms with Tier 1 support can be upgraded by freebsd-update.\n\
@@ -589,9 +622,9 @@ impl Run<'_> {
     }
 
     /// Gets the indices, if they are not the ones it has.
-    fn metadata(&mut self, workdir: &Path, indices: &[&Index]) -> Result<()> {
-        let names: BTreeSet<String> =
-            indices.iter().map(|index| sha256(write_index(index).as_bytes())).collect();
+    fn metadata(&mut self, workdir: &Path, release: &str, level: u64) -> Result<()> {
+        let name = |index| sha256(format!("{index} {release} {level}").as_bytes());
+        let names: BTreeSet<String> = ["INDEX-NEW", "INDEX-OLD"].into_iter().map(name).collect();
         let known = lines(&workdir.join("tINDEX.present"))?;
         let missing = names.iter().filter(|name| !workdir.join("files").join(name).exists()).count();
         if missing > 0 && !known.is_empty() {
@@ -644,7 +677,7 @@ impl Run<'_> {
         Ok(modified)
     }
 
-    /// Gets what is to be installed.
+    /// Gets what is to be installed. False if that failed.
     fn download(
         &mut self,
         stored: &Path,
@@ -653,7 +686,8 @@ impl Run<'_> {
         new: &Index,
         unpatched: &BTreeSet<String>,
         contents: &HashMap<String, Vec<u8>>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let missing = self.host.flag("update-missing");
         let wanted: BTreeSet<(&str, &str)> = new
             .iter()
             .filter(|(_, line)| line.kind == 'f' && !stored.join(&line.value).exists())
@@ -674,7 +708,9 @@ impl Run<'_> {
                 // Only the metadata changes; the file is there.
                 continue;
             };
-            fs::write(stored.join(hash), content)?;
+            if !missing {
+                fs::write(stored.join(hash), content)?;
+            }
         }
         if !patches.is_empty() {
             let count = patches.len();
@@ -682,9 +718,10 @@ impl Run<'_> {
             self.reply.say("Applying patches... done.");
         }
         if !files.is_empty() {
-            self.reply.say(format!("Fetching {} files... {}done.", files.len(), progress(files.len())));
+            let end = if missing { "failed." } else { "done." };
+            self.reply.say(format!("Fetching {} files... {}{end}", files.len(), progress(files.len())));
         }
-        Ok(())
+        Ok(files.is_empty() || !missing)
     }
 
     /// Says what is to be done, and notes it.

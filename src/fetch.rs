@@ -24,6 +24,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
 const PROGRAM: &str = "skel-fetch";
 
@@ -351,6 +352,10 @@ fn retry<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     attempt().or_else(|_| attempt())
 }
 
+/// How long a download may make no progress. fetch(1) itself waits for ever
+/// once a transfer has begun: its -T covers only what comes before.
+const STALLED: Duration = Duration::from_secs(120);
+
 /// Fetches the archive, going on with a part that is there.
 struct FetchArchive {
     url: String,
@@ -360,7 +365,9 @@ struct FetchArchive {
 
 impl FetchArchive {
     fn arguments(&self) -> Vec<OsString> {
-        vec!["-R".into(), "-r".into(), "-o".into(), self.part.clone().into(), self.url.clone().into()]
+        // -F: a part that a killed fetch(1) left has not got the server's time yet.
+        let how = ["-F", "-R", "-r", "-o"].map(OsString::from);
+        how.into_iter().chain([self.part.clone().into(), self.url.clone().into()]).collect()
     }
 
     fn size(&self) -> Result<u64> {
@@ -387,13 +394,11 @@ impl Action for FetchArchive {
         let mut attempts = 0;
         while expected != Some(self.size()?) && attempts < 2 {
             attempts += 1;
-            let fetched = if Progress::wanted() {
-                tools.show(Tool::Fetch, &self.arguments())
-            } else {
-                let mut quiet = vec![OsString::from("-q")];
-                quiet.extend(self.arguments());
-                tools.run(Tool::Fetch, &quiet).map(drop)
-            };
+            let mut arguments = self.arguments();
+            if !Progress::wanted() {
+                arguments.insert(0, "-q".into());
+            }
+            let fetched = tools.run_growing(Tool::Fetch, &arguments, &self.part, STALLED);
             match fetched {
                 Ok(()) if expected.is_none() => break,
                 Err(e) if attempts == 2 => return Err(self.mirror.explain(e)),

@@ -3,11 +3,14 @@
 
 use crate::root::Root;
 use crate::{effect, interrupt, shell};
+use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 /// A program of the base system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,18 +250,60 @@ impl Tools {
         Ok(())
     }
 
-    /// Runs a program that shows its own progress on a terminal.
-    pub fn show<S: AsRef<OsStr>>(&self, tool: Tool, arguments: &[S]) -> Result<(), ToolError> {
+    /// Runs a program that makes a file grow, and ends it when the file has not
+    /// grown for so long. Its standard error goes where ours does: it may show
+    /// its own progress there.
+    pub fn run_growing<S: AsRef<OsStr>>(
+        &self,
+        tool: Tool,
+        arguments: &[S],
+        file: &Path,
+        stalled: Duration,
+    ) -> Result<(), ToolError> {
         let fail = |outcome| ToolError { command: Tools::line(tool, arguments), outcome };
         effect::before(&Tools::line(tool, arguments)).map_err(|e| fail(Outcome::NotStarted(e)))?;
         let mut command = self.command(tool, arguments);
-        command.stdout(Stdio::null()).stderr(Stdio::inherit());
-        let status = command.status().map_err(|e| fail(Outcome::NotStarted(e)))?;
-        if !status.success() {
-            return Err(fail(Outcome::Failed { status, stdout: String::new(), stderr: String::new() }));
+        command.stdout(Stdio::null());
+        let shown = io::stderr().is_terminal();
+        command.stderr(if shown { Stdio::inherit() } else { Stdio::piped() });
+        let (output, stopped) =
+            output_while_growing(&mut command, file, stalled).map_err(|e| fail(Outcome::NotStarted(e)))?;
+        let mut stderr = one_line(&output.stderr);
+        if stopped {
+            stderr = format!("no progress for {} seconds", stalled.as_secs());
         }
-        Ok(())
+        match output.status {
+            status if status.success() => Ok(()),
+            status => Err(fail(Outcome::Failed { status, stdout: String::new(), stderr })),
+        }
     }
+}
+
+/// Runs a program to its end, or ends it when `file` has not grown for so long;
+/// true if that was so.
+fn output_while_growing(command: &mut Command, file: &Path, stalled: Duration) -> io::Result<(Output, bool)> {
+    let child = command.spawn()?;
+    let pid = Pid::from_child(&child);
+    let (ended, wait) = std::sync::mpsc::channel();
+    let waiter = std::thread::spawn(move || {
+        let output = child.wait_with_output();
+        let _ = ended.send(());
+        output
+    });
+    let size = || std::fs::metadata(file).map_or(0, |m| m.len());
+    let (mut last, mut stopped) = (size(), false);
+    while wait.recv_timeout(stalled) == Err(RecvTimeoutError::Timeout) {
+        let now = size();
+        if now == last {
+            stopped = true;
+            // SIGINT it does not hear; it may be asked only once.
+            let _ = kill_process(pid, Signal::TERM);
+            break;
+        }
+        last = now;
+    }
+    let output = waiter.join().map_err(|_| io::Error::other("the thread that waited for it ended"))?;
+    Ok((output?, stopped))
 }
 
 /// Reads both streams to their ends, so that neither blocks the program; gives
@@ -311,5 +356,26 @@ impl ToolError {
     /// exit status for it.
     pub fn says(&self, what: &str) -> bool {
         matches!(&self.outcome, Outcome::Failed { stderr, .. } if stderr.contains(what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_progress_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+        let run = |command: &mut Command, stalled| {
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
+            output_while_growing(command, &dir.path().join("file"), stalled).unwrap()
+        };
+        // Nobody will ever write into it.
+        let (output, stopped) = run(Command::new("cat").arg(&fifo), Duration::from_millis(1));
+        assert!(stopped && !output.status.success());
+        let (output, stopped) = run(&mut Command::new("true"), Duration::from_secs(600));
+        assert!(!stopped && output.status.success());
     }
 }

@@ -466,6 +466,10 @@ impl Action for MountSkeleton {
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         host.tools().run(Tool::Mount, &self.arguments())?;
         undo.push(UnmountSkeleton(self.0.clone()));
+        // Without it freebsd-update(8) takes all of etc for missing, and says nothing.
+        if !host.kernel()?.mounts()?.iter().any(|m| is_our_mount(&self.0, m)) {
+            bail!("{} is not mounted although mount(8) did not fail", self.0.point().display());
+        }
         Ok(())
     }
 }

@@ -395,7 +395,7 @@ fn a_dry_run_changes_nothing_and_tells_all() {
         let media = format!("{root}/zdata/jails/media/14.2-RELEASE");
         for line in [
             format!("/usr/bin/fetch -q -o {media}-MANIFEST {url}/MANIFEST"),
-            format!("/usr/bin/fetch -R -r -o {media}-base.txz.part {url}/base.txz"),
+            format!("/usr/bin/fetch -F -R -r -o {media}-base.txz.part {url}/base.txz"),
             format!("/bin/mv {media}-base.txz.part {media}-base.txz"),
         ] {
             assert!(told.lines().any(|l| l == line), "no {line:?} in {told}");

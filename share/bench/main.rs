@@ -2,6 +2,7 @@
 //! in the same run on the same machine.
 
 mod basetree;
+mod tree;
 
 use basetree::Certificates;
 use std::fs;
@@ -16,6 +17,9 @@ use thinjail::{kernel::simulated::Simulated, root::Root};
 const RUNS: usize = 15;
 
 fn main() {
+    if tree::child() {
+        return;
+    }
     let mut arguments = std::env::args_os().skip(1);
     // Peak memory of one child: in a process that has no other children.
     if arguments.next().is_some_and(|a| a == "--peak") {
@@ -34,6 +38,7 @@ fn main() {
     fixcerts(&built);
     growth(&built);
     clone(&built);
+    tree::run();
 }
 
 #[allow(unsafe_code)]

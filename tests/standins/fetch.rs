@@ -31,8 +31,8 @@ struct Remote {
 
 /// Runs the program.
 pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
-    let Ok((options, words)) = getopt(args, "o:qRrs") else {
-        bail!("fetch: only -o, -q, -R, -r and -s are imitated");
+    let Ok((options, words)) = getopt(args, "Fo:qRrs") else {
+        bail!("fetch: only -F, -o, -q, -R, -r and -s are imitated");
     };
     let given = |letter| options.iter().any(|(found, _)| *found == letter);
     let [url] = words.as_slice() else { bail!("fetch: only one URL is imitated") };

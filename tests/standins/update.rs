@@ -1014,8 +1014,8 @@ fn lines(file: &Path) -> Result<Vec<String>> {
 /// What is shown while that many files come in.
 fn progress(count: usize) -> String {
     let mark = |number: usize| match number {
-        _ if number % 10 == 0 => number.to_string(),
-        _ if number % 2 == 0 => ".".into(),
+        _ if number.is_multiple_of(10) => number.to_string(),
+        _ if number.is_multiple_of(2) => ".".into(),
         _ => String::new(),
     };
     (1..=count).map(mark).collect::<String>() + " "

@@ -11,6 +11,8 @@ use crate::fstab::Extra;
 use crate::host::Host;
 use crate::interface::{IfName, Mtu, PairName};
 use crate::jail::JailName;
+use crate::layout::MOVED;
+use crate::mirror::{Arch, Mirror};
 use crate::network::{Address, Id};
 use crate::release::Release;
 use crate::report;
@@ -33,13 +35,16 @@ pub trait Arguments: Sized {
 }
 
 /// The tables of all programs.
-pub const PROGRAMS: [&Program; 6] = [
+pub const PROGRAMS: [&Program; 9] = [
     EpairUp::PROGRAM,
     EpairDown::PROGRAM,
     Sweep::PROGRAM,
     Mkfstab::PROGRAM,
     JailClone::PROGRAM,
+    SkelFetch::PROGRAM,
+    SkelSplit::PROGRAM,
     Fixcerts::PROGRAM,
+    SkelUpdate::PROGRAM,
 ];
 
 /// The options of [`table::COMMON`].
@@ -348,6 +353,121 @@ impl Arguments for Fixcerts {
     }
 }
 
+const RELEASE_OPERAND: Operand =
+    Operand { name: "release", required: true, help: "The release: 14.2, 14.2-RELEASE, 15.0-RC1" };
+
+/// skel-fetch(8)
+#[derive(Clone, Debug)]
+pub struct SkelFetch {
+    /// What every program has.
+    pub common: Common,
+    /// `-a`
+    pub arch: Option<Arch>,
+    /// `-f`
+    pub file: Option<PathBuf>,
+    /// `-m`
+    pub mirror: Option<Mirror>,
+    /// `-M`
+    pub manifest: Option<PathBuf>,
+    /// `release`
+    pub release: Release,
+}
+
+impl Arguments for SkelFetch {
+    const PROGRAM: &'static Program = &Program {
+        name: "skel-fetch",
+        about: "Get, verify and unpack the base of a release",
+        own: &[
+            Opt::value('a', "arch", "arch", "The architecture, instead of this host's: amd64, arm64"),
+            Opt::value('f', "file", "file", "This archive, instead of fetching one").conflicts(&["mirror"]),
+            Opt::value('m', "mirror", "mirror", "The URL of a mirror, or of the release's directory"),
+            Opt::value('M', "manifest", "manifest", "The MANIFEST to verify with"),
+        ],
+        operands: &[RELEASE_OPERAND],
+    };
+
+    fn read(given: &Given) -> Result<SkelFetch, Stop> {
+        Ok(SkelFetch {
+            common: Common::read(given)?,
+            arch: given.optional("arch", typed)?,
+            file: given.optional("file", path)?,
+            mirror: given.optional("mirror", typed)?,
+            manifest: given.optional("manifest", path)?,
+            release: given.required("release", typed)?,
+        })
+    }
+}
+
+/// skel-split(8)
+#[derive(Clone, Debug)]
+pub struct SkelSplit {
+    /// What every program has.
+    pub common: Common,
+    /// `-d`
+    pub directories: Vec<PathBuf>,
+    /// `-k`
+    pub keep: bool,
+    /// `release`
+    pub release: Release,
+}
+
+impl Arguments for SkelSplit {
+    const PROGRAM: &'static Program = &Program {
+        name: "skel-split",
+        about: "Move the writable directories of a base into its skeleton",
+        own: &[
+            Opt::flag('k', "keep", "Keep the originals in the base, as NAME.orig"),
+            Opt::value('d', "directory", "name", "A further directory for host trees, besides docs")
+                .repeatable(),
+        ],
+        operands: &[RELEASE_OPERAND],
+    };
+
+    fn read(given: &Given) -> Result<SkelSplit, Stop> {
+        Ok(SkelSplit {
+            common: Common::read(given)?,
+            directories: given.all("directory", directory)?,
+            keep: given.has("keep"),
+            release: given.required("release", typed)?,
+        })
+    }
+}
+
+/// A directory of the skeleton that is not one of those that are moved.
+fn directory(value: &OsStr) -> Result<PathBuf, String> {
+    let name = table::text(value)?;
+    let sound = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0', '\n']);
+    let moved = MOVED.iter().any(|m| m.split('/').next() == Some(name));
+    if !sound || moved || name.starts_with('.') {
+        return Err(
+            "a directory is one plain name, like docs or src, and none of those that are moved".into()
+        );
+    }
+    Ok(name.into())
+}
+
+/// skel-update(8)
+#[derive(Clone, Debug)]
+pub struct SkelUpdate {
+    /// What every program has.
+    pub common: Common,
+    /// `release`
+    pub release: Release,
+}
+
+impl Arguments for SkelUpdate {
+    const PROGRAM: &'static Program = &Program {
+        name: "skel-update",
+        about: "Bring a template to the next patch level",
+        own: &[],
+        operands: &[RELEASE_OPERAND],
+    };
+
+    fn read(given: &Given) -> Result<SkelUpdate, Stop> {
+        Ok(SkelUpdate { common: Common::read(given)?, release: given.required("release", typed)? })
+    }
+}
+
 fn root_of(given: Option<PathBuf>) -> Result<Root> {
     let from_environment = || std::env::var_os("THINJAIL_ROOT").filter(|v| !v.is_empty()).map(PathBuf::from);
     match given.or_else(from_environment) {
@@ -476,6 +596,16 @@ mod tests {
         let certs: Fixcerts = read("-a -c -b /base 14.2").unwrap();
         assert!(certs.all && certs.check);
         assert_eq!((certs.base, certs.what), (Some("/base".into()), "14.2".into()));
+
+        let fetch: SkelFetch = read("-a arm64 -f base.txz -M MANIFEST 15.0-RC1").unwrap();
+        assert_eq!((fetch.arch, fetch.file), (Some(Arch::Arm64), Some("base.txz".into())));
+        assert_eq!((fetch.manifest, fetch.mirror), (Some("MANIFEST".into()), None));
+        assert_eq!(fetch.release.as_str(), "15.0-RC1");
+        assert_eq!(read::<SkelFetch>("-m http://x 14.2").unwrap().mirror, "http://x".parse().ok());
+
+        let split: SkelSplit = read("-k -d src -d obj 14.2").unwrap();
+        assert!(split.keep && split.directories == [Path::new("src"), Path::new("obj")]);
+        assert_eq!(read::<SkelUpdate>("14.2").unwrap().release.as_str(), "14.2-RELEASE");
     }
 
     #[test]
@@ -501,6 +631,14 @@ mod tests {
             (mistake::<Fixcerts>("--json 14.2"), "option --json needs -n"),
             (mistake::<Fixcerts>("-c --json 14.2"), "options -c and --json exclude each other"),
             (mistake::<Fixcerts>(""), "missing release | directory"),
+            (mistake::<SkelFetch>(""), "missing release"),
+            (mistake::<SkelFetch>("-a i386 14.2"), "invalid value 'i386' for -a arch: an architecture is"),
+            (mistake::<SkelFetch>("-m here 14.2"), "invalid value 'here' for -m mirror: a mirror is a URL"),
+            (mistake::<SkelFetch>("-f x -m http://y 14.2"), "options -f and -m exclude each other"),
+            (mistake::<SkelSplit>("-d etc 14.2"), "invalid value 'etc' for -d name: a directory is one"),
+            (mistake::<SkelSplit>("-d usr 14.2"), "invalid value 'usr' for -d name: a directory is one"),
+            (mistake::<SkelSplit>("-d ../x 14.2"), "invalid value '../x' for -d name: a directory is one"),
+            (mistake::<SkelUpdate>("14.2 15.0"), "unexpected argument '15.0'"),
         ] {
             assert!(text.starts_with(expected), "{text:?}, not {expected:?}");
         }
@@ -532,6 +670,9 @@ mod tests {
             read::<Mkfstab>(&words);
             read::<JailClone>(&words);
             read::<Fixcerts>(&words);
+            read::<SkelFetch>(&words);
+            read::<SkelSplit>(&words);
+            read::<SkelUpdate>(&words);
         }
     }
 }

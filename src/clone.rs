@@ -1,18 +1,18 @@
 //! A new jail: container, path, fstab, and last the file in jail.conf.d that
 //! makes it exist.
 
-use crate::composed::{Composed, Found, Links};
 use crate::file::{self, MakeDirectory, WriteFile};
 use crate::fstab::{self, Extra, Trees};
 use crate::host::Host;
 use crate::jail::JailName;
 use crate::jails::{Claim, Known};
-use crate::layout::{BASE_SNAPSHOT, Layout, MOVED, SKELETON, Storage};
+use crate::layout::{Layout, Storage};
 use crate::network::{self, Address, Chosen, Id};
 use crate::plan::Plan;
 use crate::rclist;
 use crate::release::Release;
 use crate::settings::Settings;
+use crate::template;
 use crate::tree::{self, CopyTree};
 use crate::zfs::{self, Dataset};
 use anyhow::{Context, Result, bail};
@@ -69,7 +69,7 @@ pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> 
 
     let at = |path: &Path| host.root().at(path);
     let (base, skeleton) = (at(&layout.base(&release)), at(&layout.skeleton(&release)));
-    check_template(&release, &base, &skeleton)?;
+    template::check(&release, &base, &skeleton)?;
     let mut plan = Plan::default();
     let container = at(&layout.container(jail));
     plan_container(host, &layout, jail, &release, &container, &mut plan)?;
@@ -235,40 +235,6 @@ fn lowest_free(
     bail!("no free id: every address of the network is in use")
 }
 
-fn check_template(release: &Release, base: &Path, skeleton: &Path) -> Result<()> {
-    for (what, path) in [("base", base), ("skeleton", skeleton)] {
-        match file::look(path)? {
-            Some(there) if there.is_dir() => {}
-            Some(there) => bail!("{what} of {release}: {}: {}", path.display(), file::kind(&there)),
-            None => bail!(
-                "no {what} of {release}: {} does not exist; thinjail(7) tells how to make a template",
-                path.display()
-            ),
-        }
-    }
-    let mut view = Composed::new(base).context("base")?;
-    let point = Path::new("/").join(SKELETON);
-    view.mount(skeleton, &point).context("skeleton")?;
-    for moved in MOVED {
-        let split = match file::look(&base.join(moved))? {
-            Some(there) if there.is_symlink() => true,
-            // Without these two of its own a jail can't even start.
-            _ if matches!(moved, "etc" | "var") => false,
-            _ => continue,
-        };
-        let found = view.look_up(Path::new("/"), Path::new(moved), Links::Follow)?;
-        if !split || !matches!(&found, Found::Directory(real) if *real == point.join(moved)) {
-            bail!(
-                "template {release}: {} is no link to {SKELETON}/{moved} of {}; \
-                 thinjail(7) tells how to split a template",
-                base.join(moved).display(),
-                skeleton.display()
-            );
-        }
-    }
-    Ok(())
-}
-
 /// Plans the container, or accepts one that a killed run left as it was made.
 fn plan_container(
     host: &Host,
@@ -301,10 +267,9 @@ fn plan_container(
         }
         Storage::Zfs(top) => {
             let skeleton = Layout::skeleton_dataset(top, release)?;
-            let snapshot = skeleton.snapshot(BASE_SNAPSHOT);
-            if !zfs::exists(host.tools(), &snapshot)? {
-                bail!("{snapshot} does not exist; when the skeleton is complete: zfs snapshot {snapshot}");
-            }
+            let Some(snapshot) = template::newest_snapshot(host, &skeleton)? else {
+                bail!("{skeleton} has no snapshot; skel-split {release} completes the template and takes it");
+            };
             let dataset = Layout::container_dataset(top, jail)?;
             let names = ["origin", zfs::OWNER_PROPERTY, "mounted"];
             match zfs::properties(host.tools(), dataset.as_str(), names)? {

@@ -193,6 +193,45 @@ impl Action for Remove {
     }
 }
 
+/// Has the file system that `path` is on store what was written so far.
+pub fn sync(path: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(File::open(path)?)?;
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        rustix::fs::sync();
+    }
+    Ok(())
+}
+
+/// Renames something to a name that is free.
+pub struct Rename {
+    /// What.
+    pub from: PathBuf,
+    /// Its new name, in the same file system.
+    pub to: PathBuf,
+}
+
+impl Action for Rename {
+    fn shell(&self) -> String {
+        shell::line(["/bin/mv".as_ref(), self.from.as_os_str(), self.to.as_os_str()])
+    }
+
+    fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
+        effect::before("rename")?;
+        // Renaming onto an empty directory would succeed, so look first.
+        if let Some(there) = look(&self.to)? {
+            bail!("{}: {} is there already", self.to.display(), kind(&there));
+        }
+        fs_err::rename(&self.from, &self.to)?;
+        undo.push(Rename { from: self.to.clone(), to: self.from.clone() });
+        effect::before("fsync of the directory")?;
+        sync_parent(&self.to)?;
+        Ok(())
+    }
+}
+
 /// Makes a directory with mode 0755.
 pub struct MakeDirectory {
     /// Where.

@@ -7,9 +7,10 @@ use crate::host::Host;
 use crate::jail::JailName;
 use crate::layout::Layout;
 use crate::links::{self, Scope};
+use crate::plan::{Action, Undo};
 use crate::release::Release;
-use crate::report;
 use crate::settings::Settings;
+use crate::{report, shell};
 use anyhow::{Context, Result, bail};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ pub fn run(arguments: &Fixcerts, host: &Host) -> Result<ExitCode> {
     let survey = links::survey(&skeleton, &base, scope)?;
     if arguments.check {
         for repair in &survey.repairs {
-            complain(&repair.path, &format!("link to {} misses the base", repair.old.display()));
+            complain(PROGRAM, &repair.path, &format!("link to {} misses the base", repair.old.display()));
         }
     }
     let (wrong, repairs) = (!survey.repairs.is_empty(), survey.repairs.len());
@@ -51,16 +52,16 @@ pub fn run(arguments: &Fixcerts, host: &Host) -> Result<ExitCode> {
         }
     }
     for (path, what) in &findings {
-        complain(path, what);
+        complain(PROGRAM, path, what);
     }
     let failed = !findings.is_empty() || arguments.check && wrong;
     Ok(if failed { ExitCode::from(report::FAILED) } else { ExitCode::SUCCESS })
 }
 
 /// One line, whatever the names hold.
-fn complain(path: &Path, what: &str) {
+fn complain(program: &str, path: &Path, what: &str) {
     let text = format!("{}: {what}", path.display());
-    report::note(PROGRAM, &text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>());
+    report::note(program, &text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>());
 }
 
 /// The skeleton and the base it belongs to, as real paths.
@@ -114,4 +115,30 @@ fn base_of(directory: &Path, host: &Host) -> Result<PathBuf> {
         }
     }
     bail!("{}: which base it belongs to can't be told; name it with -b", directory.display())
+}
+
+/// Repairs all links of a skeleton that climb out of it, as a step of a
+/// program that makes or changes a template.
+pub struct RepairLinks {
+    /// The program whose step it is.
+    pub program: &'static str,
+    /// The base (a real path).
+    pub base: PathBuf,
+    /// The skeleton (a real path).
+    pub skeleton: PathBuf,
+}
+
+impl Action for RepairLinks {
+    fn shell(&self) -> String {
+        let words = ["/usr/local/sbin/skel-fixcerts", "-a", "-b"].map(std::ffi::OsStr::new);
+        shell::line(words.into_iter().chain([self.base.as_os_str(), self.skeleton.as_os_str()]))
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let (plan, findings) = links::survey(&self.skeleton, &self.base, Scope::All)?.into_plan();
+        for (path, what) in findings {
+            complain(self.program, &path, &what);
+        }
+        plan.perform(host, undo)
+    }
 }

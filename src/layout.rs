@@ -3,6 +3,7 @@
 //! Paths are those the jails' host sees; where they really lie below an
 //! alternate root is [`crate::root::Root::at`]'s business.
 
+use crate::file;
 use crate::host::Host;
 use crate::jail::JailName;
 use crate::release::Release;
@@ -59,6 +60,31 @@ impl Layout {
         Ok(Layout { dir, conf_dir: settings.jail_conf_dir.clone(), storage })
     }
 
+    /// The layout that the settings describe, whether it exists or not; true
+    /// when its top has yet to be made.
+    pub fn intended(host: &Host, settings: &Settings) -> Result<(Layout, bool)> {
+        let there = match (&settings.jail_zfs, &settings.jail_dir) {
+            (Some(top), _) => zfs::exists(host.tools(), top.as_str())?,
+            (None, Some(dir)) => file::look(&host.root().at(dir))?.is_some(),
+            (None, None) => true,
+        };
+        if there {
+            return Ok((Layout::find(host, settings)?, false));
+        }
+        let storage = settings.jail_zfs.clone().map_or(Storage::Directory, Storage::Zfs);
+        let dir = match (&settings.jail_dir, &storage) {
+            (Some(dir), _) => dir.clone(),
+            (None, Storage::Zfs(top)) => below_parent(host, top)?,
+            (None, Storage::Directory) => bail!("neither jail_zfs nor jail_dir is set in {FILE}"),
+        };
+        Ok((Layout::new(&dir, &settings.jail_conf_dir, storage), true))
+    }
+
+    /// Where a dataset would be mounted if nothing were said about it.
+    pub fn default_dir(host: &Host, top: &Dataset) -> Option<PathBuf> {
+        below_parent(host, top).ok()
+    }
+
     /// A layout in a directory, for tests and for what needs no storage.
     pub fn new(dir: &Path, conf_dir: &Path, storage: Storage) -> Layout {
         Layout { dir: dir.to_owned(), conf_dir: conf_dir.to_owned(), storage }
@@ -72,6 +98,21 @@ impl Layout {
     /// The directory that holds everything.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where the archives are.
+    pub fn media(&self) -> PathBuf {
+        self.dir.join("media")
+    }
+
+    /// Where all templates are.
+    pub fn templates(&self) -> PathBuf {
+        self.dir.join("templates")
+    }
+
+    /// What is known of where a base came from, for directory storage.
+    pub fn record(&self, release: &Release) -> PathBuf {
+        self.dir.join(format!("templates/{release}-base.origin"))
     }
 
     /// The read-only userland of a release.
@@ -119,6 +160,11 @@ impl Layout {
         Path::new("/etc/jail.conf")
     }
 
+    /// The dataset of a base.
+    pub fn base_dataset(top: &Dataset, release: &Release) -> Result<Dataset> {
+        Ok(top.child(&format!("templates/{release}-base"))?)
+    }
+
     /// The dataset of a skeleton.
     pub fn skeleton_dataset(top: &Dataset, release: &Release) -> Result<Dataset> {
         Ok(top.child(&format!("templates/{release}-skeleton"))?)
@@ -128,6 +174,25 @@ impl Layout {
     pub fn container_dataset(top: &Dataset, jail: &JailName) -> Result<Dataset> {
         top.child(&format!("containers/{jail}"))
             .with_context(|| format!("jail {jail}: the name of its dataset would be too long"))
+    }
+}
+
+/// Where a dataset that does not exist yet would be mounted: below its parent.
+fn below_parent(host: &Host, dataset: &Dataset) -> Result<PathBuf> {
+    let Some((parent, name)) = dataset.as_str().rsplit_once('/') else {
+        bail!("jail_zfs: no pool {dataset}; make one with zpool create");
+    };
+    let parent: Dataset = parent.parse()?;
+    match zfs::properties(host.tools(), parent.as_str(), ["mountpoint"])? {
+        None => bail!(
+            "jail_zfs: {dataset}: {parent} does not exist either; zfs create {parent}, or correct {FILE}"
+        ),
+        Some([at]) if at == "none" || at == "legacy" => {
+            bail!(
+                "jail_zfs: {dataset} does not exist, and {parent} has no mount point; set jail_dir in {FILE}"
+            )
+        }
+        Some(_) => Ok(mountpoint(host, &parent)?.join(name)),
     }
 }
 

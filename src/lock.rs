@@ -1,13 +1,14 @@
 //! Locks between the suite's processes: flock(2), gone with the process that
 //! holds them, however it ends.
 
+use crate::release::Release;
 use crate::root::Root;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::fs::Mode;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Opens a file that only its owner may open: whoever can read a file can lock
 /// it, and so keep every jail from starting.
@@ -29,25 +30,63 @@ pub enum Guarded {
     Jails,
 }
 
-/// A held lock.
+/// What a template is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Nobody else may use it.
+    Change,
+    /// Nobody may change it.
+    Read,
+}
+
+/// A held lock; closing the file gives it back.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "closing the file gives the lock back")] File);
+pub struct Lock(File);
 
 impl Lock {
     /// Waits for the lock and takes it. The files lie in `/var/run`, which is
     /// cleared at boot as interfaces are.
     pub fn take(root: &Root, what: Guarded) -> Result<Lock> {
-        let path = root.at(Path::new(match what {
-            Guarded::Interfaces => "/var/run/thinjail-interfaces.lock",
-            Guarded::Jails => "/var/run/thinjail-jails.lock",
-        }));
-        if root.is_alternate()
-            && let Some(directory) = path.parent()
-        {
-            fs_err::create_dir_all(directory).context("lock")?;
-        }
-        let file = open_private(&path).with_context(|| format!("lock {}", path.display()))?;
+        let (file, path) = open(
+            root,
+            match what {
+                Guarded::Interfaces => "interfaces",
+                Guarded::Jails => "jails",
+            },
+        )?;
         file.lock().with_context(|| format!("lock {}", path.display()))?;
         Ok(Lock(file))
     }
+
+    /// Takes the lock of a release's template, to change it or to read it.
+    /// Does not wait: a download or an update may hold it for an hour.
+    pub fn template(root: &Root, release: &Release, use_: Use) -> Result<Lock> {
+        let (file, path) = open(root, &format!("template-{release}"))?;
+        let taken = match use_ {
+            Use::Change => file.try_lock(),
+            Use::Read => file.try_lock_shared(),
+        };
+        match taken {
+            Ok(()) => Ok(Lock(file)),
+            Err(TryLockError::WouldBlock) => bail!("another program is at work on the template of {release}"),
+            Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("lock {}", path.display())),
+        }
+    }
+
+    /// Has the programs that are started from now on hold the lock too: one
+    /// that outlives a killed run keeps the next run away until it ends.
+    pub fn share_with_children(&self) -> io::Result<()> {
+        Ok(rustix::io::fcntl_setfd(&self.0, rustix::io::FdFlags::empty())?)
+    }
+}
+
+fn open(root: &Root, what: &str) -> Result<(File, PathBuf)> {
+    let path = root.at(&Path::new("/var/run").join(format!("thinjail-{what}.lock")));
+    if root.is_alternate()
+        && let Some(directory) = path.parent()
+    {
+        fs_err::create_dir_all(directory).context("lock")?;
+    }
+    let file = open_private(&path).with_context(|| format!("lock {}", path.display()))?;
+    Ok((file, path))
 }

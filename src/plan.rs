@@ -7,7 +7,7 @@
 //! is reported.
 
 use crate::host::Host;
-use crate::report;
+use crate::{interrupt, report};
 use anyhow::Result;
 
 /// One thing to do.
@@ -31,7 +31,7 @@ impl Undo {
     }
 
     /// Takes everything back, latest first, going on past failures; gives those.
-    fn roll_back(&mut self, host: &Host) -> Vec<anyhow::Error> {
+    pub fn roll_back(&mut self, host: &Host) -> Vec<anyhow::Error> {
         let mut failures = Vec::new();
         while let Some(action) = self.0.pop() {
             tell(host, "undo: ", action.as_ref());
@@ -72,7 +72,11 @@ impl Plan {
         let mut undo = Undo::default();
         for action in &self.0 {
             tell(host, "", action.as_ref());
-            if let Err(cause) = action.perform(host, &mut undo) {
+            let done = interrupt::check().and_then(|()| action.perform(host, &mut undo));
+            // A program that was told to stop fails in its own words.
+            let done = done.map_err(|e| interrupt::check().err().unwrap_or(e));
+            if let Err(cause) = done {
+                interrupt::undo();
                 let failures = undo.roll_back(host);
                 return Err(if failures.is_empty() {
                     cause
@@ -93,6 +97,18 @@ impl Plan {
             failures.extend(action.perform(host, &mut Undo::default()).err());
         }
         failures
+    }
+}
+
+/// A plan is an action of another one: what its actions did is undone with the
+/// rest.
+impl Action for Plan {
+    fn shell(&self) -> String {
+        self.commands().join("\n")
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        self.0.iter().try_for_each(|action| action.perform(host, undo))
     }
 }
 

@@ -25,6 +25,12 @@ impl Release {
         &self.0
     }
 
+    /// Whether the mirrors have it among the snapshots instead of the releases
+    /// (freebsd-src: usr.sbin/bsdinstall/scripts/mirrorselect).
+    pub fn is_snapshot(&self) -> bool {
+        ["ALPHA", "CURRENT", "STABLE", "PRERELEASE"].iter().any(|w| self.0.contains(w))
+    }
+
     /// Major and minor version: `(14, 2)`.
     pub fn version(&self) -> (u32, u32) {
         parse(&self.0).map_or((0, 0), |(major, minor, _)| (major, minor))

@@ -46,6 +46,12 @@ impl Root {
         self.0.join(OsStr::from_bytes(&bytes[skip..]))
     }
 
+    /// Where a path that was given on the command line lies: below the root if
+    /// it is absolute, else where the caller is.
+    pub fn given(&self, path: &Path) -> PathBuf {
+        if path.is_absolute() { self.at(path) } else { path.to_owned() }
+    }
+
     /// The suite's path of what really lies at `real`, if that is below the root.
     pub fn strip(&self, real: &Path) -> Option<PathBuf> {
         real.strip_prefix(&self.0).ok().map(|p| Path::new("/").join(p))

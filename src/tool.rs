@@ -1,14 +1,13 @@
 //! The base system's own programs: by absolute path, argument lists, a clean
 //! environment, both streams captured.
 
-use crate::effect;
 use crate::root::Root;
-use crate::shell;
+use crate::{effect, interrupt, shell};
 use std::ffi::OsStr;
 use std::fmt;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// A program of the base system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +16,57 @@ pub enum Tool {
     Zfs,
     /// sysrc(8)
     Sysrc,
+    /// fetch(1)
+    Fetch,
+    /// tar(1)
+    Tar,
+    /// mount(8)
+    Mount,
+    /// umount(8)
+    Umount,
+    /// freebsd-update(8)
+    FreebsdUpdate,
+    /// pkg(8), the one program that base does not bring
+    Pkg,
+    /// certctl(8)
+    Certctl,
+    /// sh(1), for certctl(8) of a base older than 15
+    Sh,
+    /// pwd_mkdb(8)
+    PwdMkdb,
+    /// cap_mkdb(1)
+    CapMkdb,
+    /// services_mkdb(8)
+    ServicesMkdb,
+    /// sysctl(8)
+    Sysctl,
+}
+
+/// Variables of the environment that tell a program how to reach the network
+/// (fetch(3)); the rest of the environment is kept from all of them.
+const NETWORK: [&str; 13] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "HTTP_PROXY_AUTH",
+    "FETCH_BIND_ADDRESS",
+    "SSL_CA_CERT_FILE",
+    "SSL_CA_CERT_PATH",
+    "SSL_NO_VERIFY_PEER",
+];
+
+/// One of the two that a program writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 impl Tool {
@@ -25,7 +75,28 @@ impl Tool {
         Path::new(match self {
             Tool::Zfs => "/sbin/zfs",
             Tool::Sysrc => "/usr/sbin/sysrc",
+            Tool::Fetch => "/usr/bin/fetch",
+            Tool::Tar => "/usr/bin/tar",
+            Tool::Mount => "/sbin/mount",
+            Tool::Umount => "/sbin/umount",
+            Tool::FreebsdUpdate => "/usr/sbin/freebsd-update",
+            Tool::Pkg => "/usr/local/sbin/pkg",
+            Tool::Certctl => "/usr/sbin/certctl",
+            Tool::Sh => "/bin/sh",
+            Tool::PwdMkdb => "/usr/sbin/pwd_mkdb",
+            Tool::CapMkdb => "/usr/bin/cap_mkdb",
+            Tool::ServicesMkdb => "/usr/sbin/services_mkdb",
+            Tool::Sysctl => "/sbin/sysctl",
         })
+    }
+
+    /// In the plain locale tar(1) makes `?` of what is not ASCII in a name.
+    fn locale(self) -> &'static str {
+        if self == Tool::Tar { "C.UTF-8" } else { "C" }
+    }
+
+    fn needs_network(self) -> bool {
+        matches!(self, Tool::Fetch | Tool::FreebsdUpdate | Tool::Pkg)
     }
 }
 
@@ -43,8 +114,15 @@ pub struct ToolError {
 pub enum Outcome {
     /// It could not be started.
     NotStarted(io::Error),
-    /// It ran and failed, with this on its standard error.
-    Failed(ExitStatus, String),
+    /// It ran and failed.
+    Failed {
+        /// How it ended.
+        status: ExitStatus,
+        /// Standard output.
+        stdout: String,
+        /// Standard error, its lines joined by `; `.
+        stderr: String,
+    },
 }
 
 impl fmt::Display for ToolError {
@@ -52,8 +130,8 @@ impl fmt::Display for ToolError {
         write!(f, "{}: ", self.command)?;
         match &self.outcome {
             Outcome::NotStarted(e) => write!(f, "could not be started: {e}"),
-            Outcome::Failed(_, stderr) if !stderr.is_empty() => f.write_str(stderr),
-            Outcome::Failed(status, _) => write!(f, "{status}"),
+            Outcome::Failed { stderr, .. } if !stderr.is_empty() => f.write_str(stderr),
+            Outcome::Failed { status, .. } => write!(f, "{status}"),
         }
     }
 }
@@ -99,42 +177,139 @@ impl Tools {
         self.ask(tool, arguments)
     }
 
-    /// Runs a program that only tells something.
-    pub fn ask<S: AsRef<OsStr>>(&self, tool: Tool, arguments: &[S]) -> Result<Printed, ToolError> {
-        let program = match (&self.stand_ins, tool.path().file_name()) {
+    /// The file that is started for a tool.
+    pub fn program(&self, tool: Tool) -> PathBuf {
+        match (&self.stand_ins, tool.path().file_name()) {
             (Some(directory), Some(name)) => directory.join(name),
             _ => tool.path().to_owned(),
-        };
-        let mut command = Command::new(program);
+        }
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, tool: Tool, arguments: &[S]) -> Command {
+        let mut command = Command::new(self.program(tool));
         command
             .args(arguments)
             .env_clear()
             .env("PATH", "/sbin:/bin:/usr/sbin:/usr/bin")
-            .env("LC_ALL", "C")
+            .env("LC_ALL", tool.locale())
             .env("HOME", "/")
             .stdin(Stdio::null());
-        if self.stand_ins.is_some() {
-            command.env("THINJAIL_ROOT", self.root.path());
+        if tool.needs_network() {
+            command.envs(NETWORK.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+            // freebsd-update(8) shows every list in a pager.
+            command.env("PAGER", "/bin/cat");
         }
-        let fail = |outcome| ToolError { command: Tools::line(tool, arguments), outcome };
-        let output = command.output().map_err(|e| fail(Outcome::NotStarted(e)))?;
-        let stderr = String::from_utf8_lossy(&output.stderr)
-            .lines()
-            .map(str::trim)
-            .filter(|l| !l.is_empty())
-            .collect::<Vec<_>>()
-            .join("; ");
-        if !output.status.success() {
-            return Err(fail(Outcome::Failed(output.status, stderr)));
+        if let Some(stand_ins) = &self.stand_ins {
+            // Programs start others.
+            command.env("THINJAIL_ROOT", self.root.path()).env("THINJAIL_TOOLS", stand_ins);
         }
-        Ok(Printed { stdout: String::from_utf8_lossy(&output.stdout).into_owned(), stderr })
+        command
     }
+
+    /// Runs a program that only tells something.
+    pub fn ask<S: AsRef<OsStr>>(&self, tool: Tool, arguments: &[S]) -> Result<Printed, ToolError> {
+        let mut command = self.command(tool, arguments);
+        let fail = |outcome| ToolError { command: Tools::line(tool, arguments), outcome };
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = interrupt::output(&mut command).map_err(|e| fail(Outcome::NotStarted(e)))?;
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let stderr = one_line(&output.stderr);
+        if !output.status.success() {
+            return Err(fail(Outcome::Failed { status: output.status, stdout, stderr }));
+        }
+        Ok(Printed { stdout, stderr })
+    }
+
+    /// Runs a program and passes on what it writes to one stream, line by line,
+    /// as it comes.
+    pub fn follow<S: AsRef<OsStr>>(
+        &self,
+        tool: Tool,
+        arguments: &[S],
+        stream: Stream,
+        line: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ToolError> {
+        let fail = |outcome| ToolError { command: Tools::line(tool, arguments), outcome };
+        let mut command = self.command(tool, arguments);
+        match stream {
+            Stream::Stdout => command.stdout(Stdio::piped()).stderr(Stdio::piped()),
+            // Where the lines are wanted, the messages are among them.
+            Stream::Stderr => command.stdout(Stdio::null()).stderr(Stdio::piped()),
+        };
+        let mut child = command.spawn().map_err(|e| fail(Outcome::NotStarted(e)))?;
+        let followed = follow(&mut child, stream, line).map_err(|e| fail(Outcome::NotStarted(e)));
+        let status = child.wait().map_err(|e| fail(Outcome::NotStarted(e)))?;
+        let stderr = followed?;
+        if !status.success() {
+            let stderr = one_line(&stderr);
+            return Err(fail(Outcome::Failed { status, stdout: String::new(), stderr }));
+        }
+        Ok(())
+    }
+
+    /// Runs a program that shows its own progress on a terminal.
+    pub fn show<S: AsRef<OsStr>>(&self, tool: Tool, arguments: &[S]) -> Result<(), ToolError> {
+        let fail = |outcome| ToolError { command: Tools::line(tool, arguments), outcome };
+        effect::before(&Tools::line(tool, arguments)).map_err(|e| fail(Outcome::NotStarted(e)))?;
+        let mut command = self.command(tool, arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::inherit());
+        let status = command.status().map_err(|e| fail(Outcome::NotStarted(e)))?;
+        if !status.success() {
+            return Err(fail(Outcome::Failed { status, stdout: String::new(), stderr: String::new() }));
+        }
+        Ok(())
+    }
+}
+
+/// Reads both streams to their ends, so that neither blocks the program; gives
+/// the last of what came on standard error.
+fn follow(child: &mut Child, stream: Stream, line: &mut dyn FnMut(&[u8])) -> io::Result<Vec<u8>> {
+    let stderr = child.stderr.take();
+    let mut told = Vec::new();
+    match stream {
+        Stream::Stdout => {
+            let aside = std::thread::spawn(move || {
+                let mut text = Vec::new();
+                let _ = stderr.map(|e| e.take(1 << 16).read_to_end(&mut text));
+                text
+            });
+            if let Some(stdout) = child.stdout.take() {
+                each_line(BufReader::new(stdout), line)?;
+            }
+            told = aside.join().unwrap_or_default();
+        }
+        Stream::Stderr => {
+            if let Some(stderr) = stderr {
+                each_line(BufReader::new(stderr), &mut |l| {
+                    line(l);
+                    told.clear();
+                    told.extend_from_slice(l);
+                })?;
+            }
+        }
+    }
+    Ok(told)
+}
+
+fn each_line(mut from: impl BufRead, line: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    while from.read_until(b'\n', &mut buffer)? > 0 {
+        line(buffer.strip_suffix(b"\n").unwrap_or(&buffer));
+        buffer.clear();
+    }
+    Ok(())
+}
+
+/// Messages on one line.
+fn one_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 impl ToolError {
     /// Whether the program's message says that `what` is missing: zfs(8) has no
     /// exit status for it.
     pub fn says(&self, what: &str) -> bool {
-        matches!(&self.outcome, Outcome::Failed(_, stderr) if stderr.contains(what))
+        matches!(&self.outcome, Outcome::Failed { stderr, .. } if stderr.contains(what))
     }
 }

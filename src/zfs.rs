@@ -90,16 +90,11 @@ pub fn properties<const N: usize>(
                 };
                 printed.stdout.lines().find_map(of)
             };
-            let mut values = names.map(|name| value(name).unwrap_or_default());
-            for (v, name) in values.iter_mut().zip(names) {
-                if v.is_empty() {
-                    bail!("zfs get {name} {dataset}: no value in {:?}", printed.stdout);
-                }
-                if v == "-" {
-                    v.clear();
-                }
+            if let Some(name) = names.iter().find(|name| value(name).is_none()) {
+                bail!("zfs get {name} {dataset}: no value in {:?}", printed.stdout);
             }
-            Ok(Some(values))
+            let said = |name| value(name).filter(|v| v != "-").unwrap_or_default();
+            Ok(Some(names.map(said)))
         }
     }
 }
@@ -107,6 +102,20 @@ pub fn properties<const N: usize>(
 /// Whether a dataset or snapshot exists.
 pub fn exists(tools: &Tools, name: &str) -> Result<bool> {
     Ok(properties(tools, name, ["type"])?.is_some())
+}
+
+/// The snapshots of a dataset, full names, oldest first.
+pub fn snapshots(host: &Host, dataset: &Dataset) -> Result<Vec<String>> {
+    let arguments =
+        ["list", "-H", "-d", "1", "-t", "snapshot", "-o", "name", "-s", "createtxg", dataset.as_str()];
+    let printed = host.tools().ask(Tool::Zfs, &arguments)?;
+    Ok(printed.stdout.lines().map(str::to_owned).collect())
+}
+
+/// The clones of a snapshot.
+pub fn clones(host: &Host, snapshot: &str) -> Result<Vec<String>> {
+    let [clones] = properties(host.tools(), snapshot, ["clones"])?.unwrap_or_default();
+    Ok(clones.split(',').filter(|c| !c.is_empty()).map(str::to_owned).collect())
 }
 
 /// Fails when a clone differs from its snapshot. Only zfs diff tells: `written`
@@ -121,6 +130,87 @@ pub fn check_pristine(host: &Host, snapshot: &str, clone: &Dataset) -> Result<()
         );
     }
     Ok(())
+}
+
+/// The arguments that create a dataset.
+pub fn create_arguments(dataset: &str, properties: &[(String, String)]) -> Vec<String> {
+    let mut words = vec!["create".to_owned()];
+    for (name, value) in properties {
+        words.extend(["-o".to_owned(), format!("{name}={value}")]);
+    }
+    words.push(dataset.to_owned());
+    words
+}
+
+/// Creates a file system.
+pub struct Create {
+    /// Its name.
+    pub dataset: Dataset,
+    /// Properties it gets.
+    pub properties: Vec<(String, String)>,
+    /// Where it must be mounted afterwards (a real path).
+    pub mountpoint: PathBuf,
+}
+
+impl Action for Create {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Zfs, &create_arguments(self.dataset.as_str(), &self.properties))
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        host.tools().run(Tool::Zfs, &create_arguments(self.dataset.as_str(), &self.properties))?;
+        undo.push(DestroyCreated(self.dataset.clone()));
+        check_mounted(host, &self.dataset, &self.mountpoint)
+    }
+}
+
+/// Takes a snapshot.
+pub struct Snapshot {
+    /// Its full name.
+    pub name: String,
+}
+
+impl Action for Snapshot {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Zfs, &["snapshot", self.name.as_str()])
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        host.tools().run(Tool::Zfs, &["snapshot", self.name.as_str()])?;
+        undo.push(DestroySnapshot(self.name.clone()));
+        Ok(())
+    }
+}
+
+/// Destroys a snapshot that this run took.
+pub struct DestroySnapshot(pub String);
+
+impl Action for DestroySnapshot {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Zfs, &["destroy", self.0.as_str()])
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        host.tools().run(Tool::Zfs, &["destroy", self.0.as_str()])?;
+        Ok(())
+    }
+}
+
+/// Destroys a file system that this run created; it may have been renamed
+/// since, and then it is what the run was for.
+struct DestroyCreated(Dataset);
+
+impl Action for DestroyCreated {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Zfs, &["destroy", self.0.as_str()])
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        if exists(host.tools(), self.0.as_str())? {
+            host.tools().run(Tool::Zfs, &["destroy", self.0.as_str()])?;
+        }
+        Ok(())
+    }
 }
 
 /// Clones a snapshot as a jail's container, marked as that jail's.

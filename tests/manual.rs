@@ -4,20 +4,38 @@
 //! with those that are known; messages with the sources; and examples are run.
 #![cfg(not(target_os = "freebsd"))] // The examples need the simulated kernel.
 
+#[allow(dead_code)] // Only small archives are made here.
+#[path = "../share/bench/basetree.rs"]
+mod basetree;
 mod common;
+#[path = "standins/setup.rs"]
+mod setup;
 
 use common::{Sandbox, bin};
+use setup::{Stage, Storage};
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use thinjail::cli::{self, table::Program};
+use thinjail::mirror::{Arch, Mirror};
 use thinjail::settings::{self, Settings};
 
-const PROGRAMS: [&str; 6] =
-    ["jail-epair-up", "jail-epair-down", "jail-sweep", "jail-mkfstab", "jail-clone", "skel-fixcerts"];
+const PROGRAMS: [&str; 9] = [
+    "jail-epair-up",
+    "jail-epair-down",
+    "jail-sweep",
+    "jail-mkfstab",
+    "jail-clone",
+    "skel-fetch",
+    "skel-split",
+    "skel-fixcerts",
+    "skel-update",
+];
 
-/// Commands of the base system that examples use and that are not run here.
+/// Commands of the base system that examples use and that are not run here,
+/// unless the host of the page has a pool.
 const NOT_RUN: [(&str, &str); 4] = [
     ("zfs", "there is no pool"),
     ("service", "there are no jails to start"),
@@ -29,7 +47,11 @@ const NOT_RUN: [(&str, &str); 4] = [
 const RUN_BELOW_THE_ROOT: [&str; 4] = ["cat", "cd", "rm", "rmdir"];
 
 /// Examples whose output the page leaves out.
-const OUTPUT_LEFT_OUT: [&str; 1] = ["jail-clone -n proxy"];
+const OUTPUT_LEFT_OUT: [&str; 3] = [
+    "jail-clone -n proxy",
+    "skel-fetch -n -M /zdata/jails/media/14.4-RELEASE-MANIFEST 14.4",
+    "zfs diff zdata/jails/templates/14.2-RELEASE-skeleton@base zdata/jails/templates/14.2-RELEASE-skeleton@p3",
+];
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -478,12 +500,161 @@ fn commands(block: &[String], prompt: &str) -> Vec<Example> {
     examples
 }
 
+/// A host that examples are run on.
+enum Place {
+    /// One with directory storage and no tools.
+    Sandbox(Sandbox),
+    /// One with a pool and stand-ins for the tools.
+    Stage(Stage),
+}
+
+impl Place {
+    fn root(&self) -> PathBuf {
+        match self {
+            Place::Sandbox(host) => fs::canonicalize(host.root()).unwrap(),
+            Place::Stage(stage) => fs::canonicalize(stage.root()).unwrap(),
+        }
+    }
+
+    fn tools(&self) -> PathBuf {
+        match self {
+            Place::Sandbox(host) => host.at("tools"),
+            Place::Stage(stage) => stage.tools(),
+        }
+    }
+
+    /// Whether a command of an example is run there.
+    fn runs(&self, program: &str) -> bool {
+        let has_pool = matches!(self, Place::Stage(_));
+        !NOT_RUN.iter().any(|(name, _)| *name == program) || has_pool && program == "zfs"
+    }
+
+    /// Runs a line of sh(1), with our programs in its path.
+    fn shell(&self, script: &str) -> Output {
+        let mut path: Vec<PathBuf> = PROGRAMS.iter().map(|p| bin(p).parent().unwrap().to_owned()).collect();
+        path.dedup();
+        if let Place::Stage(stage) = self {
+            path.push(stage.tools());
+        }
+        path.extend(["/usr/bin".into(), "/bin".into()]);
+        Command::new("/bin/sh")
+            .args(["-c", script])
+            .env_clear()
+            .env("PATH", std::env::join_paths(path).unwrap())
+            .env("THINJAIL_ROOT", self.root())
+            .env("THINJAIL_TOOLS", self.tools())
+            .current_dir(self.root())
+            .output()
+            .unwrap()
+    }
+
+    /// What was printed, as it would be without an alternate root.
+    fn printed(&self, bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap().replace(self.root().to_str().unwrap(), "")
+    }
+}
+
 /// The host that the examples of a page are run on.
-fn host_for(page: &Page) -> Sandbox {
+fn host_for(page: &Page) -> Place {
+    match page.file().as_str() {
+        "skel-fetch.8" | "skel-split.8" | "skel-update.8" => Place::Stage(stage_for(page)),
+        _ => Place::Sandbox(sandbox_for(page)),
+    }
+}
+
+/// Writes the archive of a base.
+fn write_base(release: &str, file: &Path) {
+    let mut archive = basetree::small(release);
+    archive.file("./usr/sbin/rmt", b"rmt\n", basetree::Meta::new(0o555));
+    archive.finish(file).unwrap();
+}
+
+/// Puts a release on a server: an archive, and the MANIFEST for it.
+fn serve(stage: &Stage, mirror: &str, release: &str) {
+    let file = stage.path("/base.txz");
+    write_base(release, &file);
+    let url = mirror.parse::<Mirror>().unwrap().directory(&release.parse().unwrap(), Arch::of_host());
+    let (server, path) = url.split_once("://").unwrap().1.split_once('/').unwrap();
+    stage.www(server, &format!("{path}/base.txz"), &fs::read(&file).unwrap());
+    stage.www(server, &format!("{path}/MANIFEST"), basetree::manifest(&file).as_bytes());
+    fs::remove_file(file).unwrap();
+}
+
+const MAIN_SERVER: &str = "https://download.freebsd.org";
+
+fn stage_for(page: &Page) -> Stage {
+    let stage = Stage::bare(Storage::Zfs);
+    serve(&stage, MAIN_SERVER, "14.2-RELEASE");
+    // An archive that somebody brought, and the MANIFEST for it.
+    let brought = |release, archive: &str, manifest: &str| {
+        let aside = stage.path("/base.txz");
+        write_base(release, &aside);
+        stage.write(manifest, &basetree::manifest(&aside));
+        fs::create_dir_all(stage.path(archive).parent().unwrap()).unwrap();
+        fs::rename(aside, stage.path(archive)).unwrap();
+    };
+    match page.file().as_str() {
+        "skel-fetch.8" => {
+            serve(&stage, "http://ftp.de.freebsd.org/pub/FreeBSD", "15.0-RELEASE");
+            let old = "http://ftp-archive.freebsd.org/pub/FreeBSD-Archive/old-releases/amd64/14.0-RELEASE";
+            serve(&stage, old, "14.0-RELEASE");
+            let medium = "/mnt/usr/freebsd-dist";
+            brought("14.3-RELEASE", &format!("{medium}/base.txz"), &format!("{medium}/MANIFEST"));
+            stage.ok("zfs", &["create", "-p", "zdata/jails/media"]);
+            let media = "/zdata/jails/media/14.4-RELEASE";
+            brought("14.4-RELEASE", &format!("{media}-base.txz"), &format!("{media}-MANIFEST"));
+        }
+        "skel-split.8" => {
+            stage.ours("skel-fetch", &["14.2"]);
+            serve(&stage, MAIN_SERVER, "15.0-RELEASE");
+            stage.ours("skel-fetch", &["15.0"]);
+            split_by_hand(&stage, "15.0-RELEASE");
+        }
+        "skel-update.8" => {
+            template_with_updates(&stage);
+            stage.ours("jail-clone", &["web", "10"]);
+        }
+        other => panic!("{other}: which host are its examples for?"),
+    }
+    stage
+}
+
+/// Splits a base as far as mv(1) gets, which stops at the immutable var/empty.
+fn split_by_hand(stage: &Stage, release: &str) {
+    stage.ok("zfs", &["create", &format!("zdata/jails/templates/{release}-skeleton")]);
+    let base = stage.path(&format!("/zdata/jails/templates/{release}-base"));
+    let skeleton = stage.path(&format!("/zdata/jails/templates/{release}-skeleton"));
+    fs::create_dir(skeleton.join("home")).unwrap();
+    fs::create_dir(skeleton.join("usr")).unwrap();
+    for moved in ["etc", "root", "tmp", "usr/local"] {
+        fs::rename(base.join(moved), skeleton.join(moved)).unwrap();
+    }
+    for linked in ["etc", "home", "root", "tmp"] {
+        symlink(format!("skeleton/{linked}"), base.join(linked)).unwrap();
+    }
+    symlink("../skeleton/usr/local", base.join("usr/local")).unwrap();
+    let copied = Command::new("cp").arg("-a").arg(base.join("var")).arg(skeleton.join("var")).status();
+    assert!(copied.unwrap().success());
+    for entry in fs::read_dir(base.join("var")).unwrap().map(|e| e.unwrap().path()) {
+        if !entry.ends_with("empty") {
+            fs::remove_dir_all(entry).unwrap();
+        }
+    }
+}
+
+/// Makes a template, for which patch level 3 has come out since.
+fn template_with_updates(stage: &Stage) {
+    let conf = basetree::content("etc/freebsd-update.conf", "14.2-RELEASE");
+    stage.write("/etc/freebsd-update.conf", std::str::from_utf8(&conf).unwrap());
+    stage.ours("skel-fetch", &["14.2"]);
+    stage.ours("skel-split", &["14.2"]);
+    stage.updates("14.2-RELEASE", 3, &[("bin/sh", b"patched\n"), ("etc/motd.template", b"patched\n")]);
+}
+
+fn sandbox_for(page: &Page) -> Sandbox {
     let host = Sandbox::with_template();
     host.write("etc/jail.conf", &fs::read_to_string(top().join("share/examples/jail.conf")).unwrap());
-    let (template, link) =
-        ("zdata/jails/templates/14.2-RELEASE", std::os::unix::fs::symlink::<&str, PathBuf>);
+    let (template, link) = ("zdata/jails/templates/14.2-RELEASE", symlink::<&str, PathBuf>);
     match page.file().as_str() {
         "jail-epair-up.8" => host
             .kernel
@@ -533,31 +704,9 @@ fn host_for(page: &Page) -> Sandbox {
     }
     // jail-clone -e asks sysrc(8) for jail_list.
     host.write("tools/sysrc", "#!/bin/sh\n");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let mode = PermissionsExt::from_mode(0o755);
     fs::set_permissions(host.at("tools/sysrc"), mode).unwrap();
     host
-}
-
-/// Runs a line of sh(1) on a host, with our programs in its path.
-fn shell(host: &Sandbox, script: &str) -> Output {
-    let mut path: Vec<PathBuf> = PROGRAMS.iter().map(|p| bin(p).parent().unwrap().to_owned()).collect();
-    path.dedup();
-    path.extend(["/usr/bin".into(), "/bin".into()]);
-    Command::new("sh")
-        .args(["-c", script])
-        .env_clear()
-        .env("PATH", std::env::join_paths(path).unwrap())
-        .env("THINJAIL_ROOT", host.root())
-        .env("THINJAIL_TOOLS", host.at("tools"))
-        .current_dir(host.root())
-        .output()
-        .unwrap()
-}
-
-/// What was printed, as it would be without an alternate root.
-fn printed(host: &Sandbox, bytes: &[u8]) -> String {
-    let root = fs::canonicalize(host.root()).unwrap();
-    String::from_utf8(bytes.to_vec()).unwrap().replace(root.to_str().unwrap(), "")
 }
 
 /// The program that a command line runs, behind variables set for it.
@@ -575,6 +724,7 @@ fn examples_do_what_the_pages_say() {
     for page in Page::all() {
         let host = host_for(&page);
         let mut run = 0;
+        let mut variables = String::new();
         for block in blocks(&page.under(".Sh EXAMPLES")) {
             let examples = commands(&block, "# ");
             if examples.is_empty() && page.section == '5' {
@@ -587,27 +737,33 @@ fn examples_do_what_the_pages_say() {
             }
             for Example { command, output } in examples {
                 let (file, program) = (page.file(), program_of(&command));
-                if let Some((name, _)) = NOT_RUN.iter().find(|(name, _)| *name == program) {
-                    left_out.remove(name);
+                if program.is_empty() {
+                    variables += &format!("{command}\n");
+                    continue;
+                }
+                if !host.runs(program) {
+                    left_out.remove(program);
                     continue;
                 }
                 let line = if RUN_BELOW_THE_ROOT.contains(&program) {
                     command.replace(" /", &format!(" {}/", host.root().display()))
                 } else {
                     assert!(
-                        PROGRAMS.contains(&program),
+                        PROGRAMS.contains(&program) || program == "zfs",
                         "{file}: {command}: neither run nor listed as not run"
                     );
                     command.clone()
                 };
-                let ran = shell(&host, &line);
-                let (stdout, stderr) = (printed(&host, &ran.stdout), printed(&host, &ran.stderr));
+                let ran = host.shell(&format!("{variables}{line}"));
+                let (stdout, stderr) = (host.printed(&ran.stdout), host.printed(&ran.stderr));
                 assert!(ran.status.success(), "{file}: {command}: {}: {stdout}{stderr}", ran.status);
-                assert_eq!(stderr, "", "{file}: {command}: standard error");
                 if left_out.remove(&*command) {
                     assert_ne!(stdout, "", "{file}: {command}: there is nothing to leave out");
+                    assert_eq!(stderr, "", "{file}: {command}: standard error");
                 } else {
-                    assert_eq!(stdout, output, "{file}: {command}: printed (left), in the page (right)");
+                    // On a terminal notes come behind.
+                    let printed = stdout + &stderr;
+                    assert_eq!(printed, output, "{file}: {command}: printed (left), in the page (right)");
                 }
                 run += usize::from(PROGRAMS.contains(&program));
             }
@@ -633,99 +789,67 @@ fn thinjail_7_explains_the_jail_conf_that_is_installed() {
     }
 }
 
-/// Makes an archive with the contents of base.txz that matter to a split.
-fn archive(host: &Sandbox) {
-    for directory in ["usr/local", "var/empty", "var/run", "root", "tmp", "etc/ssl/certs"] {
-        fs::create_dir_all(host.at(&format!("release/{directory}"))).unwrap();
-    }
-    host.write("release/usr/share/certs/trusted/Root.pem", "");
-    host.write("release/usr/sbin/rmt", "");
-    for (text, path) in [
-        ("../usr/sbin/rmt", "etc/rmt"),
-        ("../var/run/os-release", "etc/os-release"),
-        ("../../../usr/share/certs/trusted/Root.pem", "etc/ssl/certs/0a775a30.0"),
-    ] {
-        std::os::unix::fs::symlink(text, host.at(&format!("release/{path}"))).unwrap();
-    }
-    for name in [".profile", ".cshrc"] {
-        host.write(&format!("release/root/{name}"), "of root\n");
-        fs::hard_link(host.at(&format!("release/root/{name}")), host.at(&format!("release/{name}"))).unwrap();
-    }
-    let status =
-        Command::new("tar").args(["-cf", "base.txz", "-C", "release", "."]).current_dir(host.root()).status();
-    assert!(status.unwrap().success());
-}
-
-/// What FreeBSD has and this system has not, for the template of thinjail(7).
-const STAND_INS: &str = r#"set -e
-zfs() {
-    case $1 in
-    create) mkdir -p "$THINJAIL_ROOT/$2" ;;
-    snapshot) test -d "$THINJAIL_ROOT/${2%@base}" && echo "snapshot $2" ;;
-    *) return 2 ;;
-    esac
-}
-chflags() { test "$1" = noschg && test -d "$2"; }
-sha256() { test "$1" = -q && sha256sum "$2" | cut -d ' ' -f 1; }
-fetch() {
-    for last; do :; done
-    case $last in
-    */MANIFEST) printf 'base.txz\t%s\t1\tbase\t"Base"\ton\n' "$(sha256 -q "$THINJAIL_ROOT/base.txz")" ;;
-    */base.txz) cp "$THINJAIL_ROOT/base.txz" "$2" ;;
-    *) return 1 ;;
-    esac
-}
-"#;
-
 #[test]
-fn a_template_made_as_thinjail_7_says_is_one() {
-    let host = Sandbox::new();
-    archive(&host);
-    for file in ["etc/resolv.conf", "etc/localtime"] {
-        host.write(file, "of the host\n");
-    }
-    let page = Page::read("thinjail.7");
-    let of =
-        |heading| blocks(&page.under(heading)).iter().flat_map(|b| commands(b, "# ")).collect::<Vec<_>>();
-    let storage = of(".Ss Storage").into_iter().filter(|e| program_of(&e.command) == "zfs");
-    let root = host.root().display();
-    let mut script = STAND_INS.to_owned();
-    for example in storage.chain(of(".Ss Template")) {
-        let line = example.command.replace(" /zdata", &format!(" {root}/zdata"));
-        script += &format!("{}\n", line.replace(" /etc/", &format!(" {root}/etc/")));
-    }
-    let ran = shell(&host, &script);
-    let (stdout, stderr) = (printed(&host, &ran.stdout), printed(&host, &ran.stderr));
-    assert!(ran.status.success() && stderr.is_empty(), "{script}\n{stdout}{stderr}");
-    let told: Vec<&str> = stdout.lines().collect();
-    let skeleton = "zdata/jails/templates/14.2-RELEASE-skeleton";
-    assert_eq!(told.len(), 4, "{stdout}");
-    assert_eq!(told[0], told[1], "the two checksums");
-    assert_eq!(told[2], format!("/{skeleton}: 2 links repaired"));
-    assert_eq!(told[3], format!("snapshot {skeleton}@base"));
+fn a_host_made_as_thinjail_7_says_has_jails() {
+    let stage = Stage::bare(Storage::Zfs);
+    serve(&stage, MAIN_SERVER, "14.2-RELEASE");
+    let conf = basetree::content("etc/freebsd-update.conf", "14.2-RELEASE");
+    stage.write("/etc/freebsd-update.conf", std::str::from_utf8(&conf).unwrap());
+    stage.write("/etc/resolv.conf", "of the host\n");
+    stage.updates("14.2-RELEASE", 3, &[("bin/sh", b"patched\n")]);
+    let sample = fs::read_to_string(top().join("etc/thinjail.conf.sample")).unwrap();
+    stage.write("/usr/local/etc/thinjail.conf.sample", &sample.replace("\njail_", "\n#jail_"));
+    let jail_conf = fs::read_to_string(top().join("share/examples/jail.conf")).unwrap();
+    stage.write("/usr/local/share/examples/thinjail/jail.conf", &jail_conf);
+    fs::remove_file(stage.path("/etc/jail.conf")).unwrap();
 
-    let base = "zdata/jails/templates/14.2-RELEASE-base";
-    for (link, text) in [
-        ("etc", "skeleton/etc"),
-        ("home", "skeleton/home"),
-        ("root", "skeleton/root"),
-        ("tmp", "skeleton/tmp"),
-        ("var", "skeleton/var"),
-        ("usr/local", "../skeleton/usr/local"),
-        (".profile", "root/.profile"),
-        (".cshrc", "root/.cshrc"),
-    ] {
-        assert_eq!(fs::read_link(host.at(&format!("{base}/{link}"))).unwrap(), Path::new(text));
+    let page = Page::read("thinjail.7");
+    let host = Place::Stage(stage);
+    let root = host.root().display().to_string();
+    let (mut script, mut expected) = (String::from("set -e\n"), String::new());
+    for heading in [".Ss Settings", ".Ss Template", ".Ss Common jail.conf", ".Ss The first jail"] {
+        let blocks = blocks(&page.under(heading));
+        for Example { command, output } in blocks.iter().flat_map(|b| commands(b, "# ")) {
+            // The stand-in of sysrc(8) knows the files of the root by their full names.
+            let command = command.replace("-f thinjail.conf", "-f /usr/local/etc/thinjail.conf");
+            let below = |word: &str| command.replace(&format!(" {word}"), &format!(" {root}{word}"));
+            match program_of(&command) {
+                "cd" => script += &format!("{}\n", below("/usr")),
+                "cp" => script += &format!("{}\n", below("/usr").replace(" /etc", &format!(" {root}/etc"))),
+                "sysrc" => script += &format!("{command} >/dev/null\n"),
+                "service" | "jls" | "jexec" => continue,
+                _ => script += &format!("{command}\n"),
+            }
+            expected += &output;
+        }
     }
-    for directory in ["etc", "home", "root", "tmp", "usr/local", "var/empty"] {
-        assert!(host.at(&format!("{skeleton}/{directory}")).is_dir(), "{directory}");
+    let ran = host.shell(&script);
+    let (stdout, stderr) = (host.printed(&ran.stdout), host.printed(&ran.stderr));
+    assert!(ran.status.success() && stderr.is_empty(), "{script}\n{stdout}{stderr}");
+    assert_eq!(stdout, expected, "printed (left), in the page (right)");
+
+    let Place::Stage(stage) = host else { unreachable!() };
+    let template = stage.path("/zdata/jails/templates/14.2-RELEASE-base");
+    let mut shown = 0;
+    for line in blocks(&page.under(".Ss Layout")).concat() {
+        let mut words = line.split_whitespace();
+        if let (Some(link), Some("->"), Some(text)) = (words.next(), words.next(), words.next())
+            && !link.starts_with('/')
+        {
+            assert_eq!(fs::read_link(template.join(link)).unwrap(), Path::new(text), "{line}");
+            shown += 1;
+        }
     }
-    assert_eq!(host.read(&format!("{skeleton}/root/.profile")), "of root\n");
-    assert_eq!(host.read(&format!("{skeleton}/etc/resolv.conf")), "of the host\n");
-    host.ok("skel-fixcerts -a -c 14.2");
-    host.write("etc/jail.conf", &fs::read_to_string(top().join("share/examples/jail.conf")).unwrap());
-    assert_eq!(host.ok("jail-clone web 10"), "web: id 10, 192.168.7.10/24\n");
-    host.ok("jail-mkfstab -c web");
+    assert_eq!(shown, 2, "links in the picture");
+    let container = stage.path("/zdata/jails/containers/web");
+    assert_eq!(fs::read_to_string(container.join("etc/resolv.conf")).unwrap(), "of the host\n");
+    for directory in ["docs", "home", "root", "tmp", "usr/local", "var/empty"] {
+        assert!(container.join(directory).is_dir(), "{directory}");
+    }
+    stage.ours("skel-fixcerts", &["-a", "-c", "14.2"]);
+    stage.ours("jail-mkfstab", &["-c", "web"]);
+    stage.ok("jail", &["-c", "web"]);
+    stage.ok("jail", &["-r", "web"]);
 }
 
 #[test]
@@ -741,9 +865,11 @@ fn trying_it_elsewhere_goes_as_thinjail_7_says() {
         script += &format!("{}\n", command.replace("/tmp/try", &host.at("tmp/try").display().to_string()));
         expected += &output;
     }
-    let ran = shell(&host, &script);
-    assert!(ran.status.success(), "{script}{}", printed(&host, &ran.stderr));
-    assert_eq!(printed(&host, &ran.stdout), expected);
+    let place = Place::Sandbox(host);
+    let ran = place.shell(&script);
+    assert!(ran.status.success(), "{script}{}", place.printed(&ran.stderr));
+    assert_eq!(place.printed(&ran.stdout), expected);
+    let Place::Sandbox(host) = place else { unreachable!() };
     assert!(host.at("tmp/try/zdata/jails/containers/web/etc").is_dir());
     let etc = host.at("tmp/try/zdata/jails/templates/14.2-RELEASE-base/etc");
     assert_eq!(fs::read_link(etc).unwrap(), Path::new("skeleton/etc"));

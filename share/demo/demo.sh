@@ -1,8 +1,8 @@
 #!/bin/sh
 # The whole flow on any Unix: no root, no FreeBSD, nothing outside a temporary
-# directory. Our programs are the real ones; interfaces, mounts and jails are
-# simulated, and jail(8) is a stand-in that reads the sample jail.conf, splits
-# its hook lines and executes them.
+# directory. Our programs are the real ones, and so are all files; interfaces,
+# mounts, jails and the pool are simulated. jail(8) is a stand-in that reads the
+# sample jail.conf, splits its hook lines and executes them.
 #
 # usage: demo.sh directory-of-the-built-programs
 set -eu
@@ -12,11 +12,14 @@ here=$(cd "$(dirname "$0")/../.." && pwd)
 top=$(mktemp -d "${TMPDIR:-/tmp}/thinjail-demo.XXXXXX")
 trap 'chmod -R u+rwx "$top" && rm -rf "$top"' EXIT
 root=$top/root
-mkdir -p "$top/tools" "$root/usr/local/sbin" "$root/usr/local/etc" "$root/etc/jail.conf.d" "$root/var/log"
-for tool in ifconfig jail jexec jls mount route service umount sysrc; do
+mkdir -p "$top/tools" "$root/usr/local/sbin" "$root/usr/local/etc" "$root/etc/jail.conf.d" "$root/var/log" \
+    "$root/var/run" "$root/var/db/freebsd-update" "$root/mnt/usr/freebsd-dist"
+for tool in cap_mkdb certctl freebsd-update ifconfig jail jexec jls mount pwd_mkdb route service services_mkdb \
+    sh sysctl sysrc tar umount zfs; do
     ln -s "$built/examples/standin" "$top/tools/$tool"
 done
-for program in jail-clone jail-epair-down jail-epair-up jail-mkfstab jail-sweep skel-fixcerts; do
+for program in jail-clone jail-epair-down jail-epair-up jail-mkfstab jail-sweep \
+    skel-fetch skel-fixcerts skel-split skel-update; do
     ln -s "$built/$program" "$root/usr/local/sbin/$program"
 done
 PATH=$top/tools:$root/usr/local/sbin:$PATH
@@ -35,24 +38,29 @@ run() {
 interfaces() { printf '    interfaces: %s\n' "$(ifconfig -l)"; }
 mounts() { printf '    nullfs mounts: %s\n' "$(mount -t nullfs -p | wc -l | tr -d ' ')"; }
 
-title "A host with a bridge, and a split template of a whole base"
+title "A host with a bridge, a pool, and the installation medium of a release"
 ifconfig standin-init igc0 igc0bridge 192.168.7.101/24
-templates=$root/zdata/jails/templates
-mkdir -p "$templates" "$root/zdata/jails/containers"
-"$built/examples/basetree" "$templates/14.2-RELEASE-base" "$templates/14.2-RELEASE-skeleton"
-sed -e 's|^jail_zfs=.*|jail_dir="/zdata/jails"|' "$here/etc/thinjail.conf.sample" \
-    >"$root/usr/local/etc/thinjail.conf"
+zfs standin-init zdata
+"$built/examples/basetree" --archive "$root/mnt/usr/freebsd-dist/base.txz" 14.2-RELEASE \
+    >"$root/mnt/usr/freebsd-dist/MANIFEST"
+echo 'nameserver 192.168.7.101' >"$root/etc/resolv.conf"
+cp "$here/etc/thinjail.conf.sample" "$root/usr/local/etc/thinjail.conf"
 cp "$here/share/examples/jail.conf" "$root/etc/jail.conf"
-printf '    %s entries, of them links into the base: %s\n' \
-    "$(find "$templates" | wc -l | tr -d ' ')" \
-    "$(find "$templates/14.2-RELEASE-skeleton/etc/ssl" -type l | wc -l | tr -d ' ')"
+run ls "$root/mnt/usr/freebsd-dist"
 interfaces
 
-title "Its certificate links dangle since etc moved into the skeleton; repair them"
-link=$templates/14.2-RELEASE-skeleton/etc/ssl/certs/002c0b4f.0
-printf '    before: %s\n' "$(readlink "$link")"
-run skel-fixcerts 14.2
-printf '    after:  %s\n' "$(readlink "$link")"
+title "A template: verified, unpacked, split into a read-only base and a skeleton"
+templates=$root/zdata/jails/templates
+certificate=etc/ssl/certs/002c0b4f.0
+run skel-fetch -f /mnt/usr/freebsd-dist/base.txz 14.2
+printf '    %s entries; a certificate: %s\n' "$(find "$templates" | wc -l | tr -d ' ')" \
+    "$(readlink "$templates/14.2-RELEASE-base/$certificate")"
+run skel-split 14.2
+printf '    etc of the base: %s; the certificate, one directory deeper now: %s\n' \
+    "$(readlink "$templates/14.2-RELEASE-base/etc")" \
+    "$(readlink "$templates/14.2-RELEASE-skeleton/$certificate")"
+run skel-fixcerts -a -c 14.2
+run zfs list -r -o name -t filesystem,snapshot zdata/jails
 
 title "Two jails"
 run jail-clone web 10
@@ -95,6 +103,16 @@ interfaces
 title "Somebody else's pair is refused by its owner's name"
 run jail-epair-up -b igc0bridge intruder epair10
 
+title "Patches come out: base and skeleton are updated in one step, under running jails"
+updates=$root/var/db/standin/updates/14.2-RELEASE
+mkdir -p "$updates/files/bin"
+echo 1 >"$updates/level"
+echo 'patched' >"$updates/files/bin/sh"
+cp "$templates/14.2-RELEASE-skeleton/etc/freebsd-update.conf" "$root/etc/"
+run skel-update 14.2
+run jail-clone cache
+run zfs list -H -r -o name,origin zdata/jails/containers
+
 title "Stop everything: nothing is left"
 run jail -r web
 run jail -r db
@@ -102,7 +120,11 @@ jail standin-let-go web
 interfaces
 mounts
 jls -d | sed 's/^/    /'
-left=$(find "$root" -name '.*thinjail*' | wc -l | tr -d ' ')
+left=$(find "$root" \( -name '.*thinjail*' -o -name '.*update.conf' -o -name '*.unpacking' -o -name '.*.torn' \) |
+    wc -l | tr -d ' ')
 printf '    temporary files: %s\n' "$left"
+printf '    snapshots:\n'
+zfs list -H -r -o name -t snapshot zdata | sed 's/^/    /'
 [ "$(ifconfig -l)" = "lo0 igc0 igc0bridge" ] || [ "$(ifconfig -l)" = "igc0 lo0 igc0bridge" ]
 [ -z "$(mount -t nullfs -p)" ] && [ "$left" = 0 ]
+[ "$(zfs list -H -r -o name -t snapshot zdata | sed 's/.*@//' | tr '\n' ' ')" = "base p1 " ]

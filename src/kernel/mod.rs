@@ -7,6 +7,7 @@
 //! `simulated` (on any other system) behaves alike on a state file below the
 //! alternate root, so that every hook runs for real, process and all.
 
+pub mod attributes;
 mod errno;
 pub mod flags;
 #[cfg(target_os = "freebsd")]

@@ -1,0 +1,9 @@
+//! skel-fetch(8): get, verify and unpack the base of a release.
+
+use std::process::ExitCode;
+use thinjail::cli::{self, SkelFetch};
+use thinjail::fetch;
+
+fn main() -> ExitCode {
+    cli::run::<SkelFetch>(|arguments| &arguments.common, fetch::run)
+}

@@ -1,0 +1,164 @@
+//! Where releases are fetched from.
+
+use crate::release::Release;
+use crate::tool::ToolError;
+use anyhow::anyhow;
+use std::fmt;
+use std::str::FromStr;
+
+/// A processor that FreeBSD has tier 1 releases for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arch {
+    /// 64-bit x86.
+    Amd64,
+    /// 64-bit Arm.
+    Arm64,
+}
+
+impl Arch {
+    /// The one of this host.
+    pub fn of_host() -> Arch {
+        if cfg!(target_arch = "aarch64") { Arch::Arm64 } else { Arch::Amd64 }
+    }
+
+    /// `uname -m`
+    pub fn machine(self) -> &'static str {
+        match self {
+            Arch::Amd64 => "amd64",
+            Arch::Arm64 => "arm64",
+        }
+    }
+
+    /// `uname -p`
+    pub fn processor(self) -> &'static str {
+        match self {
+            Arch::Amd64 => "amd64",
+            Arch::Arm64 => "aarch64",
+        }
+    }
+}
+
+/// Why a string names no architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadArch;
+
+impl fmt::Display for BadArch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an architecture is amd64 or arm64")
+    }
+}
+
+impl std::error::Error for BadArch {}
+
+impl FromStr for Arch {
+    type Err = BadArch;
+
+    fn from_str(s: &str) -> Result<Arch, BadArch> {
+        match s {
+            "amd64" => Ok(Arch::Amd64),
+            "arm64" | "aarch64" => Ok(Arch::Arm64),
+            _ => Err(BadArch),
+        }
+    }
+}
+
+/// The URL of a mirror, or of the very directory that holds a release's sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror(String);
+
+impl Default for Mirror {
+    fn default() -> Mirror {
+        Mirror("https://download.freebsd.org".into())
+    }
+}
+
+/// Why a string is no mirror.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadMirror;
+
+impl fmt::Display for BadMirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mirror is a URL like https://download.freebsd.org")
+    }
+}
+
+impl std::error::Error for BadMirror {}
+
+impl FromStr for Mirror {
+    type Err = BadMirror;
+
+    fn from_str(s: &str) -> Result<Mirror, BadMirror> {
+        let rest = ["https://", "http://", "ftp://", "file://"].iter().find_map(|p| s.strip_prefix(p));
+        let graphic = |rest: &str| rest.bytes().all(|b| b.is_ascii_graphic());
+        match rest.map(|r| r.trim_end_matches('/')) {
+            Some(rest) if !rest.is_empty() && graphic(rest) => Ok(Mirror(s.trim_end_matches('/').to_owned())),
+            _ => Err(BadMirror),
+        }
+    }
+}
+
+impl Mirror {
+    /// The URL of the directory that holds the sets of a release (freebsd-src:
+    /// usr.sbin/bsdinstall/scripts/mirrorselect). A mirror whose URL ends in the
+    /// release is that directory: archives of old releases are laid out in
+    /// other ways.
+    pub fn directory(&self, release: &Release, arch: Arch) -> String {
+        if self.0.rsplit('/').next() == Some(release.as_str()) {
+            return self.0.clone();
+        }
+        let kind = if release.is_snapshot() { "snapshots" } else { "releases" };
+        format!("{}/{kind}/{}/{}/{release}", self.0, arch.machine(), arch.processor())
+    }
+
+    /// What to do about a failing fetch(1), where something can be done.
+    pub fn explain(&self, error: ToolError) -> anyhow::Error {
+        if error.says("Not Found") {
+            return anyhow!(
+                "{error}; not there, or past its end of life and moved to \
+                 http://ftp-archive.freebsd.org/pub/FreeBSD-Archive/old-releases (give its directory with -m)"
+            );
+        }
+        error.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(mirror: &str, release: &str, arch: Arch) -> String {
+        mirror.parse::<Mirror>().unwrap().directory(&release.parse().unwrap(), arch)
+    }
+
+    #[test]
+    fn paths_of_mirrors() {
+        let main = Mirror::default();
+        for (release, arch, expected) in [
+            ("14.2", Arch::Amd64, "/releases/amd64/amd64/14.2-RELEASE"),
+            ("15.0-RC1", Arch::Amd64, "/releases/amd64/amd64/15.0-RC1"),
+            ("15.0-BETA2", Arch::Arm64, "/releases/arm64/aarch64/15.0-BETA2"),
+            ("16.0-CURRENT", Arch::Arm64, "/snapshots/arm64/aarch64/16.0-CURRENT"),
+        ] {
+            let url = main.directory(&release.parse().unwrap(), arch);
+            assert_eq!(url, format!("https://download.freebsd.org{expected}"));
+        }
+        assert_eq!(
+            directory("http://ftp.de.freebsd.org/pub/FreeBSD/", "14.2", Arch::Amd64),
+            "http://ftp.de.freebsd.org/pub/FreeBSD/releases/amd64/amd64/14.2-RELEASE"
+        );
+        let old = "http://ftp-archive.freebsd.org/pub/FreeBSD-Archive/old-releases/amd64/13.1-RELEASE";
+        assert_eq!(directory(old, "13.1", Arch::Amd64), old);
+        for bad in
+            ["", "download.freebsd.org", "https://", "https:///", "https://a b", "gopher://x", "http://x\n"]
+        {
+            assert!(bad.parse::<Mirror>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn architectures() {
+        assert_eq!("aarch64".parse(), Ok(Arch::Arm64));
+        assert_eq!("amd64".parse(), Ok(Arch::Amd64));
+        assert_eq!("i386".parse::<Arch>(), Err(BadArch));
+    }
+}

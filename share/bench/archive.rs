@@ -91,22 +91,20 @@ impl Tar {
         self.entry(path, b'0', "", size, (0, 0), &[], meta);
     }
 
-    /// Writes the archive, compressed with xz.
-    pub fn finish(mut self, file: &Path) -> io::Result<()> {
+    /// The archive as it is.
+    pub fn bytes(mut self) -> Vec<u8> {
         self.bytes.extend([0; 2 * BLOCK]);
-        let mut options = XzOptions::with_preset(0);
-        // Speed, not size: what is compressed here has next to nothing in it.
-        options.lzma_options.nice_len = 273;
-        options.lzma_options.depth_limit = 1;
-        let mut xz = XzWriter::new(io::BufWriter::new(File::create(file)?), options)?;
-        xz.write_all(&self.bytes)?;
-        xz.finish()?.flush()
+        self.bytes
+    }
+
+    /// Writes the archive, compressed with xz.
+    pub fn finish(self, file: &Path) -> io::Result<()> {
+        compress(&self.bytes(), file)
     }
 
     /// Writes the archive as it is.
-    pub fn finish_plain(mut self, file: &Path) -> io::Result<()> {
-        self.bytes.extend([0; 2 * BLOCK]);
-        fs::write(file, self.bytes)
+    pub fn finish_plain(self, file: &Path) -> io::Result<()> {
+        fs::write(file, self.bytes())
     }
 
     /// How many entries there are by now.
@@ -190,6 +188,17 @@ impl Tar {
         block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
         self.bytes.extend(block);
     }
+}
+
+/// Writes bytes to a file, compressed with xz.
+pub fn compress(bytes: &[u8], file: &Path) -> io::Result<()> {
+    let mut options = XzOptions::with_preset(0);
+    // Speed, not size: what is compressed here has next to nothing in it.
+    options.lzma_options.nice_len = 273;
+    options.lzma_options.depth_limit = 1;
+    let mut xz = XzWriter::new(io::BufWriter::new(File::create(file)?), options)?;
+    xz.write_all(bytes)?;
+    xz.finish()?.flush()
 }
 
 /// The line that a MANIFEST has for an archive.
@@ -381,7 +390,7 @@ pub fn hostile(file: &Path, release: &str, what: Hostile) -> io::Result<()> {
 }
 
 /// Bytes without order, the same every time.
-fn noise(length: usize) -> Vec<u8> {
+pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         state ^= state << 13;

@@ -9,7 +9,7 @@ mod archive;
 mod contents;
 
 #[allow(unused_imports)]
-pub use archive::{Hostile, Meta, Tar, hostile, manifest, small};
+pub use archive::{Hostile, Meta, Tar, compress, hostile, manifest, noise, small};
 #[allow(unused_imports)]
 pub use contents::content;
 

@@ -49,12 +49,24 @@ pub struct Entry {
     pub flags: String,
     /// What of a sparse file is data: offset and length.
     pub map: Option<Vec<(u64, u64)>>,
-    /// What is wrong with it, though not so wrong that it could not be used.
-    pub warning: Option<String>,
 }
 
 /// Why reading ends early, in the words of libarchive.
 pub type Fatal = String;
+
+/// What is wrong with the next entry.
+pub enum Flaw {
+    /// There is no way to go on.
+    Fatal(Fatal),
+    /// What follows may be good.
+    Retry(String),
+}
+
+impl From<Fatal> for Flaw {
+    fn from(text: Fatal) -> Self {
+        Flaw::Fatal(text)
+    }
+}
 
 /// Where bytes come from.
 enum Source {
@@ -108,9 +120,11 @@ impl Archive {
         (self.used, self.ended) = (0, true);
         let mut have = 0;
         while have < PIECE {
+            // In small steps: what comes with an error is lost.
+            let end = PIECE.min(have + BLOCK);
             let got = match &mut self.source {
-                Source::Plain(file) => file.read(&mut self.piece[have..]),
-                Source::Xz(xz) => xz.read(&mut self.piece[have..]),
+                Source::Plain(file) => file.read(&mut self.piece[have..end]),
+                Source::Xz(xz) => xz.read(&mut self.piece[have..end]),
             };
             match got {
                 Ok(0) => break,
@@ -145,48 +159,55 @@ impl Archive {
         Ok(&self.piece[start..end])
     }
 
-    /// The block that comes next; less than a block if there is no more.
-    fn block(&mut self) -> Result<Vec<u8>, Fatal> {
+    /// The block that comes next; less than a block if there is no more that can be read.
+    fn block(&mut self) -> Vec<u8> {
         let mut block = Vec::with_capacity(BLOCK);
         while block.len() < BLOCK {
-            let some = self.some(BLOCK - block.len())?;
-            if some.is_empty() {
-                break;
+            match self.some(BLOCK - block.len()) {
+                Ok(some) if !some.is_empty() => block.extend_from_slice(some),
+                _ => break,
             }
-            block.extend_from_slice(some);
         }
-        Ok(block)
+        block
     }
 
     /// The next entry; none at the end. What was not read of the one before is passed over.
-    pub fn advance(&mut self) -> Result<Option<Entry>, Fatal> {
-        let mut skip = std::mem::take(&mut self.left) + std::mem::take(&mut self.padding);
-        while skip > 0 {
-            let passed = self.some(usize::try_from(skip).unwrap_or(usize::MAX))?.len();
+    pub fn advance(&mut self) -> Result<Option<Entry>, Flaw> {
+        let needed = std::mem::take(&mut self.left) + std::mem::take(&mut self.padding);
+        let mut skipped = 0;
+        while skipped < needed {
+            let most = usize::try_from(needed - skipped).unwrap_or(usize::MAX);
+            let passed = self.some(most).map_or(0, <[u8]>::len);
             if passed == 0 {
-                return Err("Truncated tar archive detected while reading data".into());
+                // Of what can't be decompressed nothing counts.
+                let had = if self.broken.is_some() { 0 } else { skipped };
+                let text = format!("Truncated input file (needed {needed} bytes, only {had} available)");
+                return Err(Flaw::Fatal(text));
             }
-            skip -= passed as u64;
+            skipped += passed as u64;
         }
         let mut pax = BTreeMap::new();
         let (mut long_path, mut long_link) = (None, None);
         let mut within = false;
         loop {
-            let header = self.block()?;
-            if header.is_empty() && !within {
+            let header = self.block();
+            if header.is_empty() && !within && self.broken.is_none() {
                 return Ok(None);
             }
-            if header.is_empty() || (is_null(&header) && within && header.len() == BLOCK) {
-                return Err("Damaged tar archive (end-of-archive within a sequence of headers)".into());
+            let end = header.is_empty() && self.broken.is_none();
+            if end || (within && header.len() == BLOCK && is_null(&header)) {
+                let text = "Damaged tar archive (end-of-archive within a sequence of headers)";
+                return Err(Flaw::Fatal(text.into()));
             }
             if header.len() < BLOCK {
-                return Err("Truncated tar archive detected while reading next header".into());
+                return Err(Flaw::Fatal("Truncated tar archive detected while reading next header".into()));
             }
             if is_null(&header) {
                 return Ok(None);
             }
             if !checksum(&header) {
-                return Err("Damaged tar archive (bad header checksum)".into());
+                let text = "Damaged tar archive (bad header checksum)".into();
+                return Err(if within { Flaw::Fatal(text) } else { Flaw::Retry(text) });
             }
             let size = number(&header[124..136]);
             match header[156] {
@@ -198,7 +219,7 @@ impl Archive {
                 }
                 b'L' => long_path = Some(until_null(&self.special(size)?).to_vec()),
                 b'K' => long_link = Some(until_null(&self.special(size)?).to_vec()),
-                _ => return self.entry(&header, size, pax, long_path, long_link).map(Some),
+                _ => return Ok(Some(self.entry(&header, size, pax, long_path, long_link)?)),
             }
             within = true;
         }
@@ -211,7 +232,7 @@ impl Archive {
         }
         let mut text = Vec::new();
         while (text.len() as u64) < size {
-            let block = self.block()?;
+            let block = self.block();
             if block.len() < BLOCK {
                 return Err("Truncated archive detected while reading metadata".into());
             }
@@ -239,8 +260,16 @@ impl Archive {
         if ustar && !prefix.is_empty() {
             path = [prefix.as_slice(), b"/", path.as_slice()].concat();
         }
-        let named = pax.get("GNU.sparse.name").or(pax.get("path"));
-        let path = named.cloned().or(long_path).unwrap_or(path);
+        // In the C locale there is no other letter for those that are not ASCII.
+        let is_binary = is_utf8() || pax.get("hdrcharset").is_some_and(|charset| charset == b"BINARY");
+        let plain = |name: &Vec<u8>| match std::str::from_utf8(name) {
+            Ok(text) if !is_binary => {
+                text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect()
+            }
+            _ => name.clone(),
+        };
+        let named = pax.get("GNU.sparse.name").or(pax.get("path")).map(plain);
+        let path = named.or(long_path).unwrap_or(path);
         let kind = match header[156] {
             b'1' => Kind::HardLink,
             b'2' => Kind::Link,
@@ -252,6 +281,10 @@ impl Archive {
             _ => Kind::File,
         };
         let mut stored = given("size").unwrap_or(size);
+        // Only pax has hard links with content.
+        if kind == Kind::HardLink && pax.is_empty() {
+            stored = 0;
+        }
         if matches!(
             kind,
             Kind::Link | Kind::CharacterDevice | Kind::BlockDevice | Kind::Directory | Kind::Fifo
@@ -262,15 +295,9 @@ impl Archive {
             Some(text) => seconds(&text),
             None => (number(&header[136..148]) as i64, 0),
         };
-        let is_foreign = |key: &str| pax.get(key).is_some_and(|value| !value.is_ascii());
-        let warning = match () {
-            () if is_foreign("path") => Some("Pathname"),
-            () if is_foreign("linkpath") => Some("Linkname"),
-            () => None,
-        };
         let mut entry = Entry {
             path,
-            link: pax.get("linkpath").cloned().or(long_link).unwrap_or_else(|| field(157, 257)),
+            link: pax.get("linkpath").map(plain).or(long_link).unwrap_or_else(|| field(157, 257)),
             kind,
             mode: number(&header[100..108]) as u32 & 0o7777,
             uid: given("uid").unwrap_or_else(|| number(&header[108..116])),
@@ -283,10 +310,17 @@ impl Archive {
             links: given("SCHILY.nlink").unwrap_or(0),
             flags: text("SCHILY.fflags").unwrap_or_default(),
             map: None,
-            warning: warning.map(|what| format!("{what} can't be converted from UTF-8 to current locale.")),
         };
         self.left = stored;
         self.padding = stored.next_multiple_of(BLOCK as u64) - stored;
+        if header[156] == b'S' {
+            let maps = (0..4).map(|at| (number(&header[386 + 24 * at..]), number(&header[398 + 24 * at..])));
+            entry.size = number(&header[483..495]);
+            entry.map = Some(maps.filter(|(_, length)| *length > 0).collect());
+            if header[482] != 0 {
+                return Err("Malformed sparse map data".into());
+            }
+        }
         if given("GNU.sparse.major") == Some(1) {
             entry.size = given("GNU.sparse.realsize").unwrap_or(stored);
             entry.map = Some(self.sparse_map()?);
@@ -301,7 +335,7 @@ impl Archive {
         let mut wanted = 1;
         let mut digits = String::new();
         while numbers.len() < wanted {
-            let block = self.block()?;
+            let block = self.block();
             self.left = self.left.checked_sub(block.len() as u64).ok_or_else(malformed)?;
             if block.len() < BLOCK {
                 return Err(malformed());
@@ -328,13 +362,18 @@ impl Archive {
             return Ok(Vec::new());
         }
         let most = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let some = self.some(most)?.to_vec();
+        let some = self.some(most).unwrap_or_default().to_vec();
         if some.is_empty() {
             return Err("Truncated tar archive detected while reading data".into());
         }
         self.left -= some.len() as u64;
         Ok(some)
     }
+}
+
+/// Whether the locale is one with UTF-8.
+pub fn is_utf8() -> bool {
+    std::env::var("LC_ALL").is_ok_and(|locale| locale.ends_with("UTF-8"))
 }
 
 fn is_null(block: &[u8]) -> bool {
@@ -355,7 +394,7 @@ fn checksum(header: &[u8]) -> bool {
 /// A number: octal, or with the first bit set binary.
 fn number(field: &[u8]) -> u64 {
     if field[0] & 0x80 != 0 {
-        return field[1..].iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
+        return field[1..field.len().min(12)].iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
     }
     let digits =
         field.iter().skip_while(|byte| **byte == b' ').take_while(|byte| matches!(byte, b'0'..=b'7'));

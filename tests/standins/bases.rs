@@ -128,7 +128,7 @@ fn hostile_archives_do_no_harm() {
             Hostile::Noise => "tar: Error opening archive: Unrecognized archive format\n",
             // What comes last is not handed on, even if only the end mark is missing.
             Hostile::NoEnd | Hostile::Truncated => {
-                "./boot/kernel: Lzma library error:  No progress is possible: Unknown error: -1\n"
+                "./boot/kernel: Truncated tar archive detected while reading data: Unknown error: -1\n"
             }
             Hostile::Oversized => {
                 "./var/huge: Truncated tar archive detected while reading data: Unknown error: -1\n"

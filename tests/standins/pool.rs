@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub name: String,
     /// Seconds since the epoch.
     pub creation: u64,
+    /// The transaction group it was taken in: the number of the first that was taken in it.
+    pub txg: u64,
     /// Tags, and when they were put on.
     pub holds: BTreeMap<String, u64>,
     /// What was set on it.
@@ -127,6 +129,7 @@ impl Pool {
                 dataset: number(&fields["dataset"])?,
                 name: fields["name"].as_str().context("zfs.json: name")?.into(),
                 creation: number(&fields["creation"])?,
+                txg: number(&fields["txg"])?,
                 holds,
                 local: strings(&fields["local"])?,
             };
@@ -159,6 +162,7 @@ impl Pool {
                     "dataset": snapshot.dataset,
                     "name": snapshot.name,
                     "creation": snapshot.creation,
+                    "txg": snapshot.txg,
                     "holds": snapshot.holds,
                     "local": snapshot.local,
                 });
@@ -338,10 +342,13 @@ impl Pool {
                 match property {
                     "type" => reported("snapshot".into()),
                     "creation" => reported(time(snapshot.creation)),
-                    "createtxg" | "guid" => reported(id.to_string()),
+                    "createtxg" => reported(snapshot.txg.to_string()),
+                    "guid" => reported(id.to_string()),
                     "userrefs" => reported(snapshot.holds.len().to_string()),
-                    // None is an empty field, not a dash.
-                    "clones" => reported(self.clones(*id).join(",")),
+                    "clones" => reported(match self.clones(*id) {
+                        none if none.is_empty() => "-".into(),
+                        clones => clones.join(","),
+                    }),
                     "used" | "written" => reported(size(0)),
                     "referenced" | "logicalreferenced" => {
                         let manifest = self.snapshot_manifest(host, *id)?;
@@ -375,6 +382,7 @@ impl Pool {
                         let (manifest, _) = self.survey(host, name)?;
                         reported(size(EMPTY + tree::space(&manifest, None)))
                     }
+                    "usedbysnapshots" => reported(size(0)),
                     "clones" | "userrefs" => reported("-".into()),
                     "mountpoint" => {
                         let (value, source) = self.setting(name, property);
@@ -506,14 +514,15 @@ impl Pool {
         tree::settle(&place, &host.state("clock"))
     }
 
-    /// Takes a snapshot.
+    /// Takes a snapshot, in the same transaction group as others that are taken at once. Gives the number of the group.
     pub fn add_snapshot(
         &mut self,
         host: &Host,
         fs_name: &str,
         name: &str,
         local: BTreeMap<String, String>,
-    ) -> Result<()> {
+        with: Option<u64>,
+    ) -> Result<u64> {
         let (manifest, known) = self.survey(host, fs_name)?;
         let id = self.number();
         fs::create_dir_all(host.state("snapshots"))?;
@@ -527,11 +536,12 @@ impl Pool {
             dataset: self.dataset(fs_name)?.id,
             name: name.into(),
             creation: now(),
+            txg: with.unwrap_or(id),
             holds: BTreeMap::new(),
             local,
         };
         self.snapshots.insert(id, snapshot);
-        Ok(())
+        Ok(with.unwrap_or(id))
     }
 
     /// Removes a snapshot that nothing depends on.
@@ -572,6 +582,10 @@ impl Pool {
             |cause: &str| Ok(Err(format!("cannot mount '{shown}': failed to create mountpoint: {cause}")));
         if host.flag("fail-mount") {
             return cannot("Not a directory");
+        }
+        let is_full = || fs::read_dir(&place).is_ok_and(|mut names| names.next().is_some());
+        if self.setting(name, "overlay").0 == "off" && is_full() {
+            return Ok(Err(format!("cannot mount '{shown}': directory is not empty")));
         }
         if let Err(cause) = fs::create_dir_all(&place) {
             // A file in the place of the last component is no failure to make it.

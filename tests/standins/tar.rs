@@ -6,7 +6,7 @@
 //! Linux has no file flags. What an archive says of them goes into the extended attribute `user.freebsd.flags`, where
 //! the file system allows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, makedev, mknodat, utimensat};
 
 use crate::Reply;
-use crate::archive::{Archive, Entry, Kind};
+use crate::archive::{Archive, Entry, Flaw, Kind, is_utf8};
 use crate::getopt::getopt;
 use crate::host::{Host, reason};
 use crate::pool::now;
@@ -27,6 +27,31 @@ use crate::props::calendar;
 /// The two errors without a number: of libarchive itself, and none.
 const MISC: &str = "Unknown error: -1";
 const NO_ERROR: &str = "No error: 0";
+
+/// Users and groups that own something in FreeBSD.
+const USERS: &[(&str, u32)] = &[
+    ("root", 0),
+    ("daemon", 1),
+    ("operator", 2),
+    ("unbound", 59),
+    ("uucp", 66),
+    ("auditdistd", 78),
+    ("ntpd", 123),
+];
+const GROUPS: &[(&str, u32)] = &[
+    ("wheel", 0),
+    ("daemon", 1),
+    ("tty", 4),
+    ("operator", 5),
+    ("mail", 6),
+    ("games", 13),
+    ("unbound", 59),
+    ("authpf", 63),
+    ("dialer", 68),
+    ("network", 69),
+    ("audit", 77),
+    ("ntpd", 123),
+];
 
 /// Why an entry was not extracted: what is said, and the text of the error number.
 type Failure = (String, String);
@@ -38,13 +63,17 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     };
     let letters: String = options.iter().map(|(letter, _)| *letter).collect();
     let value = |letter| options.iter().find(|(found, _)| *found == letter).map(|(_, value)| value.as_str());
-    let Some(file) = value('f').filter(|_| words.is_empty()) else {
-        bail!("tar: only whole archives in a file are imitated");
+    let Some(file) = value('f') else {
+        bail!("tar: only archives in a file are imitated");
     };
     let has = |letter| letters.contains(letter);
     let lists = has('t');
     // Root gets everything back that -p asks for, asked or not.
-    if lists == has('x') || lists != has('v') || (lists && (has('p') || has('C'))) {
+    if (lists && !words.is_empty())
+        || lists == has('x')
+        || (has('v') && !lists)
+        || (lists && (has('p') || has('C')))
+    {
         bail!("tar: only -tvf FILE and -xpf FILE -C DIRECTORY are imitated");
     }
     let directory = value('C').unwrap_or(".");
@@ -56,14 +85,14 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
         }
     };
     let good = if lists {
-        list(&mut archive, reply)
+        list(&mut archive, has('v'), reply)
     } else {
         let place = host.real(directory);
         if !place.is_dir() {
             reply.complain(format!("tar: could not chdir to '{directory}'"));
             return Ok(1);
         }
-        extract(host, &mut archive, &place, reply)?
+        extract(host, &mut archive, &place, &words, reply)?
     };
     if !good {
         reply.complain("tar: Error exit delayed from previous errors.");
@@ -71,31 +100,34 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     Ok(u8::from(!good))
 }
 
-/// The next entry, after saying what is wrong with it or with the archive.
+/// The next entry, after saying what is wrong with the archive.
 fn next(archive: &mut Archive, good: &mut bool, reply: &mut Reply) -> Option<Entry> {
-    match archive.advance() {
-        Ok(Some(entry)) => {
-            if let Some(warning) = &entry.warning {
-                reply.complain(format!("tar: {warning}"));
+    loop {
+        match archive.advance() {
+            Ok(entry) => return entry,
+            Err(Flaw::Retry(cause)) => {
+                reply.complain(format!("tar: {cause}\ntar: Retrying..."));
                 *good = false;
             }
-            Some(entry)
-        }
-        Ok(None) => None,
-        Err(cause) => {
-            reply.complain(format!("tar: {cause}"));
-            *good = false;
-            None
+            Err(Flaw::Fatal(cause)) => {
+                reply.complain(format!("tar: {cause}"));
+                *good = false;
+                return None;
+            }
         }
     }
 }
 
 /// Shows what is in an archive.
-fn list(archive: &mut Archive, reply: &mut Reply) -> bool {
+fn list(archive: &mut Archive, verbose: bool, reply: &mut Reply) -> bool {
     let mut good = true;
     let (mut user_width, mut size_width) = (6, 13);
     let now = now() as i64;
     while let Some(entry) = next(archive, &mut good, reply) {
+        if !verbose {
+            reply.say(escape(&entry.path));
+            continue;
+        }
         let user = match entry.user.as_slice() {
             // The blank is the real program's.
             [] => format!("{} ", entry.uid),
@@ -168,21 +200,30 @@ fn date(time: i64, now: i64) -> String {
     }
 }
 
-/// A name as it is printed in the C locale.
+/// A name as it is printed: in the C locale, or as far as it is UTF-8 in one with that.
 fn escape(name: &[u8]) -> String {
     let mut text = String::new();
-    for byte in name {
-        match byte {
-            b'\\' => text.push_str("\\\\"),
-            0x20..=0x7e => text.push(char::from(*byte)),
-            7 => text.push_str("\\a"),
-            8 => text.push_str("\\b"),
-            b'\t' => text.push_str("\\t"),
-            b'\n' => text.push_str("\\n"),
-            0x0b => text.push_str("\\v"),
-            0x0c => text.push_str("\\f"),
-            b'\r' => text.push_str("\\r"),
-            other => text.push_str(&format!("\\{other:03o}")),
+    let (good, rest) = match std::str::from_utf8(name) {
+        _ if !is_utf8() => ("", name),
+        Ok(good) => (good, &name[..0]),
+        Err(cause) => {
+            let (good, rest) = name.split_at(cause.valid_up_to());
+            (std::str::from_utf8(good).unwrap_or_default(), rest)
+        }
+    };
+    for letter in good.chars().chain(rest.iter().map(|byte| char::from(*byte))) {
+        match letter {
+            '\\' => text.push_str("\\\\"),
+            ' '..='~' => text.push(letter),
+            '\x07' => text.push_str("\\a"),
+            '\x08' => text.push_str("\\b"),
+            '\t' => text.push_str("\\t"),
+            '\n' => text.push_str("\\n"),
+            '\x0b' => text.push_str("\\v"),
+            '\x0c' => text.push_str("\\f"),
+            '\r' => text.push_str("\\r"),
+            '\u{a0}'.. if rest.is_empty() => text.push(letter),
+            other => text.push_str(&format!("\\{:03o}", u32::from(other))),
         }
     }
     text
@@ -194,22 +235,38 @@ struct Extraction<'a> {
     users: BTreeMap<Vec<u8>, u32>,
     groups: BTreeMap<Vec<u8>, u32>,
     is_root: bool,
+    /// Directories made here: on the way to something in them there is no link.
+    made: HashSet<PathBuf>,
     /// Modes and times that directories get at the end, when nothing is made in them any more.
     directories: BTreeMap<PathBuf, (u32, Option<(i64, i64)>)>,
 }
 
-/// Unpacks an archive.
-fn extract(host: &Host, archive: &mut Archive, directory: &Path, reply: &mut Reply) -> Result<bool> {
+/// Unpacks an archive, or what is named of it.
+fn extract(
+    host: &Host,
+    archive: &mut Archive,
+    directory: &Path,
+    members: &[String],
+    reply: &mut Reply,
+) -> Result<bool> {
     let mut extraction = Extraction {
         directory,
-        users: numbers(host, "/etc/passwd")?,
-        groups: numbers(host, "/etc/group")?,
+        users: numbers(host, "/etc/passwd", USERS)?,
+        groups: numbers(host, "/etc/group", GROUPS)?,
         is_root: rustix::process::geteuid().is_root(),
+        made: HashSet::new(),
         directories: BTreeMap::new(),
     };
+    // Modes are as they are told.
+    rustix::process::umask(Mode::empty());
     let mut good = true;
     let mut warned = false;
+    let mut missing: BTreeSet<&[u8]> = members.iter().map(|member| member.as_bytes()).collect();
     while let Some(mut entry) = next(archive, &mut good, reply) {
+        if !members.is_empty() && !members.iter().any(|member| member.as_bytes() == entry.path) {
+            continue;
+        }
+        missing.remove(entry.path.as_slice());
         let mut relative = |path: &mut Vec<u8>| {
             let rest = strip_absolute(path);
             if rest.len() < path.len() && !std::mem::replace(&mut warned, true) {
@@ -239,8 +296,13 @@ fn extract(host: &Host, archive: &mut Archive, directory: &Path, reply: &mut Rep
             }
         };
         let mut poured = Ok(());
+        let mut is_fatal = false;
         if let Some((file, _)) = &file {
-            poured = pour(archive, &entry, file);
+            poured = pour(archive, &entry, file, &mut is_fatal);
+            // The file gets its size in any case.
+            if poured.is_err() {
+                let _ = file.set_len(entry.size);
+            }
         }
         if let Some((_, path)) = file {
             extraction.dress(&entry, &path).with_context(|| path.display().to_string())?;
@@ -248,17 +310,25 @@ fn extract(host: &Host, archive: &mut Archive, directory: &Path, reply: &mut Rep
         if let Err(failure) = poured {
             complain(reply, failure);
             good = false;
+        }
+        if is_fatal {
             break;
         }
     }
     extraction.finish()?;
+    for member in missing {
+        reply.complain(format!("tar: {}: Not found in archive", escape(member)));
+        good = false;
+    }
     Ok(good)
 }
 
-/// Names and numbers of a file like passwd(5).
-fn numbers(host: &Host, file: &str) -> Result<BTreeMap<Vec<u8>, u32>> {
+/// Names and numbers of a file like passwd(5); of those that FreeBSD ships, if there is no such file.
+fn numbers(host: &Host, file: &str, shipped: &[(&str, u32)]) -> Result<BTreeMap<Vec<u8>, u32>> {
     let text = match fs::read_to_string(host.path(file)) {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => String::new(),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => {
+            return Ok(shipped.iter().map(|(name, number)| (name.as_bytes().to_vec(), *number)).collect());
+        }
         other => other.with_context(|| file.to_owned())?,
     };
     let number = |line: &str| {
@@ -281,13 +351,16 @@ fn strip_absolute(mut path: &[u8]) -> &[u8] {
     path
 }
 
-/// Writes the data of an entry.
-fn pour(archive: &mut Archive, entry: &Entry, mut file: &File) -> Result<(), Failure> {
+/// Writes the data of an entry. If there is no more, that is fatal.
+fn pour(archive: &mut Archive, entry: &Entry, mut file: &File, is_fatal: &mut bool) -> Result<(), Failure> {
     let failed = |cause: io::Error| ("Write failed".to_owned(), reason(&cause));
-    let misc = |cause| (cause, MISC.to_owned());
+    let mut misc = |cause| {
+        *is_fatal = true;
+        (cause, MISC.to_owned())
+    };
     let Some(map) = &entry.map else {
         loop {
-            let data = archive.data().map_err(misc)?;
+            let data = archive.data().map_err(&mut misc)?;
             if data.is_empty() {
                 return Ok(());
             }
@@ -300,7 +373,7 @@ fn pour(archive: &mut Archive, entry: &Entry, mut file: &File) -> Result<(), Fai
         let mut left = *length;
         while left > 0 {
             if data.is_empty() {
-                data = archive.data().map_err(misc)?;
+                data = archive.data().map_err(&mut misc)?;
             }
             let part = data.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             if part == 0 {
@@ -346,6 +419,8 @@ impl Extraction<'_> {
                 } else if entry.kind != Kind::Directory {
                     let what = "Can't replace existing directory with non-directory";
                     fs::remove_dir(&path).map_err(|cause| (what.to_owned(), reason(&cause)))?;
+                    self.made.remove(&path);
+                    self.directories.remove(&path);
                     made = self.create(entry, &path);
                 } else {
                     (made, existed) = (Ok(None), true);
@@ -375,9 +450,10 @@ impl Extraction<'_> {
     fn create(&self, entry: &Entry, path: &Path) -> Result<Option<File>, Refused> {
         match entry.kind {
             Kind::File => {
-                // Writable for now, for the attribute.
+                // Writable for now, if it is for the attribute.
+                let mode = if entry.flags.is_empty() { entry.mode & 0o777 } else { 0o600 };
                 let mut options = OpenOptions::new();
-                options.write(true).create_new(true).mode(entry.mode & 0o755 | 0o200);
+                options.write(true).create_new(true).mode(mode);
                 return Ok(Some(options.open(path)?));
             }
             Kind::HardLink => {
@@ -398,7 +474,7 @@ impl Extraction<'_> {
     fn parents(&mut self, path: &Path) {
         if let Some(parent) = path.parent() {
             // An error shows at the next attempt.
-            let _ = fs::create_dir_all(parent);
+            let _ = DirBuilder::new().recursive(true).mode(0o755).create(parent);
         }
     }
 
@@ -414,6 +490,9 @@ impl Extraction<'_> {
             }
             said.extend_from_slice(part);
             let last = at + 1 == parts.len();
+            if self.made.contains(&path) {
+                continue;
+            }
             let found = match fs::symlink_metadata(&path) {
                 Ok(found) => found,
                 Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()),
@@ -439,16 +518,21 @@ impl Extraction<'_> {
             };
             let user = number(&self.users, &entry.user, entry.uid);
             let group = number(&self.groups, &entry.group, entry.gid);
-            lchown(path, Some(user), Some(group))?;
+            // What is made here is root's already.
+            if (user, group) != (0, 0) {
+                lchown(path, Some(user), Some(group))?;
+            }
         }
         if !entry.flags.is_empty() && matches!(entry.kind, Kind::File | Kind::Directory) {
             set_flags(path, &entry.flags);
         }
         if entry.kind == Kind::Directory {
             self.directories.insert(path.to_owned(), (entry.mode, Some(entry.time)));
+            self.made.insert(path.to_owned());
             return Ok(());
         }
-        if entry.kind != Kind::Link {
+        let is_set = entry.kind == Kind::File && entry.flags.is_empty() && entry.mode & 0o7000 == 0;
+        if entry.kind != Kind::Link && !is_set {
             fs::set_permissions(path, Permissions::from_mode(entry.mode))?;
         }
         set_time(path, entry.time)

@@ -818,6 +818,26 @@ impl Run<'_> {
             self.backup_kernel()?;
             fs::write(pending.join("kerneldone"), "")?;
         }
+        // An installation that was interrupted later goes on from there.
+        if !pending.join("worlddone").exists() && !self.world(&old, &new, &stored)? {
+            return Ok(Some(1));
+        }
+        fs::write(pending.join("worlddone"), "")?;
+        let rollback = self.pending(&workdir, "rollback");
+        if let Ok(directory) = fs::read_link(&rollback) {
+            fs::remove_dir_all(workdir.join(directory))?;
+            fs::remove_file(&rollback)?;
+        }
+        for done in ["kerneldone", "worlddone"] {
+            fs::remove_file(pending.join(done))?;
+        }
+        fs::rename(&pending, rollback)?;
+        self.reply.say(" done.");
+        Ok(Some(0))
+    }
+
+    /// Installs what is not the kernel's. False if that failed.
+    fn world(&mut self, old: &Index, new: &Index, stored: &Path) -> Result<bool> {
         let mut left = match lines(&self.host.state("update-break"))?.first() {
             Some(line) => Some(line.parse().context("update-break: not a number of files")?),
             None => None,
@@ -826,14 +846,14 @@ impl Run<'_> {
         let library = |path: &str| path.contains("/lib/") && path.contains(".so.");
         let early = |path: &str| path.starts_with("/libexec/ld-elf") || library(path);
         for pass in [0, 1, 2] {
-            for (path, line) in &new {
+            for (path, line) in new {
                 let turn = match () {
                     () if directories(line) => 0,
                     () if early(path) => 1,
                     () => 2,
                 };
-                if turn == pass && !self.put(path, line, &stored, &mut left)? {
-                    return Ok(Some(1));
+                if turn == pass && !self.put(path, line, stored, &mut left)? {
+                    return Ok(false);
                 }
             }
         }
@@ -858,18 +878,7 @@ impl Run<'_> {
             }
         }
         self.rebuild()?;
-        fs::write(pending.join("worlddone"), "")?;
-        let rollback = self.pending(&workdir, "rollback");
-        if let Ok(directory) = fs::read_link(&rollback) {
-            fs::remove_dir_all(workdir.join(directory))?;
-            fs::remove_file(&rollback)?;
-        }
-        for done in ["kerneldone", "worlddone"] {
-            fs::remove_file(pending.join(done))?;
-        }
-        fs::rename(&pending, rollback)?;
-        self.reply.say(" done.");
-        Ok(Some(0))
+        Ok(true)
     }
 
     /// Makes a copy of the kernel, which a base for jails does not have.
@@ -1005,8 +1014,8 @@ fn lines(file: &Path) -> Result<Vec<String>> {
 /// What is shown while that many files come in.
 fn progress(count: usize) -> String {
     let mark = |number: usize| match number {
-        _ if number % 10 == 0 => number.to_string(),
-        _ if number % 2 == 0 => ".".into(),
+        _ if number.is_multiple_of(10) => number.to_string(),
+        _ if number.is_multiple_of(2) => ".".into(),
         _ => String::new(),
     };
     (1..=count).map(mark).collect::<String>() + " "

@@ -27,8 +27,10 @@ use crate::tree;
 
 /// Why a command ends early.
 enum Stop {
-    /// It failed: status and what it says.
+    /// It failed with status 1: what it says.
     Failed(String),
+    /// It failed with status 255, which is -1: what it says.
+    Negative(String),
     /// It was called wrongly: status 2, what it says, and the usage of the command.
     Usage(String),
     /// The stand-in is at its end.
@@ -53,6 +55,14 @@ type Done = Result<u8, Stop>;
 /// Ends a command with an error.
 fn fail<T>(text: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Failed(text.into()))
+}
+
+/// Makes a failure one with the status that the library's own result gives.
+fn negative(stop: Stop) -> Stop {
+    match stop {
+        Stop::Failed(text) => Stop::Negative(text),
+        other => other,
+    }
 }
 
 /// The state a command works on.
@@ -85,7 +95,8 @@ const COMMANDS: &[Command] = &[
         name: "destroy",
         letters: "dfnprRv",
         usage: "destroy [-fnpRrv] <filesystem|volume>\n\
-                destroy [-dnpRrv] <filesystem|volume>@<snap>[%<snap>][,...]",
+                destroy [-dnpRrv] <filesystem|volume>@<snap>[%<snap>][,...]\n\
+                destroy <filesystem|volume>#<bookmark>",
         changes: true,
         run: destroy,
     },
@@ -252,6 +263,10 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
             reply.complain(text);
             Ok(1)
         }
+        Err(Stop::Negative(text)) => {
+            reply.complain(text);
+            Ok(255)
+        }
         Err(Stop::Usage(text)) => {
             reply.complain(text);
             Ok(usage(reply, &COMMANDS[at..=at]))
@@ -414,7 +429,7 @@ impl Zfs<'_> {
             };
             let name = self.settable(what, name, value, snapshot)?;
             if local.insert(name.clone(), value.to_owned()).is_some() {
-                return Err(Stop::Usage(format!("property '{name}' specified multiple times")));
+                return fail(format!("property '{name}' specified multiple times"));
             }
         }
         Ok(local)
@@ -580,10 +595,11 @@ fn create(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
     zfs.parent_of_new(name)?;
     zfs.permit(&what)?;
     zfs.pool.add(zfs.host, name, local)?;
-    if given(options, 'u') {
-        return Ok(0);
+    // One that could not be mounted is there all the same, which is a success.
+    if !given(options, 'u') {
+        zfs.mount_new(name)?;
     }
-    Ok(u8::from(!zfs.mount_new(name)?))
+    Ok(0)
 }
 
 fn clone(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
@@ -609,7 +625,6 @@ fn clone(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
     zfs.permit(&what)?;
     zfs.pool.add_clone(zfs.host, name, snapshot, local)?;
     if !given(options, 'u') {
-        // A clone that could not be mounted is a success, unlike a new dataset.
         zfs.mount_new(name)?;
     }
     Ok(0)
@@ -651,8 +666,9 @@ fn snapshot(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
     }
     // The blank before the colon is the real program's.
     zfs.permit("cannot create snapshots ")?;
+    let mut first = None;
     for (fs, name) in wanted {
-        zfs.pool.add_snapshot(zfs.host, &fs, &name, local.clone())?;
+        first = Some(zfs.pool.add_snapshot(zfs.host, &fs, &name, local.clone(), first)?);
     }
     Ok(0)
 }
@@ -768,7 +784,13 @@ fn destroy_fs(zfs: &mut Zfs, options: &[Given], name: &str) -> Done {
             outside.join("\n")
         ));
     }
-    let unique: BTreeSet<&str> = names.iter().map(String::as_str).chain([name]).collect();
+    // Some come twice.
+    let mut unique: Vec<&str> = Vec::new();
+    for other in names.iter().map(String::as_str).chain([name]) {
+        if !unique.contains(&other) {
+            unique.push(other);
+        }
+    }
     if announce(zfs, options, unique.into_iter()) {
         return Ok(0);
     }
@@ -949,8 +971,8 @@ fn set(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
         for setting in &settings {
             let (property, value) = setting.split_once('=').unwrap_or((setting, ""));
             let snapshot = matches!(target, Target::Snap(..));
-            let property = zfs.settable(&what, property, value, snapshot)?;
-            zfs.permit(&what)?;
+            let property = zfs.settable(&what, property, value, snapshot).map_err(negative)?;
+            zfs.permit(&what).map_err(negative)?;
             change(zfs, &target, &property, Some(value), given(options, 'u'))?;
         }
     }

@@ -17,7 +17,7 @@ use crate::shell;
 use crate::tool::{Tool, Tools};
 use crate::unpack::{Base, Unpack};
 use crate::userland;
-use crate::zfs;
+use crate::zfs::{self, Dataset};
 use anyhow::{Context, Result, bail};
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -203,12 +203,12 @@ fn plan_directories(host: &Host, layout: &Layout, new: bool, plan: &mut Plan) ->
             if new {
                 let missing: Vec<&Path> = layout.dir().ancestors().take_while(|d| !at(d).exists()).collect();
                 for directory in missing.into_iter().rev() {
-                    plan.push(MakeDirectory { path: at(directory) });
+                    plan.push(Place::Directory(at(directory)));
                 }
             }
             for (_, directory) in needed {
                 if new || file::look(&at(&directory))?.is_none() {
-                    plan.push(MakeDirectory { path: at(&directory) });
+                    plan.push(Place::Directory(at(&directory)));
                 }
             }
         }
@@ -234,7 +234,7 @@ fn plan_directories(host: &Host, layout: &Layout, new: bool, plan: &mut Plan) ->
 
 /// Plans a dataset; what lies at its mount point would be hidden by it.
 fn plan_dataset(
-    dataset: zfs::Dataset,
+    dataset: Dataset,
     properties: Vec<(String, String)>,
     mountpoint: PathBuf,
     plan: &mut Plan,
@@ -249,8 +249,64 @@ fn plan_dataset(
             );
         }
     }
-    plan.push(zfs::Create { dataset, properties, mountpoint });
+    plan.push(Place::Dataset { dataset, properties, mountpoint });
     Ok(())
+}
+
+/// A directory or dataset of the layout. A failing run takes it back only if
+/// nothing is in it: what was fetched so far is worth keeping.
+enum Place {
+    Directory(PathBuf),
+    Dataset { dataset: Dataset, properties: Vec<(String, String)>, mountpoint: PathBuf },
+}
+
+impl Place {
+    fn make(&self) -> Box<dyn Action> {
+        match self {
+            Place::Directory(path) => Box::new(MakeDirectory { path: path.clone() }),
+            Place::Dataset { dataset, properties, mountpoint } => Box::new(zfs::Create {
+                dataset: dataset.clone(),
+                properties: properties.clone(),
+                mountpoint: mountpoint.clone(),
+            }),
+        }
+    }
+}
+
+impl Action for Place {
+    fn shell(&self) -> String {
+        self.make().shell()
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let mut made = Undo::default();
+        let done = self.make().perform(host, &mut made);
+        let path = match self {
+            Place::Directory(path) | Place::Dataset { mountpoint: path, .. } => path.clone(),
+        };
+        undo.push(TakeBack { path, made: RefCell::new(made) });
+        done
+    }
+}
+
+/// Takes a place of the layout back, if it is empty.
+struct TakeBack {
+    path: PathBuf,
+    made: RefCell<Undo>,
+}
+
+impl Action for TakeBack {
+    fn shell(&self) -> String {
+        shell::line(["/bin/rmdir".as_ref(), self.path.as_os_str()])
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        let used = file::look(&self.path)?.is_some() && fs_err::read_dir(&self.path)?.next().is_some();
+        if used {
+            return Ok(());
+        }
+        self.made.borrow_mut().roll_back(host).into_iter().next().map_or(Ok(()), Err)
+    }
 }
 
 /// Fetches the MANIFEST of a release.
@@ -274,6 +330,10 @@ impl Action for FetchManifest {
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
         // Aside: a failing fetch must not take the place of an older one.
         let aside = file::temp_beside(&self.to);
+        // Nor must an earlier one be taken for what came now.
+        if file::look(&aside)?.is_some() {
+            fs_err::remove_file(&aside)?;
+        }
         let fetched = retry(|| host.tools().run(Tool::Fetch, &self.arguments(&aside)))
             .map_err(|e| self.mirror.explain(e))
             .and_then(|_| manifest::parse(&fs_err::read_to_string(&aside)?))
@@ -322,16 +382,23 @@ impl Action for FetchArchive {
         if expected.is_some_and(|e| self.size().is_ok_and(|s| s > e)) {
             fs_err::remove_file(&self.part)?;
         }
-        if expected != Some(self.size()?) {
-            // The part stays, whatever happens: the next run goes on with it.
-            if Progress::wanted() {
-                retry(|| tools.show(Tool::Fetch, &self.arguments()))
+        // The part stays, whatever happens: the next attempt goes on with it. A
+        // connection that breaks is not always an error to fetch(1).
+        let mut attempts = 0;
+        while expected != Some(self.size()?) && attempts < 2 {
+            attempts += 1;
+            let fetched = if Progress::wanted() {
+                tools.show(Tool::Fetch, &self.arguments())
             } else {
                 let mut quiet = vec![OsString::from("-q")];
                 quiet.extend(self.arguments());
-                retry(|| tools.run(Tool::Fetch, &quiet).map(drop))
+                tools.run(Tool::Fetch, &quiet).map(drop)
+            };
+            match fetched {
+                Ok(()) if expected.is_none() => break,
+                Err(e) if attempts == 2 => return Err(self.mirror.explain(e)),
+                _ => {}
             }
-            .map_err(|e| self.mirror.explain(e))?;
         }
         let size = self.size()?;
         if let Some(expected) = expected

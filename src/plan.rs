@@ -31,7 +31,7 @@ impl Undo {
     }
 
     /// Takes everything back, latest first, going on past failures; gives those.
-    fn roll_back(&mut self, host: &Host) -> Vec<anyhow::Error> {
+    pub fn roll_back(&mut self, host: &Host) -> Vec<anyhow::Error> {
         let mut failures = Vec::new();
         while let Some(action) = self.0.pop() {
             tell(host, "undo: ", action.as_ref());

@@ -90,6 +90,11 @@ impl Tool {
         })
     }
 
+    /// In the plain locale tar(1) makes `?` of what is not ASCII in a name.
+    fn locale(self) -> &'static str {
+        if self == Tool::Tar { "C.UTF-8" } else { "C" }
+    }
+
     fn needs_network(self) -> bool {
         matches!(self, Tool::Fetch | Tool::FreebsdUpdate | Tool::Pkg)
     }
@@ -186,7 +191,7 @@ impl Tools {
             .args(arguments)
             .env_clear()
             .env("PATH", "/sbin:/bin:/usr/sbin:/usr/bin")
-            .env("LC_ALL", "C")
+            .env("LC_ALL", tool.locale())
             .env("HOME", "/")
             .stdin(Stdio::null());
         if tool.needs_network() {
@@ -194,8 +199,9 @@ impl Tools {
             // freebsd-update(8) shows every list in a pager.
             command.env("PAGER", "/bin/cat");
         }
-        if self.stand_ins.is_some() {
-            command.env("THINJAIL_ROOT", self.root.path());
+        if let Some(stand_ins) = &self.stand_ins {
+            // Programs start others.
+            command.env("THINJAIL_ROOT", self.root.path()).env("THINJAIL_TOOLS", stand_ins);
         }
         command
     }

@@ -22,7 +22,7 @@ use crate::tree::{CopyTree, RemoveTree};
 use crate::userland::{self, Version};
 use crate::zfs::{self, Dataset};
 use crate::{effect, interrupt, report, shell, template};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ pub fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
         interrupt::watch().context("watch signals")?;
     }
     let layout = Layout::find(host, &settings)?;
-    let update = plan(host, &layout, release)?;
+    let mut update = plan(host, &layout, release)?;
     if common.dry_run {
         let mut all = update.recover;
         all.append(update.plan);
@@ -62,6 +62,8 @@ pub fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
     if !update.recover.is_empty() {
         report::note(PROGRAM, "an earlier run was killed; its update is taken back first");
         update.recover.carry_out(host)?;
+        // What the plan was made of is not what is there now.
+        update = plan(host, &layout, release)?;
     }
     let state = update.state.clone();
     update.plan.carry_out(host)?;
@@ -170,7 +172,7 @@ fn plan(host: &Host, layout: &Layout, release: &Release) -> Result<Update> {
         plan.push(Install { state: state.clone(), conf });
     }
     let mut steps = rebuild_steps(host, &state)?;
-    if !packaged && is_script(&state.base.join("usr/sbin/certctl"))? {
+    if is_script(&state.base.join("usr/sbin/certctl"))? {
         steps.insert(0, Box::new(RemoveCopies::new(&state)?));
     }
     for step in steps {
@@ -607,8 +609,11 @@ fn told(error: ToolError) -> anyhow::Error {
     let lines: Vec<String> =
         printed(&error).lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(3)..].join("; ");
-    let error = anyhow::Error::new(error);
-    if last.is_empty() { error } else { error.context(last) }
+    match &error.outcome {
+        Outcome::Failed { stderr, .. } if !stderr.is_empty() => error.into(),
+        _ if last.is_empty() => error.into(),
+        _ => anyhow!("{}: {last}", error.command),
+    }
 }
 
 impl Action for Install {
@@ -669,7 +674,7 @@ const UP_TO_DATE: &str = "Your packages are up to date.";
 impl Action for UpgradePackages {
     fn shell(&self) -> String {
         let [r, name] = BASE_REPOSITORY;
-        [&["update", r, name][..], &["upgrade", "-y", r, name][..]]
+        [&["update", "-f", r, name][..], &["upgrade", "-y", r, name][..]]
             .map(|command| Tools::line(Tool::Pkg, &self.arguments(command)))
             .join("\n")
     }
@@ -677,7 +682,7 @@ impl Action for UpgradePackages {
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
         let [r, name] = BASE_REPOSITORY;
         let run = |command: &[&str]| host.tools().run(Tool::Pkg, &self.arguments(command)).map_err(told);
-        run(&["update", r, name])?;
+        run(&["update", "-f", r, name])?;
         let upgraded = run(&["upgrade", "-y", r, name])?;
         if !upgraded.stdout.contains(UP_TO_DATE) {
             self.0.changed.set(true);

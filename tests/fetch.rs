@@ -16,8 +16,7 @@ mod small;
 use basetree::Certificates;
 use listing::{Times, listing};
 use setup::{Stage, Storage};
-use sha2::{Digest, Sha256};
-use small::{fails, ok, run};
+use small::{VERSION, fails, least, manifest, ok, run, tar};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -26,58 +25,6 @@ const TEMPLATES: &str = "/zdata/jails/templates";
 const BASE: &str = "/zdata/jails/templates/14.2-RELEASE-base";
 const SITE: &str = "download.freebsd.org";
 const DIRECTORY: &str = "releases/amd64/amd64/14.2-RELEASE";
-
-/// An entry of an archive: type flag of ustar, name, target, declared size, data.
-type Entry<'a> = (u8, &'a str, &'a str, u64, &'a str);
-
-/// A tar archive. Compression is tar(1)'s own affair: it finds out.
-fn tar(entries: &[Entry]) -> Vec<u8> {
-    let mut archive = Vec::new();
-    for (kind, name, target, size, data) in entries {
-        let mut header = [0_u8; 512];
-        let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
-        put(0, name);
-        put(100, if *kind == b'5' { "0000755" } else { "0000644" });
-        put(108, "0000000");
-        put(116, "0000000");
-        put(124, &format!("{size:011o}"));
-        put(136, "14701000000");
-        put(148, "        ");
-        put(156, std::str::from_utf8(&[*kind]).unwrap());
-        put(157, target);
-        put(257, "ustar\x0000");
-        put(265, "root");
-        put(297, "wheel");
-        let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
-        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-        archive.extend(header);
-        archive.extend(data.as_bytes());
-        archive.resize(archive.len().next_multiple_of(512), 0);
-    }
-    archive.resize(archive.len() + 1024, 0);
-    archive
-}
-
-const VERSION: &str = "USERLAND_VERSION=\"14.2-RELEASE\"\n";
-
-/// The least that passes for a base.
-fn least<'a>() -> Vec<Entry<'a>> {
-    vec![
-        (b'5', "./", "", 0, ""),
-        (b'5', "./bin/", "", 0, ""),
-        (b'0', "./bin/freebsd-version", "", VERSION.len() as u64, VERSION),
-        (b'5', "./etc/", "", 0, ""),
-        (b'5', "./var/", "", 0, ""),
-        (b'5', "./var/db/", "", 0, ""),
-        (b'5', "./usr/", "", 0, ""),
-        (b'2', "./etc/termcap", "/usr/share/misc/termcap", 0, ""),
-    ]
-}
-
-fn manifest(archive: &[u8]) -> String {
-    let sum: String = Sha256::digest(archive).iter().map(|b| format!("{b:02x}")).collect();
-    format!("base.txz\t{sum}\t7\tbase\t\"Base system (MANDATORY)\"\ton\n")
-}
 
 /// Puts an archive and its MANIFEST on the server.
 fn serve(stage: &Stage, archive: &[u8]) {
@@ -287,16 +234,19 @@ fn a_download_that_breaks_goes_on() {
     ok(&stage, "skel-fetch 14.2");
 
     // Every time: the part stays, and the next run goes on with it.
-    let stage = Stage::bare(Storage::Directory);
-    serve(&stage, &archive);
-    stage.fault_with("fetch-break-always", "7000");
-    let told = fails(&stage, "skel-fetch 14.2");
-    assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(in_media(&stage).contains(&"14.2-RELEASE-base.txz.part".to_owned()), "{:?}", in_media(&stage));
-    assert!(in_templates(&stage).is_empty());
-    stage.mend("fetch-break-always");
-    ok(&stage, "skel-fetch 14.2");
-    assert_eq!(in_media(&stage), ["14.2-RELEASE-MANIFEST", "14.2-RELEASE-base.txz"]);
+    for storage in [Storage::Directory, Storage::Zfs] {
+        let stage = Stage::bare(storage);
+        serve(&stage, &archive);
+        stage.fault_with("fetch-break-always", "7000");
+        let told = fails(&stage, "skel-fetch 14.2");
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(!told.contains("not undone"), "{told}");
+        assert_eq!(in_media(&stage), ["14.2-RELEASE-MANIFEST", "14.2-RELEASE-base.txz.part"]);
+        assert!(in_templates(&stage).is_empty());
+        stage.mend("fetch-break-always");
+        ok(&stage, "skel-fetch 14.2");
+        assert_eq!(in_media(&stage), ["14.2-RELEASE-MANIFEST", "14.2-RELEASE-base.txz"]);
+    }
 
     // Nobody there.
     let stage = Stage::bare(Storage::Directory);

@@ -4,11 +4,19 @@
 //! Needs the feature `inject`, which no installed build has.
 #![cfg(all(feature = "inject", not(target_os = "freebsd")))]
 
+#[path = "common/bin.rs"]
+mod bin;
 mod common;
+#[path = "common/listing.rs"]
+mod listing;
 #[path = "standins/setup.rs"]
 mod setup;
+#[path = "common/small.rs"]
+mod small;
 
 use common::Sandbox;
+use listing::{Times, listing};
+use setup::{Stage, Storage};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 use thinjail::kernel::simulated::{HOST, Kind};
@@ -313,5 +321,156 @@ fn fixcerts() {
             |number, _| assert_eq!(before, host.present(), "{errno}@{number}"),
         );
         assert_eq!(cases, 12);
+    }
+}
+
+/// The commands that make a template and update it, and what prepares a host
+/// for each.
+const TEMPLATES: [(&str, fn(Storage) -> Stage); 4] = [
+    ("skel-fetch -f /dist/base.txz 14.2", with_archive),
+    ("skel-fetch 14.2", with_server),
+    ("skel-split 14.2", small::stage),
+    ("skel-update 14.2", with_updates),
+];
+
+/// A host with an archive that has the same small base.
+fn with_archive(storage: Storage) -> Stage {
+    let stage = Stage::bare(storage);
+    let dist = stage.path("/dist");
+    std::fs::create_dir_all(&dist).unwrap();
+    let made = small::archive();
+    std::fs::write(dist.join("base.txz"), &made).unwrap();
+    std::fs::write(dist.join("MANIFEST"), small::manifest(&made)).unwrap();
+    stage.write("/etc/resolv.conf", "nameserver 192.168.7.1\n");
+    std::os::unix::fs::symlink("/usr/share/zoneinfo/UTC", stage.path("/etc/localtime")).unwrap();
+    stage
+}
+
+fn with_server(storage: Storage) -> Stage {
+    let stage = with_archive(storage);
+    let at = "releases/amd64/amd64/14.2-RELEASE";
+    for name in ["base.txz", "MANIFEST"] {
+        let contents = std::fs::read(stage.path("/dist").join(name)).unwrap();
+        stage.www("download.freebsd.org", &format!("{at}/{name}"), &contents);
+    }
+    stage
+}
+
+fn with_updates(storage: Storage) -> Stage {
+    let stage = small::stage(storage);
+    let conf = format!("KeyPrint {}\nServerName update.FreeBSD.org\nComponents world\n", "8".repeat(64));
+    stage.write("/etc/freebsd-update.conf", &conf);
+    small::ok(&stage, "skel-split 14.2");
+    let version = b"#!/bin/sh\nUSERLAND_VERSION=\"14.2-RELEASE-p1\"\n";
+    let all: [(&str, &[u8]); 3] =
+        [("/bin/freebsd-version", version), ("/bin/sh", b"new\n"), ("/etc/services", b"new 1/tcp\n")];
+    stage.updates("14.2-RELEASE", 1, &all);
+    stage
+}
+
+fn on(stage: &Stage, line: &str) -> Command {
+    let mut words = line.split(' ');
+    let mut command = stage.wear(Command::new(bin::bin(words.next().unwrap())));
+    command.args(words);
+    command
+}
+
+/// All that a template consists of, and what a run might have left.
+fn state(stage: &Stage) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    if stage.path("/zdata").exists() {
+        let trees = listing(&stage.path("/zdata"), Times::None);
+        all.extend(trees.into_iter().map(|(path, line)| format!("{} {line}", path.display())));
+    }
+    let columns = "name,origin,mounted,mountpoint,thinjail:release,thinjail:sha256";
+    all.push(stage.ok("zfs", &["list", "-H", "-o", columns, "-t", "all"]));
+    all.push(stage.ok("mount", &["-t", "nullfs", "-p"]));
+    all
+}
+
+#[test]
+fn a_killed_template_program_run_again() {
+    for (line, prepare) in TEMPLATES {
+        for storage in [Storage::Directory, Storage::Zfs] {
+            let whole = prepare(storage);
+            small::ok(&whole, line);
+            let whole = state(&whole);
+            let mut killed = Vec::new();
+            let cases = at_every_effect(
+                "kill",
+                || {
+                    killed.push(prepare(storage));
+                    on(killed.last().unwrap(), line)
+                },
+                |_, _| (),
+            );
+            // The last one got through.
+            killed.pop();
+            assert!(cases >= 6, "{line}: only {cases} effects");
+            for (number, stage) in killed.iter().enumerate() {
+                small::ok(stage, line);
+                let now = state(stage);
+                let odd: Vec<_> = now.iter().filter(|l| !whole.contains(l)).collect();
+                let lost: Vec<_> = whole.iter().filter(|l| !now.contains(l)).collect();
+                assert!(
+                    odd.is_empty() && lost.is_empty(),
+                    "{line}: kill@{}: {odd:#?}, not {lost:#?}",
+                    number + 1
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failing_template_program_leaves_what_was_there() {
+    for (line, prepare) in TEMPLATES {
+        for storage in [Storage::Directory, Storage::Zfs] {
+            for errno in ["ENOSPC", "EIO"] {
+                let mut stage = prepare(storage);
+                let mut before = state(&stage);
+                let (mut number, mut passed) = (0, 0);
+                // A fetch(1) that fails is tried once more, so that some runs
+                // get through although they met the fault.
+                while passed < 3 {
+                    number += 1;
+                    let output = on(&stage, line)
+                        .env("THINJAIL_INJECT", format!("{errno}@{number}"))
+                        .output()
+                        .unwrap();
+                    let stderr = String::from_utf8_lossy(&output.stderr);
+                    let what = format!("{line}: {errno}@{number}: {stderr}");
+                    if output.status.success() {
+                        passed += 1;
+                        stage = prepare(storage);
+                        before = state(&stage);
+                        continue;
+                    }
+                    passed = 0;
+                    assert_eq!(output.status.code(), Some(1), "{what}");
+                    let after = state(&stage);
+                    // A program that makes a file large and slow to get keeps it,
+                    // and once a template is complete what follows only tidies up.
+                    let complete =
+                        stderr.contains("the template is complete") || stderr.contains("updated, but");
+                    let keeps = line == "skel-fetch 14.2";
+                    if complete || keeps {
+                        assert!(keeps || small::run(&stage, line).status.success(), "{what}");
+                        if keeps {
+                            let templates = stage.path("/zdata/jails/templates");
+                            let empty = |d: std::fs::ReadDir| d.count() == 0;
+                            assert!(std::fs::read_dir(templates).map_or(true, empty), "{what}");
+                        }
+                        stage = prepare(storage);
+                        before = state(&stage);
+                    } else {
+                        let odd: Vec<_> = after.iter().filter(|l| !before.contains(l)).collect();
+                        let lost: Vec<_> = before.iter().filter(|l| !after.contains(l)).collect();
+                        assert!(odd.is_empty() && lost.is_empty(), "{what}: {odd:#?}, not {lost:#?}");
+                    }
+                }
+                assert!(number > 9, "{line}: only {number} effects");
+            }
+        }
     }
 }

@@ -102,27 +102,33 @@ pub fn copy_data(from: impl AsFd, to: impl AsFd, stat: &Stat) -> io::Result<()> 
 #[cfg(not(target_os = "freebsd"))]
 fn copy_piece(from: impl AsFd, to: impl AsFd, mut start: u64, end: u64) -> io::Result<()> {
     use rustix::io::{Errno, pread, pwrite};
+    const ROOM: usize = 1 << 16;
+    // With little to copy, copy_file_range(2) is the longer way.
+    let mut in_kernel = end - start > ROOM as u64;
     let mut buffer = Vec::new();
     while start < end {
         let left = usize::try_from(end - start).unwrap_or(usize::MAX);
-        if buffer.is_empty() {
+        let copied = if in_kernel {
             let (mut source, mut target) = (start, start);
             match rustix::fs::copy_file_range(&from, Some(&mut source), &to, Some(&mut target), left) {
-                Ok(0) => break,
-                Ok(copied) => start += copied as u64,
-                Err(Errno::INTR) => {}
                 // Not between these file systems.
-                Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => buffer.resize(1 << 17, 0),
-                Err(e) => return Err(e.into()),
+                Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                    in_kernel = false;
+                    continue;
+                }
+                copied => copied,
             }
-            continue;
+        } else {
+            buffer.resize(left.min(ROOM), 0);
+            pread(&from, &mut buffer[..], start).and_then(|got| pwrite(&to, &buffer[..got], start))
+        };
+        match copied {
+            // It has become shorter.
+            Ok(0) => break,
+            Ok(bytes) => start += bytes as u64,
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
         }
-        let room = left.min(buffer.len());
-        let got = pread(&from, &mut buffer[..room], start)?;
-        if got == 0 {
-            break;
-        }
-        start += pwrite(&to, &buffer[..got], start)? as u64;
     }
     Ok(())
 }

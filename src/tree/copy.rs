@@ -39,7 +39,7 @@ pub(super) fn copy_but_flags(from: &Path, to: &Path, tell: &mut dyn FnMut(u64)) 
         .create(to)
         .with_context(|| format!("make the directory {}", to.display()))?;
     let target = Entry::top(to)?;
-    let mut copier = Copier::new(target.fd.as_fd(), &source, tell);
+    let mut copier = Copier::new(&source, &target, tell);
     let copied = attributes::strip_acl(target.object())
         .and_then(|()| copier.directory(source.fd.as_fd(), target.fd.as_fd()))
         .and_then(|()| copier.set_late_flags())
@@ -61,7 +61,7 @@ pub(super) fn set_top_flags(top: &Path, flags: u32) -> Result<()> {
 /// A copy under way.
 pub(super) struct Copier<'a> {
     /// Top of the new tree.
-    top: BorrowedFd<'a>,
+    top: &'a Entry,
     device: Device,
     /// Where the first names of files with several were copied to.
     pub(super) first_names: FirstNames,
@@ -69,13 +69,13 @@ pub(super) struct Copier<'a> {
     late_flags: Vec<(PathBuf, u32)>,
     /// What is being copied; after an error, what couldn't be.
     pub(super) path: PathBuf,
-    depth: usize,
+    pub(super) depth: usize,
     entries: u64,
     tell: &'a mut dyn FnMut(u64),
 }
 
 impl<'a> Copier<'a> {
-    pub(super) fn new(top: BorrowedFd<'a>, source: &Entry, tell: &'a mut dyn FnMut(u64)) -> Copier<'a> {
+    pub(super) fn new(source: &Entry, top: &'a Entry, tell: &'a mut dyn FnMut(u64)) -> Copier<'a> {
         Copier {
             top,
             device: Device::of(&source.stat),
@@ -91,7 +91,7 @@ impl<'a> Copier<'a> {
     pub(super) fn set_late_flags(&mut self) -> io::Result<()> {
         for (path, flags) in std::mem::take(&mut self.late_flags) {
             self.path.clone_from(&path);
-            let (directory, name) = open_parent(self.top, &path)?;
+            let (directory, name) = open_parent(self.top.fd.as_fd(), &path)?;
             flags::set_flags(directory, &name, flags)?;
         }
         self.path.clear();
@@ -123,7 +123,7 @@ impl<'a> Copier<'a> {
         effect::before("copy an entry")?;
         match self.first_names.before(&stat, &self.path) {
             Some(first) => {
-                let (directory, first) = open_parent(self.top, &first)?;
+                let (directory, first) = open_parent(self.top.fd.as_fd(), &first)?;
                 linkat(directory, &*first, to, name, AtFlags::empty())?;
             }
             None => {
@@ -146,6 +146,9 @@ impl<'a> Copier<'a> {
         match kind_of(&source.stat) {
             FileType::Directory => {
                 self.device.check(&source.stat)?;
+                if (source.stat.st_dev, source.stat.st_ino) == (self.top.stat.st_dev, self.top.stat.st_ino) {
+                    return Err(io::Error::other("the copy lies in the tree itself"));
+                }
                 self.directory(source.fd.as_fd(), target.fd.as_fd())
             }
             FileType::RegularFile if source.stat.st_size > 0 => {

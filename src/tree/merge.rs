@@ -26,10 +26,15 @@ pub fn merge(from: &Path, into: &Path) -> Result<()> {
     let mut merger = Merger {
         device: Device::of(&source.stat),
         target_device: Device::of(&target.stat),
-        copier: Copier::new(target.fd.as_fd(), &source, &mut nobody),
+        copier: Copier::new(&source, &target, &mut nobody),
+        copying: false,
         depth: 0,
     };
-    let merged = merger.directory(&source, &target).and_then(|()| merger.copier.set_late_flags());
+    let merged = merger.directory(&source, &target).and_then(|()| {
+        merger.copying = true;
+        merger.directory(&source, &target)?;
+        merger.copier.set_late_flags()
+    });
     merged.with_context(|| {
         let path = &merger.copier.path;
         format!("copy {} to {}", from.join(path).display(), into.join(path).display())
@@ -40,6 +45,8 @@ struct Merger<'a> {
     device: Device,
     target_device: Device,
     copier: Copier<'a>,
+    /// The first time round only the files are noted that may get names.
+    copying: bool,
     depth: usize,
 }
 
@@ -70,7 +77,11 @@ impl Merger<'_> {
         let Some(stat) = look(from, name, self.device)? else { return Ok(()) };
         let there = match look(to, name, self.target_device) {
             Err(e) if e.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {
+                if !self.copying {
+                    return Ok(());
+                }
                 *added = true;
+                self.copier.depth = self.depth;
                 return self.copier.entry(from, to, name, true);
             }
             there => there?,
@@ -83,8 +94,8 @@ impl Merger<'_> {
             self.target_device.check(&target.stat)?;
             return self.directory(&source, &target);
         }
-        if stat.st_nlink > 1 && self.equal(source, target, name, &stat, &there)? {
-            // Names still to come are to be further ones of this file.
+        if !self.copying && stat.st_nlink > 1 && self.equal(source, target, name, &stat, &there)? {
+            // Names that are missing are to be further ones of this file.
             self.copier.first_names.before(&stat, &self.copier.path);
         }
         Ok(())

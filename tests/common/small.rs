@@ -4,6 +4,7 @@
 
 use crate::bin;
 use crate::setup::{Stage, Storage};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -36,8 +37,10 @@ pub fn fill(base: &Path) {
         "bin",
         "etc/mtree",
         "etc/ssl/certs",
+        "etc/ssl/untrusted",
         "usr/sbin",
         "usr/share/certs/trusted",
+        "usr/share/certs/untrusted",
         "usr/local/etc",
         "var/db/entropy",
         "var/log",
@@ -58,7 +61,11 @@ pub fn fill(base: &Path) {
     let dist = "/set type=dir uname=root gname=wheel mode=0755\n.\n    etc\n        mtree\n        ..\n    ..\n\
                 \x20   root mode=0750\n    ..\n    tmp mode=01777\n    ..\n..\n";
     write("etc/mtree/BSD.root.dist", dist);
+    write("etc/login.conf", "default:\\\n\t:path=/bin:\n");
+    write("etc/services", "domain 53/udp\n");
     write("usr/sbin/rmt", "rmt");
+    // As 14 has it: a script that makes links.
+    write("usr/sbin/certctl", "#!/bin/sh\n");
     write("usr/share/certs/trusted/A.pem", "a certificate\n");
     write("root/.profile", "PATH=/bin\n");
     write("var/log/messages", "");
@@ -105,4 +112,61 @@ pub fn fails(stage: &Stage, line: &str) -> String {
     let stderr = stage.strip(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{line}: {stderr}");
     stderr
+}
+
+/// An entry of an archive: type flag of ustar, name, target, declared size, data.
+pub type Entry<'a> = (u8, &'a str, &'a str, u64, &'a str);
+
+/// A tar archive. Compression is tar(1)'s own affair: it finds out.
+pub fn tar(entries: &[Entry]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (kind, name, target, size, data) in entries {
+        let mut header = [0_u8; 512];
+        let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+        put(0, name);
+        put(100, if *kind == b'5' { "0000755" } else { "0000644" });
+        put(108, "0000000");
+        put(116, "0000000");
+        put(124, &format!("{size:011o}"));
+        put(136, "14701000000");
+        put(148, "        ");
+        put(156, std::str::from_utf8(&[*kind]).unwrap());
+        put(157, target);
+        put(257, "ustar\x0000");
+        put(265, "root");
+        put(297, "wheel");
+        let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        archive.extend(header);
+        archive.extend(data.as_bytes());
+        archive.resize(archive.len().next_multiple_of(512), 0);
+    }
+    archive.resize(archive.len() + 1024, 0);
+    archive
+}
+
+pub const VERSION: &str = "USERLAND_VERSION=\"14.2-RELEASE\"\n";
+
+/// The least that passes for a base.
+pub fn least<'a>() -> Vec<Entry<'a>> {
+    vec![
+        (b'5', "./", "", 0, ""),
+        (b'5', "./bin/", "", 0, ""),
+        (b'0', "./bin/freebsd-version", "", VERSION.len() as u64, VERSION),
+        (b'5', "./etc/", "", 0, ""),
+        (b'5', "./var/", "", 0, ""),
+        (b'5', "./var/db/", "", 0, ""),
+        (b'5', "./usr/", "", 0, ""),
+        (b'2', "./etc/termcap", "/usr/share/misc/termcap", 0, ""),
+    ]
+}
+
+pub fn manifest(archive: &[u8]) -> String {
+    let sum: String = Sha256::digest(archive).iter().map(|b| format!("{b:02x}")).collect();
+    format!("base.txz\t{sum}\t7\tbase\t\"Base system (MANDATORY)\"\ton\n")
+}
+
+/// An archive of such a base.
+pub fn archive() -> Vec<u8> {
+    tar(&least())
 }

@@ -1,0 +1,316 @@
+//! skel-update: the next patch level, or nothing at all.
+#![cfg(not(target_os = "freebsd"))]
+
+#[path = "common/bin.rs"]
+mod bin;
+#[path = "common/listing.rs"]
+mod listing;
+#[path = "standins/setup.rs"]
+mod setup;
+#[path = "common/small.rs"]
+mod small;
+
+use listing::{Times, listing};
+use setup::{Stage, Storage};
+use small::{BASE, SKELETON, fails, ok, run};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const RELEASE: &str = "14.2-RELEASE";
+const CONF: &str = "KeyPrint 800651ef4b4c71c27e60786d7b487188970f4b4169cc055784e21eb71d410cc5\n\
+                    ServerName update.FreeBSD.org\nComponents src world kernel\nUpdateIfUnmodified /etc/ /var/ /root/\n";
+const DATASET: &str = "zdata/jails/templates/14.2-RELEASE-skeleton";
+
+/// A host with a split template of 14.2 and a jail on it.
+fn stage(storage: Storage) -> Stage {
+    let stage = small::stage(storage);
+    stage.write("/etc/freebsd-update.conf", CONF);
+    ok(&stage, "skel-split 14.2");
+    ok(&stage, "jail-clone old 10");
+    stage.forget_calls();
+    stage
+}
+
+/// The server has this patch level: a new sh, a new certificate, a changed and
+/// a new file in etc.
+fn patch(stage: &Stage, level: u32) {
+    let version = format!("#!/bin/sh\nUSERLAND_VERSION=\"{RELEASE}-p{level}\"\n");
+    let services = format!("domain 53/udp\np{level} {level}/tcp\n");
+    let all: [(&str, &[u8]); 5] = [
+        ("/bin/freebsd-version", version.as_bytes()),
+        ("/bin/sh", b"a new sh\n"),
+        ("/etc/services", services.as_bytes()),
+        ("/etc/new.conf", b"new\n"),
+        ("/usr/share/certs/trusted/B.pem", b"another certificate\n"),
+    ];
+    stage.updates(RELEASE, level, &all);
+}
+
+fn templates(stage: &Stage) -> BTreeMap<PathBuf, String> {
+    listing(&stage.path("/zdata/jails/templates"), Times::Files)
+}
+
+fn snapshots(stage: &Stage) -> Vec<String> {
+    let all = stage.ok("zfs", &["list", "-H", "-o", "name", "-t", "snapshot", "-r", "zdata"]);
+    all.lines().map(|l| l.rsplit('/').next().unwrap().to_owned()).collect()
+}
+
+/// Nothing is mounted, kept or left by an update.
+#[track_caller]
+fn check_tidy(stage: &Stage) {
+    assert!(stage.ok("mount", &["-t", "nullfs", "-p"]).is_empty());
+    for path in templates(stage).keys() {
+        let name = path.file_name().unwrap().to_string_lossy();
+        let left = [".before", ".failed", ".conf.thinjail", "-update.conf", ".thinjail", ".thinjail-link"];
+        assert!(!left.iter().any(|l| name.ends_with(l)), "{}", path.display());
+    }
+    if stage.ok("zfs", &["list", "-H", "-o", "name"]).contains("zdata") {
+        assert!(!snapshots(stage).iter().any(|s| s.ends_with("@thinjail-update")), "{:?}", snapshots(stage));
+    }
+}
+
+#[test]
+fn the_next_patch_level() {
+    for storage in [Storage::Directory, Storage::Zfs] {
+        let stage = stage(storage);
+        patch(&stage, 1);
+        let output = run(&stage, "skel-update 14.2");
+        let (told, noted) = (stage.strip(&output.stdout), stage.strip(&output.stderr));
+        assert!(output.status.success(), "{noted}");
+        check_tidy(&stage);
+        let (base, skeleton) = (stage.path(BASE), stage.path(SKELETON));
+        match storage {
+            Storage::Directory => {
+                assert_eq!(told, "14.2-RELEASE: updated to 14.2-RELEASE-p1\n");
+                assert!(noted.contains("jails with an older etc than their base: old\n"), "{noted}");
+            }
+            Storage::Zfs => {
+                assert_eq!(
+                    told,
+                    format!("14.2-RELEASE: updated to 14.2-RELEASE-p1, snapshot {DATASET}@p1\n")
+                );
+                assert!(noted.contains("jails with an older etc than their base: old (@base)\n"), "{noted}");
+                assert_eq!(snapshots(&stage), ["14.2-RELEASE-skeleton@base", "14.2-RELEASE-skeleton@p1"]);
+            }
+        }
+        assert_eq!(fs::read_to_string(base.join("bin/sh")).unwrap(), "a new sh\n");
+        assert_eq!(fs::read_to_string(skeleton.join("etc/new.conf")).unwrap(), "new\n");
+        assert!(fs::read_to_string(skeleton.join("etc/services")).unwrap().contains("p1 1/tcp"));
+        for link in ["etc", "var", "root", "tmp", "home", "usr/local"] {
+            assert!(base.join(link).is_symlink(), "{link}");
+        }
+        // Databases and certificates followed.
+        assert!(skeleton.join("etc/pwd.db").is_file() && skeleton.join("etc/login.conf.db").is_file());
+        assert!(fs::read_to_string(skeleton.join("var/db/services.db")).unwrap().contains("p1 1/tcp"));
+        let mut certificates = 0;
+        for entry in fs::read_dir(skeleton.join("etc/ssl/certs")).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_link(&path).unwrap_or_else(|_| panic!("{} is no link", path.display()));
+            assert!(text.starts_with("../../../../usr/share/certs"), "{}", text.display());
+            certificates += 1;
+        }
+        assert_eq!(certificates, 2);
+
+        // A jail that is made now has it, one from before has not.
+        ok(&stage, "jail-clone new 11");
+        let services = |jail: &str| {
+            fs::read_to_string(stage.path(&format!("/zdata/jails/containers/{jail}/etc/services"))).unwrap()
+        };
+        assert!(services("new").contains("p1") && !services("old").contains("p1"));
+
+        // Up to date.
+        let there = templates(&stage);
+        assert_eq!(ok(&stage, "skel-update 14.2"), "14.2-RELEASE: 14.2-RELEASE-p1 is up to date\n");
+        assert_eq!(there, templates(&stage));
+        check_tidy(&stage);
+
+        // And the one after it.
+        patch(&stage, 3);
+        ok(&stage, "skel-update 14.2");
+        if storage == Storage::Zfs {
+            assert_eq!(snapshots(&stage)[2], "14.2-RELEASE-skeleton@p3");
+        }
+    }
+}
+
+#[test]
+fn what_an_administrator_changed_stays() {
+    let stage = stage(Storage::Zfs);
+    patch(&stage, 1);
+    let old = stage.state("updates").join(RELEASE).join("old/etc");
+    fs::create_dir_all(&old).unwrap();
+    fs::write(old.join("services"), "domain 53/udp\n").unwrap();
+    stage.write(&format!("{SKELETON}/etc/services"), "mine\n");
+    ok(&stage, "skel-update 14.2");
+    assert_eq!(fs::read_to_string(stage.path(SKELETON).join("etc/services")).unwrap(), "mine\n");
+}
+
+#[test]
+fn a_failure_is_taken_back_whole() {
+    for storage in [Storage::Directory, Storage::Zfs] {
+        for (fault, expected) in
+            [("update-unreachable", "/usr/sbin/freebsd-update"), ("update-break", "/usr/sbin/freebsd-update")]
+        {
+            let stage = stage(storage);
+            patch(&stage, 1);
+            let before = templates(&stage);
+            stage.fault_with(fault, "2");
+            let told = fails(&stage, "skel-update 14.2");
+            assert!(told.contains(expected), "{told}");
+            assert_eq!(told.lines().count(), 1, "{told}");
+            assert_eq!(before, templates(&stage), "{fault}");
+            check_tidy(&stage);
+            stage.mend(fault);
+            ok(&stage, "skel-update 14.2");
+        }
+    }
+}
+
+/// Past its end of life freebsd-update fails, with the updates ready.
+#[test]
+fn the_last_updates_of_a_release() {
+    let stage = stage(Storage::Zfs);
+    patch(&stage, 1);
+    fs::write(stage.state("updates").join(RELEASE).join("eol"), "").unwrap();
+    let output = run(&stage, "skel-update 14.2");
+    let noted = stage.strip(&output.stderr);
+    assert!(output.status.success(), "{noted}");
+    assert!(noted.contains("14.2-RELEASE has passed its end of life: these are its last updates"), "{noted}");
+    assert_eq!(fs::read_to_string(stage.path(BASE).join("bin/sh")).unwrap(), "a new sh\n");
+}
+
+#[test]
+fn a_base_made_of_packages() {
+    let stage = stage(Storage::Zfs);
+    patch(&stage, 1);
+    stage.write(&format!("{SKELETON}/var/db/pkg/local.sqlite"), "");
+    let told = fails(&stage, "skel-update 14.2");
+    assert!(told.contains("its base is made of packages, and pkg(8) is not installed"), "{told}");
+    stage.packages();
+    stage.forget_calls();
+    ok(&stage, "skel-update 14.2");
+    assert!(stage.calls().iter().any(|c| c.starts_with("pkg -r ") && c.contains(" upgrade -y ")));
+    assert!(!stage.calls().iter().any(|c| c.starts_with("freebsd-update ")));
+    assert_eq!(snapshots(&stage), ["14.2-RELEASE-skeleton@base", "14.2-RELEASE-skeleton@p1"]);
+    check_tidy(&stage);
+    ok(&stage, "skel-update 14.2");
+}
+
+#[test]
+fn refused_before_anything_is_touched() {
+    for (storage, expected, prepare) in [
+        (
+            Storage::Zfs,
+            "/etc/freebsd-update.conf: does not exist",
+            Box::new(|stage: &Stage| fs::remove_file(stage.path("/etc/freebsd-update.conf")).unwrap())
+                as Box<dyn Fn(&Stage)>,
+        ),
+        (
+            Storage::Zfs,
+            "is read-only; zfs set readonly=off",
+            Box::new(|stage| {
+                stage.ok("zfs", &["set", "readonly=on", "zdata/jails/templates/14.2-RELEASE-base"]);
+            }),
+        ),
+        (
+            Storage::Zfs,
+            "the skeleton is mounted on /mnt; who uses it there",
+            Box::new(|stage| {
+                fs::create_dir_all(stage.path("/mnt")).unwrap();
+                stage.ok("mount", &["-t", "nullfs", SKELETON, "/mnt"]);
+            }),
+        ),
+        (
+            Storage::Zfs,
+            "is mounted in the base; umount",
+            Box::new(|stage| {
+                fs::create_dir_all(stage.path("/src")).unwrap();
+                stage.ok("mount", &["-t", "nullfs", "/src", &format!("{BASE}/dev")]);
+            }),
+        ),
+        (
+            Storage::Directory,
+            "without ZFS it can't be updated under running jails: stop them",
+            Box::new(|stage| {
+                stage.ok("jail", &["-c", "old"]);
+            }),
+        ),
+        (
+            Storage::Zfs,
+            "etc is no link to skeleton/etc",
+            Box::new(|stage| {
+                fs::remove_file(stage.path(BASE).join("etc")).unwrap();
+                fs::create_dir(stage.path(BASE).join("etc")).unwrap();
+            }),
+        ),
+    ] {
+        let stage = stage(storage);
+        patch(&stage, 1);
+        prepare(&stage);
+        let before = templates(&stage);
+        let told = fails(&stage, "skel-update 14.2");
+        assert!(told.contains(expected), "{told:?}, not {expected:?}");
+        assert_eq!(before, templates(&stage));
+        assert!(!stage.calls().iter().any(|c| c.starts_with("freebsd-update ")));
+    }
+    let stage = stage(Storage::Zfs);
+    let told = fails(&stage, "skel-update 15.0");
+    assert!(told.contains("skel-fetch 15.0-RELEASE makes it"), "{told}");
+}
+
+/// Jails may run meanwhile: they see nothing of the mount.
+#[test]
+fn under_a_running_jail() {
+    let stage = stage(Storage::Zfs);
+    patch(&stage, 1);
+    stage.ok("jail", &["-c", "old"]);
+    let before = stage.ok("mount", &["-t", "nullfs", "-p"]);
+    ok(&stage, "skel-update 14.2");
+    assert_eq!(before, stage.ok("mount", &["-t", "nullfs", "-p"]));
+    stage.ok("jail", &["-r", "old"]);
+}
+
+/// Somebody at work on the template keeps others away.
+#[test]
+fn one_at_a_time() {
+    let stage = stage(Storage::Zfs);
+    let lock = fs::File::create(stage.path("/var/run/thinjail-template-14.2-RELEASE.lock")).unwrap();
+    lock.lock().unwrap();
+    for line in ["skel-update 14.2", "skel-split 14.2", "skel-fetch 14.2", "jail-clone web 12"] {
+        let told = fails(&stage, line);
+        assert!(told.contains("another program is at work on the template of 14.2-RELEASE"), "{told}");
+    }
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_tells_all() {
+    for storage in [Storage::Directory, Storage::Zfs] {
+        let stage = stage(storage);
+        patch(&stage, 1);
+        let before = templates(&stage);
+        let told = ok(&stage, "skel-update -n 14.2");
+        assert_eq!(before, templates(&stage));
+        assert!(!stage.calls().iter().any(|c| c.starts_with("freebsd-update ")));
+        let root = stage.root().display().to_string();
+        for part in [
+            format!("/sbin/mount -t nullfs {root}{SKELETON} {root}{BASE}/skeleton\n"),
+            format!(
+                "PAGER=/bin/cat /usr/sbin/freebsd-update --not-running-from-cron --currently-running \"$({root}{BASE}/bin/freebsd-version -u)\" "
+            ),
+            format!(" -b {root}{BASE} -F fetch\n"),
+            format!("/bin/sh {root}{BASE}/usr/sbin/certctl -D {root}{BASE} rehash\n"),
+            format!("/sbin/umount {root}{BASE}/skeleton\n"),
+        ] {
+            assert!(told.contains(&part), "no {part:?} in {told}");
+        }
+        if storage == Storage::Zfs {
+            let before = format!(
+                "/sbin/zfs snapshot zdata/jails/templates/14.2-RELEASE-base@thinjail-update {DATASET}@thinjail-update\n"
+            );
+            assert!(told.contains(&before), "{told}");
+        }
+        assert!(!told.lines().any(str::is_empty), "{told}");
+    }
+    assert!(Path::new(BASE).is_absolute());
+}

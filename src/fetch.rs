@@ -121,7 +121,7 @@ fn plan(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
     let manifest = match local_manifest(host, arguments, &archive, release, arch, &mut notes)? {
         Some(manifest) => manifest,
         None if arguments.file.is_some() => bail!(
-            "{}: no MANIFEST to verify it with: neither beside it nor {MANIFESTS}; name one with -M",
+            "{}: no MANIFEST to verify it with: neither beside it nor in {MANIFESTS}; name one with -M",
             archive.display()
         ),
         None => {

@@ -94,7 +94,7 @@ impl fmt::Display for What {
     }
 }
 
-/// Compares two trees in all that [`copy`](super::copy) carries over, and tells
+/// Compares two trees in all that [`copy`](super::copy()) carries over, and tells
 /// every difference, in the order of names, until `visit` breaks off. Sockets
 /// don't count, nor does where a file has holes.
 pub fn compare(a: &Path, b: &Path, visit: &mut dyn FnMut(Difference) -> ControlFlow<()>) -> Result<()> {
@@ -107,7 +107,7 @@ pub fn compare(a: &Path, b: &Path, visit: &mut dyn FnMut(Difference) -> ControlF
 }
 
 /// The first difference between two trees; `None` when they are equal in all
-/// that [`copy`](super::copy) carries over.
+/// that [`copy`](super::copy()) carries over.
 pub fn difference(a: &Path, b: &Path) -> Result<Option<String>> {
     let mut first = None;
     compare(a, b, &mut |found| {

@@ -88,7 +88,10 @@ fn copy_one(
     } else if kind.is_symlink() {
         symlink(fs::read_link(from)?, to).map_err(Into::into)
     } else if kind.is_file() {
-        fs::copy(from, to).map(drop).map_err(Into::into)
+        // Writable for now as well: attributes are written like contents.
+        fs::copy(from, to)
+            .and_then(|_| fs::set_permissions(to, Permissions::from_mode(0o600)))
+            .map_err(Into::into)
     } else {
         // The type of a mode differs between systems; it has 16 bits in all.
         let mode = (meta.mode() & 0xffff) as _;

@@ -638,7 +638,7 @@ mod tests {
             (mistake::<SkelSplit>("-d etc 14.2"), "invalid value 'etc' for -d name: a directory is one"),
             (mistake::<SkelSplit>("-d usr 14.2"), "invalid value 'usr' for -d name: a directory is one"),
             (mistake::<SkelSplit>("-d ../x 14.2"), "invalid value '../x' for -d name: a directory is one"),
-            (mistake::<SkelUpdate>("14.2 15.0"), "unexpected argument '15.0'"),
+            (mistake::<SkelUpdate>("14.2 15.0"), "extra operand '15.0'"),
         ] {
             assert!(text.starts_with(expected), "{text:?}, not {expected:?}");
         }

@@ -35,12 +35,13 @@ pub trait Arguments: Sized {
 }
 
 /// The tables of all programs.
-pub const PROGRAMS: [&Program; 9] = [
+pub const PROGRAMS: [&Program; 10] = [
     EpairUp::PROGRAM,
     EpairDown::PROGRAM,
     Sweep::PROGRAM,
     Mkfstab::PROGRAM,
     JailClone::PROGRAM,
+    JailDestroy::PROGRAM,
     SkelFetch::PROGRAM,
     SkelSplit::PROGRAM,
     Fixcerts::PROGRAM,
@@ -356,6 +357,40 @@ impl Arguments for Fixcerts {
 const RELEASE_OPERAND: Operand =
     Operand { name: "release", required: true, help: "The release: 14.2, 14.2-RELEASE, 15.0-RC1" };
 
+/// jail-destroy(8)
+#[derive(Clone, Debug)]
+pub struct JailDestroy {
+    /// What every program has.
+    pub common: Common,
+    /// `-f`
+    pub force: bool,
+    /// `-y`
+    pub yes: bool,
+    /// `name`
+    pub name: JailName,
+}
+
+impl Arguments for JailDestroy {
+    const PROGRAM: &'static Program = &Program {
+        name: "jail-destroy",
+        about: "Destroy a thin jail",
+        own: &[
+            Opt::flag('f', "force", "Stop it if it runs; cut its block from a file that holds more"),
+            Opt::flag('y', "yes", "Don't ask"),
+        ],
+        operands: &[NAME],
+    };
+
+    fn read(given: &Given) -> Result<JailDestroy, Stop> {
+        Ok(JailDestroy {
+            common: Common::read(given)?,
+            force: given.has("force"),
+            yes: given.has("yes"),
+            name: given.required("name", typed)?,
+        })
+    }
+}
+
 /// skel-fetch(8)
 #[derive(Clone, Debug)]
 pub struct SkelFetch {
@@ -597,6 +632,9 @@ mod tests {
         assert!(certs.all && certs.check);
         assert_eq!((certs.base, certs.what), (Some("/base".into()), "14.2".into()));
 
+        let destroy: JailDestroy = read("-fy web").unwrap();
+        assert!(destroy.force && destroy.yes && destroy.name.as_str() == "web");
+
         let fetch: SkelFetch = read("-a arm64 -f base.txz -M MANIFEST 15.0-RC1").unwrap();
         assert_eq!((fetch.arch, fetch.file), (Some(Arch::Arm64), Some("base.txz".into())));
         assert_eq!((fetch.manifest, fetch.mirror), (Some("MANIFEST".into()), None));
@@ -670,6 +708,7 @@ mod tests {
             read::<Mkfstab>(&words);
             read::<JailClone>(&words);
             read::<Fixcerts>(&words);
+            read::<JailDestroy>(&words);
             read::<SkelFetch>(&words);
             read::<SkelSplit>(&words);
             read::<SkelUpdate>(&words);

@@ -140,6 +140,11 @@ impl Known {
         &self.claims
     }
 
+    /// The bytes of a jail's block in its file.
+    pub fn block(&self, name: &str) -> Option<std::ops::Range<usize>> {
+        self.config.jail(name).map(crate::jailconf::Jail::range)
+    }
+
     /// Whether jail.conf includes the directory of jails' files; `None` when
     /// there is no jail.conf.
     pub fn includes_conf_dir(&self) -> Option<bool> {

@@ -81,3 +81,24 @@ impl Action for Run {
         Ok(())
     }
 }
+
+/// Removes a jail's name.
+pub struct Remove(Vec<String>);
+
+impl Remove {
+    /// Removes `jail`.
+    pub fn new(host: &Host, jail: &JailName) -> Remove {
+        Remove(arguments(host, &[&format!("jail_list-={jail}")]))
+    }
+}
+
+impl Action for Remove {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Sysrc, &self.0)
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        host.tools().run(Tool::Sysrc, &self.0)?;
+        Ok(())
+    }
+}

@@ -43,6 +43,8 @@ pub enum Tool {
     ServicesMkdb,
     /// sysctl(8)
     Sysctl,
+    /// service(8)
+    Service,
 }
 
 /// Variables of the environment that tell a program how to reach the network
@@ -90,6 +92,7 @@ impl Tool {
             Tool::CapMkdb => "/usr/bin/cap_mkdb",
             Tool::ServicesMkdb => "/usr/sbin/services_mkdb",
             Tool::Sysctl => "/sbin/sysctl",
+            Tool::Service => "/usr/sbin/service",
         })
     }
 

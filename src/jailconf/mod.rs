@@ -158,6 +158,11 @@ impl Config {
         self.blocks.iter().filter(|block| !resolve::is_wild(&block.name))
     }
 
+    /// Whether it says nothing at all: no jail, no parameter.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
     /// The first jail of that name.
     pub fn jail(&self, name: &str) -> Option<&Jail> {
         self.jails().find(|jail| jail.name == name)

@@ -1,0 +1,590 @@
+//! What jail-destroy does: the reverse of jail-clone, with proof that all of it
+//! is that jail's.
+
+use crate::claim;
+use crate::cli::JailDestroy;
+use crate::file;
+use crate::fstab;
+use crate::host::Host;
+use crate::jail::JailName;
+use crate::jailconf;
+use crate::jails::Known;
+use crate::kernel::is_at_or_below;
+use crate::layout::{Layout, SKELETON, Storage};
+use crate::lock::{Guarded, Lock};
+use crate::plan::{Action, Plan, Undo};
+use crate::rclist;
+use crate::settings::Settings;
+use crate::tool::{Tool, Tools};
+use crate::tree::{self, RemoveTree};
+use crate::zfs::{self, Dataset};
+use crate::{effect, report, shell};
+use anyhow::{Context, Result, bail};
+use rustix::fs::Mode;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const PROGRAM: &str = "jail-destroy";
+
+/// Destroys, after asking.
+pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
+    let (common, jail) = (&arguments.common, &arguments.name);
+    let settings = Settings::load(host.root())?;
+    let layout = Layout::find(host, &settings)?;
+    let _lock = if common.dry_run { None } else { Some(Lock::take(host.root(), Guarded::Jails)?) };
+    claim::check(host, jail)?;
+    let running = host.kernel()?.running_jail(jail.as_str())?.is_some();
+    if running && !arguments.force {
+        bail!("jail {jail} is running; service jail stop {jail}, or give -f");
+    }
+    if !running {
+        check_mounts(host, &layout, jail)?;
+    }
+    let destroy = plan(host, &layout, jail, arguments.force)?;
+    for note in &destroy.notes {
+        report::note(PROGRAM, note);
+    }
+    if common.dry_run {
+        let mut all = Plan::default();
+        if running {
+            all.push(Stop { jail: jail.clone() });
+        }
+        all.append(destroy.plan);
+        all.append(destroy.clear);
+        return report::dry_run(PROGRAM, &all, common.json);
+    }
+    if !arguments.yes && !confirm(jail, running, &destroy.goes)? {
+        bail!("nothing is destroyed");
+    }
+    if running {
+        Stop { jail: jail.clone() }.perform(host, &mut Undo::default())?;
+        check_mounts(host, &layout, jail)?;
+    }
+    destroy.plan.carry_out(host)?;
+    // From here the jail is gone; what follows must not bring it back.
+    let failures = destroy.clear.carry_out_all(host);
+    match failures.into_iter().next() {
+        None => Ok(ExitCode::SUCCESS),
+        Some(first) => Err(first.context(format!("jail {jail} is gone, but not all of it; run it again"))),
+    }
+}
+
+/// Shows what goes and asks, once.
+fn confirm(jail: &JailName, running: bool, goes: &[String]) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!("there is no terminal to ask on; give -y");
+    }
+    let mut text = String::new();
+    if running {
+        text.push_str(&format!("jail {jail} is running, and will be stopped\n"));
+    }
+    for line in goes {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text.push_str(&format!("Destroy jail {jail} for good? [y/N] "));
+    io::stderr().write_all(text.as_bytes())?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Fails while something is mounted below the jail's path, or the container
+/// somewhere.
+fn check_mounts(host: &Host, layout: &Layout, jail: &JailName) -> Result<()> {
+    let (path, container) = (host.root().at(&layout.path(jail)), host.root().at(&layout.container(jail)));
+    for mount in host.kernel()?.mounts()? {
+        if is_at_or_below(&mount.on, &path) {
+            bail!(
+                "{} is still mounted on {}, left by a stop that failed (a start would say \
+                 \"Resource deadlock avoided\"); jail-sweep {jail} {} clears it",
+                mount.from.display(),
+                mount.on.display(),
+                layout.path(jail).display()
+            );
+        }
+        let inside = is_at_or_below(&mount.on, &container) && mount.on != container;
+        if inside || mount.kind == "nullfs" && is_at_or_below(&mount.from, &container) {
+            bail!(
+                "{} is mounted on {}; umount {}",
+                mount.from.display(),
+                mount.on.display(),
+                mount.on.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+struct Destroy {
+    /// Up to the point where the jail is gone.
+    plan: Plan,
+    /// What is left then.
+    clear: Plan,
+    /// What goes, in words.
+    goes: Vec<String>,
+    notes: Vec<String>,
+    /// Marks a container that was made by hand.
+    adopt: Option<Adopt>,
+}
+
+fn plan(host: &Host, layout: &Layout, jail: &JailName, force: bool) -> Result<Destroy> {
+    let at = |path: PathBuf| host.root().at(&path);
+    let known = Known::read(host.root(), layout)?;
+    let mut destroy = Destroy {
+        plan: Plan::default(),
+        clear: Plan::default(),
+        goes: Vec::new(),
+        notes: Vec::new(),
+        adopt: None,
+    };
+
+    let configured = plan_configuration(host, layout, &known, jail, force, &mut destroy)?;
+    let mounted = check_fstab(host, layout, jail)?;
+    plan_container(host, layout, jail, configured && mounted, mounted, &mut destroy)?;
+    let fstab = at(layout.fstab(jail));
+    if mounted {
+        destroy.goes.push(format!("fstab          {}", layout.fstab(jail).display()));
+        destroy.plan.push(TakeAway { path: fstab.clone() });
+    }
+    let path = at(layout.path(jail));
+    match file::look(&path)? {
+        None => {}
+        Some(there) if !there.is_dir() => bail!("{}: {}", path.display(), file::kind(&there)),
+        Some(_) if fs_err::read_dir(&path)?.next().is_some() => {
+            bail!(
+                "{}: not empty although nothing is mounted on it; look what it is and remove it",
+                path.display()
+            )
+        }
+        Some(_) => {
+            destroy.goes.push(format!("path           {}", layout.path(jail).display()));
+            destroy.plan.push(TakeAwayDirectory { path });
+        }
+    }
+    // Last of what can be taken back, first of what can't.
+    plan_end(host, layout, jail, &mut destroy)?;
+    for leaving in [layout.conf(jail), layout.fstab(jail)].map(|f| file::temp_beside(&at(f))) {
+        if file::look(&leaving)?.is_some_and(|m| m.is_file()) {
+            destroy.clear.push(file::Remove { path: leaving });
+        }
+    }
+    let listed = rclist::names(host)?;
+    if listed.iter().any(|n| n == jail.as_str()) {
+        let others = known.claims().iter().any(|c| c.jail != jail.as_str());
+        if listed.len() == 1 && others {
+            destroy.notes.push(format!(
+                "jail_list keeps {jail}, its last name: an empty list would start every jail at boot"
+            ));
+        } else {
+            destroy.goes.push(format!("name           {jail} in jail_list"));
+            destroy.clear.push(rclist::Remove::new(host, jail));
+        }
+    }
+    if let Some(adopt) = destroy.adopt.take() {
+        let mut plan = Plan::default();
+        plan.push(adopt);
+        plan.append(destroy.plan);
+        destroy.plan = plan;
+    }
+    if destroy.goes.is_empty() && destroy.clear.is_empty() {
+        bail!("there is no jail {jail}: no configuration, no container, no fstab");
+    }
+    Ok(destroy)
+}
+
+/// Plans the block in jail.conf(5); true if there is one.
+fn plan_configuration(
+    host: &Host,
+    layout: &Layout,
+    known: &Known,
+    jail: &JailName,
+    force: bool,
+    destroy: &mut Destroy,
+) -> Result<bool> {
+    let mut claims = known.claims().iter().filter(|c| c.jail == jail.as_str());
+    let Some(claim) = claims.next() else { return Ok(false) };
+    if let Some(other) = claims.next() {
+        bail!(
+            "jail {jail} is configured twice, in {} and {}; remove the one that is wrong",
+            claim.file.display(),
+            other.file.display()
+        );
+    }
+    if let Some(child) = known.claims().iter().find(|c| c.jail.starts_with(&format!("{jail}."))) {
+        bail!("jail {} is configured inside of it; destroy that one first", child.jail);
+    }
+    for (name, value, ours) in
+        [("path", &claim.path, layout.path(jail)), ("mount.fstab", &claim.fstab, layout.fstab(jail))]
+    {
+        if let Some(value) = value
+            && Path::new(value).components().ne(ours.components())
+        {
+            bail!(
+                "{}: {name} of jail {jail} is {value}, not {}; it is no jail of ours",
+                claim.file.display(),
+                ours.display()
+            );
+        }
+    }
+    let range = known.block(jail.as_str()).context("jail.conf")?;
+    let real = host.root().at(&claim.file);
+    let text = fs_err::read(&real)?;
+    let rest = jailconf::cut(&text, range);
+    let mut others = jailconf::Config::default();
+    let alone = others.parse_more(&claim.file, &rest).is_ok() && others.is_empty();
+    let own_file = claim.file == layout.conf(jail);
+    if alone && own_file {
+        destroy.goes.push(format!("configuration  {}", claim.file.display()));
+        destroy.plan.push(TakeAway { path: real });
+    } else if force {
+        destroy.goes.push(format!("configuration  the block {jail} of {}", claim.file.display()));
+        destroy.plan.push(Rewrite { path: real, old: text, new: rest });
+    } else {
+        bail!(
+            "{}: it holds more than jail {jail}; with -f only its block goes, and the rest stays",
+            claim.file.display()
+        );
+    }
+    Ok(true)
+}
+
+/// Whether there is an fstab; fails unless it is this jail's.
+fn check_fstab(host: &Host, layout: &Layout, jail: &JailName) -> Result<bool> {
+    let file = layout.fstab(jail);
+    let real = host.root().at(&file);
+    match file::look(&real)? {
+        None => return Ok(false),
+        Some(there) if !there.is_file() => bail!("{}: {}", real.display(), file::kind(&there)),
+        Some(_) => {}
+    }
+    let (entries, _) = fstab::parse(&fs_err::read(&real)?);
+    let (path, container) = (layout.path(jail), layout.container(jail));
+    let same = |a: &Path, b: &Path| a.components().eq(b.components());
+    let skeleton = path.join(SKELETON);
+    let Some((_, entry)) = entries.iter().find(|(_, e)| same(&e.target, &skeleton)) else {
+        bail!(
+            "{}: nothing of it is mounted on {}; it is not jail {jail}'s",
+            file.display(),
+            skeleton.display()
+        );
+    };
+    if !same(&entry.source, &container) {
+        bail!(
+            "{}: {} is mounted on {}, not {}; jail {jail} does not own it",
+            file.display(),
+            entry.source.display(),
+            skeleton.display(),
+            container.display()
+        );
+    }
+    if let Some((_, other)) = entries.iter().find(|(_, e)| !is_at_or_below(&e.target, &path)) {
+        bail!("{}: it mounts on {}, outside of {}", file.display(), other.target.display(), path.display());
+    }
+    Ok(true)
+}
+
+/// Checks that the container is this jail's. `agreed`: both configuration and
+/// fstab say so; `mounted`: the fstab does.
+fn plan_container(
+    host: &Host,
+    layout: &Layout,
+    jail: &JailName,
+    agreed: bool,
+    mounted: bool,
+    destroy: &mut Destroy,
+) -> Result<()> {
+    let container = host.root().at(&layout.container(jail));
+    let there = file::look(&container)?;
+    match layout.storage() {
+        Storage::Zfs(top) => {
+            let dataset = Layout::container_dataset(top, jail)?;
+            let names = ["origin", zfs::OWNER_PROPERTY, "type"];
+            let Some([origin, owner, _]) = zfs::properties(host.tools(), dataset.as_str(), names)? else {
+                if there.is_some() && fs_err::read_dir(&container)?.next().is_some() {
+                    bail!("{}: no dataset, but a directory with something in it", container.display());
+                }
+                return Ok(());
+            };
+            if !owner.is_empty() && owner != jail.as_str() {
+                bail!("dataset {dataset} is jail {owner}'s ({}={owner})", zfs::OWNER_PROPERTY);
+            }
+            let of_template = origin
+                .strip_prefix(top.as_str())
+                .and_then(|rest| rest.strip_prefix("/templates/"))
+                .is_some_and(|rest| rest.contains("-skeleton@"));
+            if !of_template {
+                let origin = if origin.is_empty() { "nothing" } else { &origin };
+                bail!(
+                    "dataset {dataset} is a clone of {origin}, not of a skeleton; it is no container of ours"
+                );
+            }
+            // A clone made by hand bears no mark, but then all else must agree.
+            if owner.is_empty() && !agreed {
+                bail!(
+                    "dataset {dataset}: nothing says that it is jail {jail}'s: no {}, and configuration and \
+                     fstab are not both there; if it is: zfs set {}={jail} {dataset}",
+                    zfs::OWNER_PROPERTY,
+                    zfs::OWNER_PROPERTY
+                );
+            }
+            if owner.is_empty() {
+                // What proves it next time, when the configuration is gone.
+                destroy.adopt = Some(Adopt { dataset: dataset.clone(), jail: jail.clone() });
+            }
+            let snapshots = own_snapshots(host, &dataset)?;
+            let with = match snapshots.len() {
+                0 => String::new(),
+                1 => " with 1 snapshot".into(),
+                n => format!(" with {n} snapshots"),
+            };
+            destroy.goes.push(format!("container      {dataset}{with}"));
+            Ok(())
+        }
+        Storage::Directory => {
+            let aside = file::temp_beside(&container);
+            match there {
+                None => {
+                    if file::look(&aside)?.is_some() {
+                        destroy.goes.push(format!("container      {}", aside.display()));
+                    }
+                    return Ok(());
+                }
+                Some(there) if !there.is_dir() => bail!("{}: {}", container.display(), file::kind(&there)),
+                Some(_) => {}
+            }
+            if !mounted && !is_pristine(host, layout, &container)? {
+                bail!(
+                    "{}: no fstab says that it is jail {jail}'s, and it was changed since it was copied; \
+                     remove it if nobody needs it",
+                    container.display()
+                );
+            }
+            destroy.goes.push(format!("container      {}", layout.container(jail).display()));
+            if file::look(&aside)?.is_some() {
+                // A copy that a killed jail-clone did not finish.
+                destroy.plan.push(RemoveTree { path: aside.clone() });
+            }
+            // One rename, and nobody takes it for a container any more. Before
+            // the fstab goes, which is what proves whose it is.
+            destroy.plan.push(file::Rename { from: container, to: aside });
+            Ok(())
+        }
+    }
+}
+
+/// Whether a container is a copy of some skeleton and nothing more: what a
+/// killed jail-clone leaves, and nobody can miss.
+fn is_pristine(host: &Host, layout: &Layout, container: &Path) -> Result<bool> {
+    for entry in fs_err::read_dir(host.root().at(&layout.templates()))? {
+        let path = entry?.path();
+        let is_skeleton = path.to_string_lossy().ends_with("-skeleton");
+        if is_skeleton && tree::difference(&path, container)?.is_none() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The snapshots of a container; fails if anything hangs on it that would not
+/// go with it.
+fn own_snapshots(host: &Host, dataset: &Dataset) -> Result<Vec<String>> {
+    let arguments = ["list", "-H", "-r", "-t", "filesystem,volume,snapshot", "-o", "name", dataset.as_str()];
+    let printed = host.tools().ask(Tool::Zfs, &arguments)?;
+    let mut snapshots = Vec::new();
+    for name in printed.stdout.lines().filter(|n| *n != dataset.as_str()) {
+        if !name.contains('@') || name.split('@').next() != Some(dataset.as_str()) {
+            bail!("dataset {name} is inside of {dataset}; destroy it first, if nobody needs it");
+        }
+        if let Some(clone) = zfs::clones(host, name)?.first() {
+            bail!("{clone} is cloned from {name}; destroy or promote that first");
+        }
+        snapshots.push(name.to_owned());
+    }
+    Ok(snapshots)
+}
+
+/// Plans the container's end.
+fn plan_end(host: &Host, layout: &Layout, jail: &JailName, destroy: &mut Destroy) -> Result<()> {
+    let container = host.root().at(&layout.container(jail));
+    match layout.storage() {
+        Storage::Zfs(top) => {
+            let dataset = Layout::container_dataset(top, jail)?;
+            if !zfs::exists(host.tools(), dataset.as_str())? {
+                return Ok(());
+            }
+            for snapshot in own_snapshots(host, &dataset)? {
+                destroy.plan.push(zfs::DestroySnapshot(snapshot));
+            }
+            destroy.plan.push(DestroyContainer(dataset));
+        }
+        Storage::Directory => {
+            let aside = file::temp_beside(&container);
+            if file::look(&container)?.is_some() || file::look(&aside)?.is_some() {
+                destroy.clear.push(RemoveTree { path: aside });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Stops the jail as rc.d/jail does, and makes sure of it.
+struct Stop {
+    jail: JailName,
+}
+
+impl Stop {
+    fn arguments(&self) -> [&str; 3] {
+        ["jail", "onestop", self.jail.as_str()]
+    }
+}
+
+impl Action for Stop {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Service, &self.arguments())
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        let printed = host.tools().run(Tool::Service, &self.arguments())?;
+        // It succeeds when a jail could not be stopped.
+        if host.kernel()?.running_jail(self.jail.as_str())?.is_some() {
+            let told = printed.stdout.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+            bail!("{}: the jail still runs: {told} {}", self.shell(), printed.stderr);
+        }
+        Ok(())
+    }
+}
+
+/// Marks a container as a jail's.
+struct Adopt {
+    dataset: Dataset,
+    jail: JailName,
+}
+
+impl Action for Adopt {
+    fn shell(&self) -> String {
+        let mark = format!("{}={}", zfs::OWNER_PROPERTY, self.jail);
+        Tools::line(Tool::Zfs, &["set", &mark, self.dataset.as_str()])
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let mark = format!("{}={}", zfs::OWNER_PROPERTY, self.jail);
+        host.tools().run(Tool::Zfs, &["set", &mark, self.dataset.as_str()])?;
+        undo.push(Disown(self.dataset.clone()));
+        Ok(())
+    }
+}
+
+struct Disown(Dataset);
+
+impl Action for Disown {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Zfs, &["inherit", zfs::OWNER_PROPERTY, self.0.as_str()])
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        host.tools().run(Tool::Zfs, &["inherit", zfs::OWNER_PROPERTY, self.0.as_str()])?;
+        Ok(())
+    }
+}
+
+/// Removes a file, to be put back if the rest fails.
+struct TakeAway {
+    path: PathBuf,
+}
+
+impl Action for TakeAway {
+    fn shell(&self) -> String {
+        shell::line(["/bin/rm".as_ref(), self.path.as_os_str()])
+    }
+
+    fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
+        let contents = fs_err::read(&self.path)?;
+        let there = fs_err::symlink_metadata(&self.path)?;
+        effect::before("remove")?;
+        fs_err::remove_file(&self.path)?;
+        let (mode, owner) = (there.mode(), (there.uid(), there.gid()));
+        undo.push(Restore { path: self.path.clone(), contents, mode, owner });
+        Ok(())
+    }
+}
+
+struct Restore {
+    path: PathBuf,
+    contents: Vec<u8>,
+    mode: u32,
+    owner: (u32, u32),
+}
+
+impl Action for Restore {
+    fn shell(&self) -> String {
+        format!("{} > {}", shell::print(&self.contents), shell::quote(&self.path))
+    }
+
+    fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
+        file::write(&self.path, &self.contents)?;
+        std::os::unix::fs::chown(&self.path, Some(self.owner.0), Some(self.owner.1))
+            .with_context(|| format!("set the owner of {}", self.path.display()))?;
+        rustix::fs::chmod(&self.path, Mode::from_raw_mode((self.mode & 0o7777) as _))
+            .map_err(io::Error::from)
+            .with_context(|| format!("set the mode of {}", self.path.display()))
+    }
+}
+
+/// Replaces a file's text, to be put back if the rest fails.
+struct Rewrite {
+    path: PathBuf,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+impl Action for Rewrite {
+    fn shell(&self) -> String {
+        format!("{} > {}", shell::print(&self.new), shell::quote(&self.path))
+    }
+
+    fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
+        if fs_err::read(&self.path)? != self.old {
+            bail!("{}: it was changed meanwhile", self.path.display());
+        }
+        file::write(&self.path, &self.new)?;
+        undo.push(Rewrite { path: self.path.clone(), old: self.new.clone(), new: self.old.clone() });
+        Ok(())
+    }
+}
+
+/// Removes the jail's path, an empty directory.
+struct TakeAwayDirectory {
+    path: PathBuf,
+}
+
+impl Action for TakeAwayDirectory {
+    fn shell(&self) -> String {
+        file::RemoveDirectory { path: self.path.clone() }.shell()
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        file::RemoveDirectory { path: self.path.clone() }.perform(host, undo)?;
+        undo.push(file::MakeDirectory { path: self.path.clone() });
+        Ok(())
+    }
+}
+
+/// Destroys the container: never with -r, never with -R.
+struct DestroyContainer(Dataset);
+
+impl Action for DestroyContainer {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Zfs, &["destroy", self.0.as_str()])
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        host.tools().run(Tool::Zfs, &["destroy", self.0.as_str()]).map_err(|e| {
+            let busy = e.says("pool or dataset is busy");
+            let error = anyhow::Error::new(e);
+            if busy { error.context("somebody works in it (fstat -f shows who)") } else { error }
+        })?;
+        Ok(())
+    }
+}

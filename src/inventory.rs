@@ -431,7 +431,8 @@ impl Inventory {
                 for jail in &mut self.jails {
                     jail.running = Seen::Unknown;
                 }
-                self.tell(Path::new("/"), e.context("running jails"));
+                let why = report::line(&e.context("running jails"));
+                self.unread.push(Unread { path: PathBuf::new(), why });
             }
             Ok(running) => {
                 for one in running {

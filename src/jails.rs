@@ -228,7 +228,7 @@ fn files_in(root: &Root, layout: &Layout) -> Result<Vec<PathBuf>> {
 /// Something that could not be read, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
-    /// What, as the host names it.
+    /// The file or dataset, as the host names it; empty if it is neither.
     pub path: PathBuf,
     /// One line that names it too.
     pub why: String,

@@ -290,6 +290,23 @@ fn directories() {
         "jail-list: not all can be read: /zdata/jails/web-nullfs-base.fstab: not a regular file\n"
     );
     assert!(stdout.contains("web       ?              10  "), "{stdout}");
+    // A kernel that does not answer.
+    let kernel = host.at("var/run/thinjail-simulated");
+    let aside = kernel.with_file_name("aside");
+    fs::rename(&kernel, &aside).unwrap();
+    fs::create_dir(&kernel).unwrap();
+    let (status, stdout, stderr) = host.run("jail-list");
+    assert!(
+        status == 0 && stdout.contains("database  14.2-RELEASE  211  192.168.7.211    ?     -  -\n"),
+        "{stdout}"
+    );
+    assert!(stderr.ends_with("not a regular file (and 1 more)\n"), "{stderr}");
+    let (_, stdout, _) = host.run("jail-list -j");
+    let found: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(object(&found, "web")["running"], Value::Null);
+    assert!(found["unread"][1].as_str().unwrap().starts_with("running jails: "), "{found}");
+    fs::remove_dir(&kernel).unwrap();
+    fs::rename(&aside, &kernel).unwrap();
     for wrong in ["jail-list -n", "jail-list -v", "jail-list web", "jail-list -jj"] {
         host.fails(2, wrong);
     }

@@ -72,6 +72,7 @@ title "Start: exec.prestart makes the pair and adds it to the bridge"
 run service jail start web db
 interfaces
 run jexec web ifconfig -l
+run jail-list
 
 title "A start that fails late: jail(8) runs no hook to clean up, the pair stays"
 run service jail stop db

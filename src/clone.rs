@@ -267,6 +267,7 @@ fn plan_container(
         }
         Storage::Zfs(top) => {
             let skeleton = Layout::skeleton_dataset(top, release)?;
+            template::check_update(host, release, &skeleton)?;
             let Some(snapshot) = template::newest_snapshot(host, &skeleton)? else {
                 bail!("{skeleton} has no snapshot; skel-split {release} completes the template and takes it");
             };

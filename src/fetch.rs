@@ -135,8 +135,15 @@ fn plan(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
         }
     };
     let set = Rc::new(RefCell::new(None));
-    let accept =
-        Accept { archive: archive.clone(), manifest, media: media.clone(), set: set.clone(), downloads };
+    let accept = Accept {
+        archive: archive.clone(),
+        manifest,
+        media: media.clone(),
+        set: set.clone(),
+        downloads,
+        // Only what was fetched is ours to rename, and only when it counts.
+        sets_aside: arguments.file.is_none() && !arguments.common.dry_run,
+    };
     if file::look(&accept.manifest)?.is_some() && !downloads && plan_is_local(&accept, arguments) {
         // All of it is here: judge it before anything is changed.
         accept.judge(host)?;
@@ -422,6 +429,7 @@ struct Accept {
     media: PathBuf,
     set: Rc<RefCell<Option<manifest::Set>>>,
     downloads: bool,
+    sets_aside: bool,
 }
 
 impl Accept {
@@ -442,13 +450,12 @@ impl Accept {
         let path = if self.downloads { self.part() } else { self.archive.clone() };
         let verified = archive::check_sum(&path, &set, &mut Progress::new(format!("verify {SET}")));
         if let Err(e) = verified {
-            // Only what lies in media is ours to rename.
-            if !self.archive.starts_with(&self.media) {
+            if !self.sets_aside {
                 return Err(e);
             }
             let bad = with_suffix(&self.archive, ".bad");
             fs_err::rename(&path, &bad)?;
-            return Err(e.context(format!("set aside as {}; run it again to fetch it anew", bad.display())));
+            bail!("{e:#}; it is set aside as {}; run it again to fetch it anew", bad.display());
         }
         archive::check(host.tools(), &path, set.entries, &mut Progress::new(format!("check {SET}")))?;
         if self.downloads {

@@ -36,12 +36,15 @@ pub fn line(error: &anyhow::Error) -> String {
 /// What the standard library appends to every system error says nothing more
 /// than the words before it.
 fn without_number(text: &str) -> String {
-    match text.rsplit_once(" (os error ") {
-        Some((words, number)) if number.trim_end_matches(')').bytes().all(|b| b.is_ascii_digit()) => {
-            words.to_owned()
+    let mut parts = text.split(" (os error ");
+    let mut words = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|b| b.is_ascii_digit()) => words.push_str(rest),
+            _ => words.push_str(&format!(" (os error {part}")),
         }
-        _ => text.to_owned(),
     }
+    words
 }
 
 fn lacks_privilege(error: &anyhow::Error) -> bool {
@@ -121,6 +124,7 @@ mod tests {
         let error = anyhow::Error::new(cause).context("open /x\ny").context("settings");
         assert_eq!(line(&error), format!("settings: open /x y: {words}"));
         assert!(!words.contains("os error"), "{words}");
+        assert_eq!(without_number("a (os error 39): b (os error 2); c (os error x)"), "a: b; c (os error x)");
         let result: Result<(), io::Error> = Err(io::ErrorKind::NotFound.into());
         let error = result.context("a\tb").unwrap_err();
         assert!(line(&error).starts_with("a?b: "), "{}", line(&error));

@@ -160,10 +160,20 @@ fn plan(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Split> {
         let part = trees.part(name);
         plan_part(&trees, &part, arguments.keep, &mut copies, &mut links, &mut split)?;
     }
-    for name in arguments.directories.iter().map(|d| d.as_path()).chain([Path::new(DOCS)]) {
-        plan_directory(&trees.skeleton, name, &mut copies)?;
-    }
     let skeleton_changes = !copies.is_empty();
+    let taken = snapshot.as_ref().filter(|s| s.exists);
+    // A template made by hand may lack it, and is none the worse.
+    let docs = Some(Path::new(DOCS)).filter(|_| taken.is_none());
+    for name in arguments.directories.iter().map(|d| d.as_path()).chain(docs) {
+        let new = plan_directory(&trees.skeleton, name, &mut copies)?;
+        if let (true, Some(taken)) = (new, taken) {
+            split.notes.push(format!(
+                "{}: jails that are cloned from {} lack it",
+                name.display(),
+                taken.name
+            ));
+        }
+    }
     split.plan.append(copies);
     split.plan.append(links);
     let point = trees.base.join(SKELETON);
@@ -275,15 +285,15 @@ fn plan_skeleton(
     }
 }
 
-/// A plain directory of the skeleton.
-fn plan_directory(skeleton: &Path, name: &Path, plan: &mut Plan) -> Result<()> {
+/// A plain directory of the skeleton; true if it has yet to be made.
+fn plan_directory(skeleton: &Path, name: &Path, plan: &mut Plan) -> Result<bool> {
     let path = skeleton.join(name);
     match file::look(&path)? {
         None => plan.push(MakeDirectory { path }),
-        Some(there) if there.is_dir() => {}
+        Some(there) if there.is_dir() => return Ok(false),
         Some(there) => bail!("{}: {} is there", path.display(), file::kind(&there)),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Fails while somebody uses base or skeleton: what is to be moved must not be

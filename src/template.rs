@@ -6,7 +6,7 @@ use crate::host::Host;
 use crate::layout::{BASE_SNAPSHOT, MOVED, SKELETON};
 use crate::release::Release;
 use crate::zfs::{self, Dataset};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 
 /// Fails unless the template is there, split, and nobody stopped half-way
@@ -51,6 +51,24 @@ pub fn check(release: &Release, base: &Path, skeleton: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The snapshot of base and skeleton that an update can go back to.
+pub const BEFORE_UPDATE: &str = "thinjail-update";
+
+/// Fails when somebody was killed while updating the template. Directory
+/// storage shows that to [`check`].
+pub fn check_update(host: &Host, release: &Release, skeleton: &Dataset) -> Result<()> {
+    if zfs::exists(host.tools(), &skeleton.snapshot(BEFORE_UPDATE))? {
+        return Err(interrupted_update(release));
+    }
+    Ok(())
+}
+
+fn interrupted_update(release: &Release) -> anyhow::Error {
+    anyhow!(
+        "template {release}: its update was interrupted; skel-update {release} takes it back and starts anew"
+    )
 }
 
 /// Where directory storage keeps a tree as it was before an update.

@@ -129,7 +129,8 @@ impl Action for Unpack {
         for path in TAKEN_OVER {
             let (from, to) = (Path::new("/").join(path), aside.join(path));
             let (from, to) = (shell::quote(from), shell::quote(to));
-            lines.push(format!("test ! -e {from} || /bin/cp -P {from} {to}"));
+            let link = if path.ends_with("resolv.conf") { "" } else { "-P " };
+            lines.push(format!("test ! -e {from} || /bin/cp {link}{from} {to}"));
         }
         match &self.base {
             Base::Directory { record } => {

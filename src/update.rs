@@ -17,11 +17,12 @@ use crate::lock::{Lock, Use};
 use crate::plan::{Action, Plan, Undo};
 use crate::release::Release;
 use crate::settings::Settings;
+use crate::template::{self, BEFORE_UPDATE as BEFORE};
 use crate::tool::{Outcome, Tool, ToolError, Tools};
 use crate::tree::{CopyTree, RemoveTree};
 use crate::userland::{self, Version};
 use crate::zfs::{self, Dataset};
-use crate::{effect, interrupt, report, shell, template};
+use crate::{effect, interrupt, report, shell};
 use anyhow::{Context, Result, anyhow, bail};
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
@@ -30,9 +31,6 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 const PROGRAM: &str = "skel-update";
-
-/// The snapshot of base and skeleton that an update can go back to.
-const BEFORE: &str = "thinjail-update";
 
 /// freebsd-update(8)'s own settings on this host.
 const CONF: &str = "/etc/freebsd-update.conf";
@@ -52,20 +50,21 @@ pub fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
         interrupt::watch().context("watch signals")?;
     }
     let layout = Layout::find(host, &settings)?;
-    let mut update = plan(host, &layout, release)?;
+    let state = State::find(host, &layout, release)?;
+    let recover = plan_recovery(host, &state)?;
     if common.dry_run {
-        let mut all = update.recover;
+        // What is half done can't be planned on; it is taken back first.
+        let update = if recover.is_empty() { plan(host, state)? } else { Update::default() };
+        let mut all = recover;
         all.append(update.plan);
         all.append(update.clear);
         return report::dry_run(PROGRAM, &all, common.json);
     }
-    if !update.recover.is_empty() {
+    if !recover.is_empty() {
         report::note(PROGRAM, "an earlier run was killed; its update is taken back first");
-        update.recover.carry_out(host)?;
-        // What the plan was made of is not what is there now.
-        update = plan(host, &layout, release)?;
+        recover.carry_out(host)?;
     }
-    let state = update.state.clone();
+    let update = plan(host, state.clone())?;
     update.plan.carry_out(host)?;
     let failures = update.clear.carry_out_all(host);
     let version = userland::of_base(&state.base)?;
@@ -84,14 +83,12 @@ pub fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
     }
 }
 
+#[derive(Default)]
 struct Update {
-    /// Takes back what a killed run did.
-    recover: Plan,
     /// The update, all or nothing.
     plan: Plan,
     /// What goes afterwards.
     clear: Plan,
-    state: Rc<State>,
 }
 
 /// What the steps of an update know in common.
@@ -111,38 +108,36 @@ enum Kept {
 }
 
 impl State {
+    fn find(host: &Host, layout: &Layout, release: &Release) -> Result<Rc<State>> {
+        let kept = match layout.storage() {
+            Storage::Directory => Kept::Copies,
+            Storage::Zfs(top) => Kept::Snapshots {
+                base: Layout::base_dataset(top, release)?,
+                skeleton: Layout::skeleton_dataset(top, release)?,
+            },
+        };
+        Ok(Rc::new(State {
+            release: release.clone(),
+            base: host.root().at(&layout.base(release)),
+            skeleton: host.root().at(&layout.skeleton(release)),
+            kept,
+            changed: Cell::new(false),
+            taken: std::cell::RefCell::new(None),
+        }))
+    }
+
     /// Where the skeleton is mounted meanwhile.
     fn point(&self) -> PathBuf {
         self.base.join(SKELETON)
     }
 }
 
-fn plan(host: &Host, layout: &Layout, release: &Release) -> Result<Update> {
-    let at = |path: PathBuf| host.root().at(&path);
-    let (base, skeleton) = (at(layout.base(release)), at(layout.skeleton(release)));
-    let kept = match layout.storage() {
-        Storage::Directory => Kept::Copies,
-        Storage::Zfs(top) => Kept::Snapshots {
-            base: Layout::base_dataset(top, release)?,
-            skeleton: Layout::skeleton_dataset(top, release)?,
-        },
-    };
-    let state = Rc::new(State {
-        release: release.clone(),
-        base,
-        skeleton,
-        kept,
-        changed: Cell::new(false),
-        taken: std::cell::RefCell::new(None),
-    });
-    let recover = plan_recovery(host, &state)?;
-    if recover.is_empty() {
-        template::check(release, &state.base, &state.skeleton)?;
-    }
-    let version = userland::of_base(&state.base);
-    let version = if recover.is_empty() { Some(version?) } else { version.ok() };
-    if version.as_ref().is_some_and(|v| v.release != *release) {
-        bail!("{}: it holds {}", state.base.display(), version.map(|v| v.to_string()).unwrap_or_default());
+fn plan(host: &Host, state: Rc<State>) -> Result<Update> {
+    let release = &state.release;
+    template::check(release, &state.base, &state.skeleton)?;
+    let version = userland::of_base(&state.base)?;
+    if version.release != *release {
+        bail!("{}: it holds {version}", state.base.display());
     }
     let packaged = is_packaged(&state.skeleton)?;
     check_host(host, &state, packaged)?;
@@ -182,7 +177,7 @@ fn plan(host: &Host, layout: &Layout, release: &Release) -> Result<Update> {
     if let Kept::Snapshots { .. } = &state.kept {
         plan.push(TakeSnapshot(state.clone()));
     }
-    Ok(Update { recover, plan, clear, state })
+    Ok(Update { plan, clear })
 }
 
 /// Whether the base is made of packages: then its skeleton has their database.
@@ -212,6 +207,7 @@ fn check_host(host: &Host, state: &State, packaged: bool) -> Result<()> {
             bail!("{}: does not exist; freebsd-update(8) finds no server without it", conf.display());
         }
     }
+    check_processor(&state.base)?;
     // freebsd-update(8) does not quote it.
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/._-".contains(b);
     if !state.base.as_os_str().as_encoded_bytes().iter().all(plain) {
@@ -250,6 +246,26 @@ fn check_host(host: &Host, state: &State, packaged: bool) -> Result<()> {
                 mount.on.display()
             );
         }
+    }
+    Ok(())
+}
+
+/// freebsd-update(8) brings what the host's processor runs, whatever is there.
+fn check_processor(base: &Path) -> Result<()> {
+    use std::io::Read;
+    let shell = base.join("bin/sh");
+    if !file::look(&shell)?.is_some_and(|m| m.is_file()) {
+        return Ok(());
+    }
+    let mut header = Vec::new();
+    fs_err::File::open(&shell)?.take(20).read_to_end(&mut header)?;
+    // e_machine (freebsd-src: sys/sys/elf_common.h), little-endian on both.
+    let (ours, name) = if cfg!(target_arch = "aarch64") { (183, "arm64") } else { (62, "amd64") };
+    if header.starts_with(b"\x7fELF") && header.len() == 20 && header[18..20] != [ours, 0] {
+        bail!(
+            "{}: the base is not for {name}, and can only be updated on a host of its own kind",
+            base.display()
+        );
     }
     Ok(())
 }
@@ -370,7 +386,9 @@ impl Action for PutBack {
                 for dataset in [base, skeleton] {
                     let before = dataset.snapshot(BEFORE);
                     if zfs::exists(host.tools(), &before)? {
-                        host.tools().run(Tool::Zfs, &["rollback", before.as_str()])?;
+                        host.tools()
+                            .run(Tool::Zfs, &["rollback", before.as_str()])
+                            .map_err(foreign_snapshots)?;
                     }
                 }
                 Forget(state.clone()).perform(host, &mut Undo::default())
@@ -402,6 +420,17 @@ impl Action for PutBack {
             }
         }
     }
+}
+
+/// Somebody else's snapshots of a half-updated tree are in the way, and not
+/// ours to destroy.
+fn foreign_snapshots(error: ToolError) -> anyhow::Error {
+    if error.says("more recent snapshots") {
+        return anyhow!(
+            "{error}; zfs destroy those snapshots of a half-done update, and run skel-update again"
+        );
+    }
+    error.into()
 }
 
 /// Removes what the update could have gone back to.

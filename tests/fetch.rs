@@ -264,7 +264,7 @@ fn a_wrong_checksum_is_set_aside_in_media_and_left_elsewhere() {
     stage.www(SITE, &format!("{DIRECTORY}/base.txz"), &tar(&least()[..4]));
     let told = fails(&stage, "skel-fetch 14.2");
     assert!(
-        told.contains("set aside as /zdata/jails/media/14.2-RELEASE-base.txz.bad; run it again"),
+        told.contains("; it is set aside as /zdata/jails/media/14.2-RELEASE-base.txz.bad; run it again"),
         "{told}"
     );
     assert!(told.contains("wrong checksum: SHA-256 "), "{told}");

@@ -271,6 +271,51 @@ fn under_a_running_jail() {
     stage.ok("jail", &["-r", "old"]);
 }
 
+/// What a killed run left is taken back whatever stands in the way of an
+/// update, and no jail is made of it meanwhile.
+#[test]
+fn half_done_by_a_killed_run() {
+    let stage = stage(Storage::Zfs);
+    patch(&stage, 1);
+    let before = templates(&stage);
+    let base = "zdata/jails/templates/14.2-RELEASE-base@thinjail-update";
+    stage.ok("zfs", &["snapshot", base, &format!("{DATASET}@thinjail-update")]);
+    stage.ok("mount", &["-t", "nullfs", SKELETON, &format!("{BASE}/skeleton")]);
+    stage.write(&format!("{BASE}/bin/sh"), "half\n");
+    let told = fails(&stage, "jail-clone web 12");
+    assert!(told.contains("its update was interrupted; skel-update 14.2-RELEASE takes it back"), "{told}");
+    fs::rename(stage.path("/etc/freebsd-update.conf"), stage.path("/etc/away")).unwrap();
+    let told = fails(&stage, "skel-update 14.2");
+    assert!(
+        told.contains("an earlier run was killed") && told.contains("freebsd-update.conf: does not exist"),
+        "{told}"
+    );
+    assert_eq!(before, templates(&stage));
+    check_tidy(&stage);
+    // A snapshot that something else took of the half-done state is not ours.
+    stage.ok("zfs", &["snapshot", base, &format!("{DATASET}@thinjail-update")]);
+    stage.ok("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-base@hourly"]);
+    let told = fails(&stage, "skel-update 14.2");
+    assert!(told.contains("zfs destroy those snapshots of a half-done update"), "{told}");
+    stage.ok("zfs", &["destroy", "zdata/jails/templates/14.2-RELEASE-base@hourly"]);
+    fs::rename(stage.path("/etc/away"), stage.path("/etc/freebsd-update.conf")).unwrap();
+    ok(&stage, "skel-update 14.2");
+    check_tidy(&stage);
+}
+
+/// A base for another processor would get files for this one.
+#[test]
+fn a_base_of_another_architecture() {
+    let stage = stage(Storage::Directory);
+    let mut header = b"\x7fELF\x02\x01\x01\x09".to_vec();
+    header.extend([0; 8]);
+    header.extend([2, 0, if cfg!(target_arch = "aarch64") { 62 } else { 183 }, 0]);
+    fs::write(stage.path(BASE).join("bin/sh"), header).unwrap();
+    patch(&stage, 1);
+    let told = fails(&stage, "skel-update 14.2");
+    assert!(told.contains("can only be updated on a host of its own kind"), "{told}");
+}
+
 /// Somebody at work on the template keeps others away.
 #[test]
 fn one_at_a_time() {

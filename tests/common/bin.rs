@@ -11,6 +11,7 @@ pub fn bin(name: &str) -> PathBuf {
         "jail-mkfstab" => env!("CARGO_BIN_EXE_jail-mkfstab"),
         "jail-clone" => env!("CARGO_BIN_EXE_jail-clone"),
         "jail-destroy" => env!("CARGO_BIN_EXE_jail-destroy"),
+        "jail-list" => env!("CARGO_BIN_EXE_jail-list"),
         "skel-fetch" => env!("CARGO_BIN_EXE_skel-fetch"),
         "skel-split" => env!("CARGO_BIN_EXE_skel-split"),
         "skel-update" => env!("CARGO_BIN_EXE_skel-update"),

@@ -43,6 +43,10 @@ pub enum Tool {
     ServicesMkdb,
     /// sysctl(8)
     Sysctl,
+    /// kldstat(8)
+    Kldstat,
+    /// jail(8)
+    Jail,
 }
 
 /// Variables of the environment that tell a program how to reach the network
@@ -90,6 +94,8 @@ impl Tool {
             Tool::CapMkdb => "/usr/bin/cap_mkdb",
             Tool::ServicesMkdb => "/usr/sbin/services_mkdb",
             Tool::Sysctl => "/sbin/sysctl",
+            Tool::Kldstat => "/sbin/kldstat",
+            Tool::Jail => "/usr/sbin/jail",
         })
     }
 

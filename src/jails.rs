@@ -1,10 +1,12 @@
 //! The jails that jail.conf(5) knows, and what each of them uses.
 
 use crate::interface::PairName;
-use crate::jailconf::{Config, Resolved, UnderRoot};
+use crate::jailconf::{Config, Error, Files, Resolved, UnderRoot};
 use crate::layout::Layout;
+use crate::report;
 use crate::root::Root;
 use anyhow::{Context, Result, bail};
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
 use std::net::IpAddr;
@@ -84,6 +86,7 @@ fn pairs_in(value: &str) -> impl Iterator<Item = String> + '_ {
 }
 
 /// All jails that are configured on the host.
+#[derive(Default)]
 pub struct Known {
     config: Config,
     claims: Vec<Claim>,
@@ -98,29 +101,45 @@ impl Known {
     /// jails' files, which rc.d/jail uses even when nothing includes them.
     pub fn read(root: &Root, layout: &Layout) -> Result<Known> {
         let files = UnderRoot { root: root.path().to_owned() };
-        let main = layout.jail_conf();
-        let main_there = root.at(main).try_exists().context("jail.conf")?;
-        let mut config =
-            if main_there { Config::load(&files, main).context("jail.conf")? } else { Config::default() };
-        let included = config.files().any(|f| f.starts_with(layout.conf_dir()));
-        let mut others = Vec::new();
-        match std::fs::read_dir(root.at(layout.conf_dir())) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e).with_context(|| layout.conf_dir().display().to_string()),
-            Ok(entries) => {
-                for entry in entries {
-                    let name = entry.with_context(|| layout.conf_dir().display().to_string())?.file_name();
-                    let hidden = name.as_encoded_bytes().starts_with(b".");
-                    if Path::new(&name).extension() == Some(OsStr::new("conf")) && !hidden {
-                        others.push(layout.conf_dir().join(name));
+        Known::of(&files, root, layout, files_in(root, layout)?)
+    }
+
+    /// The same as far as it goes: a file that cannot be read or parsed counts
+    /// as an empty one. Tells those files and what is wrong with each.
+    pub fn read_what_can_be(root: &Root, layout: &Layout) -> (Known, Vec<Unread>) {
+        let files =
+            Forgiving { files: UnderRoot { root: root.path().to_owned() }, unread: RefCell::new(Vec::new()) };
+        let others = files_in(root, layout).unwrap_or_else(|e| {
+            files.give_up(layout.conf_dir(), report::line(&e));
+            Vec::new()
+        });
+        // An error ends the reading, so it starts again without that file.
+        let known = loop {
+            match Known::of(&files, root, layout, others.clone()) {
+                Ok(known) => break known,
+                Err(e) => {
+                    let file =
+                        e.downcast_ref::<Error>().and_then(Error::position).map(|at| at.file().to_owned());
+                    let again = file.as_ref().is_some_and(|file| !files.gave_up(file));
+                    files.give_up(file.as_deref().unwrap_or(layout.jail_conf()), report::line(&e));
+                    if !again {
+                        break Known::default();
                     }
                 }
             }
-        }
+        };
+        (known, files.unread.into_inner())
+    }
+
+    fn of(files: &dyn Files, root: &Root, layout: &Layout, others: Vec<PathBuf>) -> Result<Known> {
+        let main = layout.jail_conf();
+        let main_there = root.at(main).try_exists().context("jail.conf")?;
+        let mut config =
+            if main_there { Config::load(files, main).context("jail.conf")? } else { Config::default() };
+        let included = config.files().any(|f| f.starts_with(layout.conf_dir()));
         let none = others.is_empty();
-        // With a heap: a sort for slices costs kilobytes in each program.
-        for file in std::collections::BinaryHeap::from(others).into_sorted_vec() {
-            config.load_more(&files, &file).context("jail.conf")?;
+        for file in &others {
+            config.load_more(files, file).context("jail.conf")?;
         }
         let claims = config.jails().map(|j| Claim::of(j.file(), &config.resolve(j))).collect();
         // An empty directory shows no file that was included from it.
@@ -138,6 +157,12 @@ impl Known {
     /// The jails.
     pub fn claims(&self) -> &[Claim] {
         &self.claims
+    }
+
+    /// The addresses of a jail that it does not merely mention because the
+    /// common part does, as every jail.
+    pub fn own_addresses<'a>(&'a self, claim: &'a Claim) -> impl Iterator<Item = IpAddr> + 'a {
+        claim.addresses.iter().copied().filter(|a| !self.common.contains(a))
     }
 
     /// Whether jail.conf includes the directory of jails' files; `None` when
@@ -177,6 +202,70 @@ impl Known {
             }
         }
         Ok(())
+    }
+}
+
+/// The files in the directory of jails' files.
+fn files_in(root: &Root, layout: &Layout) -> Result<Vec<PathBuf>> {
+    let mut others = Vec::new();
+    match std::fs::read_dir(root.at(layout.conf_dir())) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e).with_context(|| layout.conf_dir().display().to_string()),
+        Ok(entries) => {
+            for entry in entries {
+                let name = entry.with_context(|| layout.conf_dir().display().to_string())?.file_name();
+                let hidden = name.as_encoded_bytes().starts_with(b".");
+                if Path::new(&name).extension() == Some(OsStr::new("conf")) && !hidden {
+                    others.push(layout.conf_dir().join(name));
+                }
+            }
+        }
+    }
+    // With a heap: a sort for slices costs kilobytes in each program.
+    Ok(std::collections::BinaryHeap::from(others).into_sorted_vec())
+}
+
+/// Something that could not be read, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// What, as the host names it.
+    pub path: PathBuf,
+    /// One line that names it too.
+    pub why: String,
+}
+
+/// Files of which those that cannot be read are empty.
+struct Forgiving {
+    files: UnderRoot,
+    unread: RefCell<Vec<Unread>>,
+}
+
+impl Forgiving {
+    fn gave_up(&self, path: &Path) -> bool {
+        self.unread.borrow().iter().any(|u| u.path == path)
+    }
+
+    fn give_up(&self, path: &Path, why: String) {
+        if !self.gave_up(path) {
+            self.unread.borrow_mut().push(Unread { path: path.to_owned(), why });
+        }
+    }
+}
+
+impl Files for Forgiving {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if self.gave_up(path) {
+            return Ok(Vec::new());
+        }
+        self.files.read(path).or_else(|e| {
+            let error = anyhow::Error::new(e).context(path.display().to_string()).context("jail.conf");
+            self.give_up(path, report::line(&error));
+            Ok(Vec::new())
+        })
+    }
+
+    fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
+        self.files.glob(pattern)
     }
 }
 

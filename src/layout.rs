@@ -22,6 +22,9 @@ pub const SKELETON: &str = "skeleton";
 /// The snapshot of a skeleton that jails are cloned from.
 pub const BASE_SNAPSHOT: &str = "base";
 
+/// What a jail's name is followed by in the name of its path.
+pub const PATH_SUFFIX: &str = "-nullfs-base";
+
 /// How the trees are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
@@ -42,13 +45,25 @@ pub struct Layout {
 impl Layout {
     /// The layout that the settings describe, on a host where it exists.
     pub fn find(host: &Host, settings: &Settings) -> Result<Layout> {
+        Layout::find_with(host, settings, |dataset| {
+            let values = zfs::properties(host.tools(), dataset.as_str(), ["mounted", "mountpoint"])?;
+            mountpoint(host, dataset, values)
+        })
+    }
+
+    /// The same; `mountpoint` tells where jail_zfs is mounted.
+    pub fn find_with(
+        host: &Host,
+        settings: &Settings,
+        mountpoint: impl FnOnce(&Dataset) -> Result<PathBuf>,
+    ) -> Result<Layout> {
         let storage = match &settings.jail_zfs {
             Some(dataset) => Storage::Zfs(dataset.clone()),
             None => Storage::Directory,
         };
         let dir = match (&settings.jail_dir, &storage) {
             (Some(dir), _) => dir.clone(),
-            (None, Storage::Zfs(dataset)) => mountpoint(host, dataset)?,
+            (None, Storage::Zfs(dataset)) => mountpoint(dataset)?,
             (None, Storage::Directory) => bail!("neither jail_zfs nor jail_dir is set in {FILE}"),
         };
         let real = host.root().at(&dir);
@@ -120,6 +135,20 @@ impl Layout {
         self.dir.join(format!("templates/{release}-base"))
     }
 
+    /// The release whose base a path is.
+    pub fn release_of(&self, base: &Path) -> Option<Release> {
+        // As paths: an fstab may have a slash at the end.
+        let name = base.strip_prefix(self.templates()).ok()?.to_str()?;
+        name.trim_end_matches('/').strip_suffix("-base")?.parse().ok()
+    }
+
+    /// The release whose skeleton a dataset is.
+    pub fn skeleton_release(&self, dataset: &str) -> Option<Release> {
+        let Storage::Zfs(top) = &self.storage else { return None };
+        let name = dataset.strip_prefix(top.as_str())?.strip_prefix("/templates/")?;
+        name.strip_suffix("-skeleton")?.parse().ok()
+    }
+
     /// The skeleton of a release.
     pub fn skeleton(&self, release: &Release) -> PathBuf {
         self.dir.join(format!("templates/{release}-skeleton"))
@@ -137,12 +166,12 @@ impl Layout {
 
     /// A jail's path: the empty directory its base is mounted on.
     pub fn path(&self, jail: &JailName) -> PathBuf {
-        self.dir.join(format!("{jail}-nullfs-base"))
+        self.dir.join(format!("{jail}{PATH_SUFFIX}"))
     }
 
     /// A jail's fstab.
     pub fn fstab(&self, jail: &JailName) -> PathBuf {
-        self.dir.join(format!("{jail}-nullfs-base.fstab"))
+        self.dir.join(format!("{jail}{PATH_SUFFIX}.fstab"))
     }
 
     /// A jail's own configuration file.
@@ -192,13 +221,16 @@ fn below_parent(host: &Host, dataset: &Dataset) -> Result<PathBuf> {
                 "jail_zfs: {dataset} does not exist, and {parent} has no mount point; set jail_dir in {FILE}"
             )
         }
-        Some(_) => Ok(mountpoint(host, &parent)?.join(name)),
+        Some(_) => {
+            let values = zfs::properties(host.tools(), parent.as_str(), ["mounted", "mountpoint"])?;
+            Ok(mountpoint(host, &parent, values)?.join(name))
+        }
     }
 }
 
-/// Where jail_zfs is mounted, as the jails' host sees it.
-fn mountpoint(host: &Host, dataset: &Dataset) -> Result<PathBuf> {
-    let values = zfs::properties(host.tools(), dataset.as_str(), ["mounted", "mountpoint"])?;
+/// Where jail_zfs is mounted, as the jails' host sees it, by its properties
+/// `mounted` and `mountpoint`.
+pub fn mountpoint(host: &Host, dataset: &Dataset, values: Option<[String; 2]>) -> Result<PathBuf> {
     let Some([mounted, mountpoint]) = values else {
         bail!("jail_zfs: {dataset}: dataset does not exist; zfs create it, or correct {FILE}");
     };

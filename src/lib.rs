@@ -22,6 +22,7 @@ pub mod host;
 pub mod ifconfig;
 pub mod interface;
 pub mod interrupt;
+pub mod inventory;
 pub mod jail;
 pub mod jailconf;
 pub mod jails;

@@ -94,12 +94,19 @@ pub fn snapshots(host: &Host, skeleton: &Dataset) -> Result<Vec<String>> {
 /// `p3.1` for patch levels.
 pub fn is_ours(full: &str) -> bool {
     let name = full.rsplit('@').next().unwrap_or_default();
+    name == BASE_SNAPSHOT || level_text(name).is_some()
+}
+
+/// The patch level that a snapshot is named after; `base` is named after none.
+pub fn level(name: &str) -> Option<u32> {
+    level_text(name)?.parse().ok()
+}
+
+fn level_text(name: &str) -> Option<&str> {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    name == BASE_SNAPSHOT
-        || name.strip_prefix('p').is_some_and(|level| match level.split_once('.') {
-            Some((level, again)) => number(level) && number(again),
-            None => number(level),
-        })
+    let text = name.strip_prefix('p')?;
+    let (level, again) = text.split_once('.').unwrap_or((text, "0"));
+    (number(level) && number(again)).then_some(level)
 }
 
 #[cfg(test)]
@@ -114,5 +121,6 @@ mod tests {
         for other in ["", "p", "p.", "p1.", "p1x", "daily-p1", "thinjail-update", "base2"] {
             assert!(!is_ours(&format!("z/s@{other}")), "{other}");
         }
+        assert_eq!(["p12", "p3.1", "base", "p"].map(level), [Some(12), Some(3), None, None]);
     }
 }

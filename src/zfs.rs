@@ -3,7 +3,7 @@
 use crate::host::Host;
 use crate::jail::JailName;
 use crate::plan::{Action, Undo};
-use crate::tool::{Tool, Tools};
+use crate::tool::{Outcome, Tool, Tools};
 use anyhow::{Context, Result, bail};
 use std::fmt;
 use std::path::PathBuf;
@@ -97,6 +97,49 @@ pub fn properties<const N: usize>(
             Ok(Some(names.map(said)))
         }
     }
+}
+
+/// The values of some properties, in order, of datasets and of what is up to
+/// `depth` levels below them, snapshots being one level below their file
+/// system; by name. A dataset that does not exist is left out. Values are those
+/// of [`properties`].
+pub fn told<const N: usize>(
+    tools: &Tools,
+    names: [&str; N],
+    depth: usize,
+    datasets: &[&str],
+) -> Result<Vec<(String, [String; N])>> {
+    let (list, depth) = (names.join(","), depth.to_string());
+    let mut arguments = vec!["get", "-H", "-p", "-d", &depth, "-t", "filesystem,snapshot"];
+    arguments.extend(["-o", "name,property,value,source", &list]);
+    arguments.extend(datasets);
+    let stdout = match tools.ask(Tool::Zfs, &arguments) {
+        Ok(printed) => printed.stdout,
+        // The others are told nevertheless.
+        Err(e) if e.says(ABSENT) => match e.outcome {
+            Outcome::Failed { stdout, .. } => stdout,
+            Outcome::NotStarted(_) => String::new(),
+        },
+        Err(e) => return Err(e.into()),
+    };
+    let mut all: Vec<(String, [String; N])> = Vec::new();
+    for line in stdout.lines() {
+        let mut fields = line.split('\t');
+        let (Some(dataset), Some(property), Some(value), Some(source)) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let Some(at) = names.iter().position(|n| *n == property) else { continue };
+        if all.last().is_none_or(|(last, _)| last != dataset) {
+            all.push((dataset.to_owned(), std::array::from_fn(|_| String::new())));
+        }
+        let counts = value != "-" && (!property.contains(':') || source == "local");
+        if let Some((_, values)) = all.last_mut().filter(|_| counts) {
+            values[at] = value.to_owned();
+        }
+    }
+    Ok(all)
 }
 
 /// Whether a dataset or snapshot exists.

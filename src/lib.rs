@@ -12,6 +12,7 @@ pub mod claim;
 pub mod cli;
 pub mod clone;
 pub mod composed;
+pub mod doctor;
 pub mod effect;
 pub mod epair;
 pub mod fetch;

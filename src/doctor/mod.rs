@@ -8,14 +8,18 @@
 
 pub mod facts;
 pub mod finding;
+mod configuration;
 mod host;
+mod leaks;
 
 use facts::Facts;
-use finding::{Finding, Scope};
+use finding::Finding;
 
 /// Everything that is wrong, the worst first.
 pub fn examine(facts: &Facts) -> Vec<Finding> {
     let mut found = host::check(facts);
+    found.extend(leaks::check(facts));
+    found.extend(configuration::check(facts));
     finding::sort(&mut found);
     found
 }

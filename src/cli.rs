@@ -23,7 +23,7 @@ use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use table::{Given, Operand, Opt, Program, Stop, path, typed};
+use table::{COMMON, COMMON_OF_DATA, Given, Operand, Opt, Program, Stop, path, typed};
 
 /// A command line in typed form.
 pub trait Arguments: Sized {
@@ -35,26 +35,27 @@ pub trait Arguments: Sized {
 }
 
 /// The tables of all programs.
-pub const PROGRAMS: [&Program; 9] = [
+pub const PROGRAMS: [&Program; 10] = [
     EpairUp::PROGRAM,
     EpairDown::PROGRAM,
     Sweep::PROGRAM,
     Mkfstab::PROGRAM,
     JailClone::PROGRAM,
+    JailList::PROGRAM,
     SkelFetch::PROGRAM,
     SkelSplit::PROGRAM,
     Fixcerts::PROGRAM,
     SkelUpdate::PROGRAM,
 ];
 
-/// The options of [`table::COMMON`].
+/// The options of [`table::COMMON`] and [`table::COMMON_OF_DATA`].
 #[derive(Clone, Debug)]
 pub struct Common {
     /// `-n`
     pub dry_run: bool,
     /// `-v`
     pub verbose: bool,
-    /// `--json`
+    /// `--json`, or `-j`
     pub json: bool,
     /// `-R`
     pub root: Option<PathBuf>,
@@ -63,9 +64,9 @@ pub struct Common {
 impl Common {
     fn read(given: &Given) -> Result<Common, Stop> {
         Ok(Common {
-            dry_run: given.has("dry-run"),
-            verbose: given.has("verbose"),
-            json: given.has("json"),
+            dry_run: given.has_if_known("dry-run"),
+            verbose: given.has_if_known("verbose"),
+            json: given.has_if_known("json"),
             root: given.optional("root", path)?,
         })
     }
@@ -124,6 +125,7 @@ impl Arguments for EpairUp {
             Opt::value('u', "uplink", "uplink", "Make a missing bridge from this interface"),
             Opt::value('b', "bridge", "bridge", "The bridge to join").required(),
         ],
+        common: &COMMON,
         operands: &[NAME, PAIR],
     };
 
@@ -156,6 +158,7 @@ impl Arguments for EpairDown {
         name: "jail-epair-down",
         about: "Destroy a jail's epair",
         own: &[],
+        common: &COMMON,
         operands: &[NAME, PAIR],
     };
 
@@ -188,6 +191,7 @@ impl Arguments for Sweep {
         name: "jail-sweep",
         about: "Clear what an earlier run of a jail left",
         own: &[Opt::value('t', "type", "type", "Unmount file systems of this type too").repeatable()],
+        common: &COMMON,
         operands: &[
             NAME,
             Operand { name: "path", required: true, help: "The jail's path" },
@@ -238,6 +242,7 @@ impl Arguments for Mkfstab {
             Opt::value('o', "output", "file", "The file, instead of the jail's own; - for standard output"),
             RELEASE,
         ],
+        common: &COMMON,
         operands: &[NAME],
     };
 
@@ -290,6 +295,7 @@ impl Arguments for JailClone {
             MOUNT,
             RELEASE,
         ],
+        common: &COMMON,
         operands: &[
             Operand { help: "The new jail", ..NAME },
             Operand { name: "id", required: false, help: "Its id, the lowest free one by default" },
@@ -307,6 +313,27 @@ impl Arguments for JailClone {
             name: given.required("name", typed)?,
             id: given.optional("id", typed)?,
         })
+    }
+}
+
+/// jail-list(8)
+#[derive(Clone, Debug)]
+pub struct JailList {
+    /// What every program has that only tells something.
+    pub common: Common,
+}
+
+impl Arguments for JailList {
+    const PROGRAM: &'static Program = &Program {
+        name: "jail-list",
+        about: "List the thin jails of this host",
+        own: &[],
+        common: &COMMON_OF_DATA,
+        operands: &[],
+    };
+
+    fn read(given: &Given) -> Result<JailList, Stop> {
+        Ok(JailList { common: Common::read(given)? })
     }
 }
 
@@ -335,6 +362,7 @@ impl Arguments for Fixcerts {
                 .conflicts(&["dry-run", "json"]),
             Opt::value('b', "base", "base", "The base that the links point into, when a directory is given"),
         ],
+        common: &COMMON,
         operands: &[Operand {
             name: "release | directory",
             required: true,
@@ -383,6 +411,7 @@ impl Arguments for SkelFetch {
             Opt::value('m', "mirror", "mirror", "The URL of a mirror, or of the release's directory"),
             Opt::value('M', "manifest", "manifest", "The MANIFEST to verify with"),
         ],
+        common: &COMMON,
         operands: &[RELEASE_OPERAND],
     };
 
@@ -420,6 +449,7 @@ impl Arguments for SkelSplit {
             Opt::value('d', "directory", "name", "A further directory for host trees, besides docs")
                 .repeatable(),
         ],
+        common: &COMMON,
         operands: &[RELEASE_OPERAND],
     };
 
@@ -460,6 +490,7 @@ impl Arguments for SkelUpdate {
         name: "skel-update",
         about: "Bring a template to the next patch level",
         own: &[],
+        common: &COMMON,
         operands: &[RELEASE_OPERAND],
     };
 
@@ -593,6 +624,11 @@ mod tests {
         assert_eq!((clone.release, clone.id), ("15.0-RC1".parse().ok(), "5".parse().ok()));
         assert_eq!(read::<JailClone>("web").unwrap().id, None);
 
+        let list: JailList = read("-j -R /r").unwrap();
+        assert!(list.common.json && !list.common.dry_run && !list.common.verbose);
+        assert_eq!(list.common.root.as_deref(), Some(Path::new("/r")));
+        assert!(!read::<JailList>("").unwrap().common.json);
+
         let certs: Fixcerts = read("-a -c -b /base 14.2").unwrap();
         assert!(certs.all && certs.check);
         assert_eq!((certs.base, certs.what), (Some("/base".into()), "14.2".into()));
@@ -627,6 +663,8 @@ mod tests {
             (mistake::<Mkfstab>("-c -m /a:/b web"), "options -c and -m exclude each other"),
             (mistake::<Mkfstab>("-c -r 14.2 web"), "options -c and -r exclude each other"),
             (mistake::<Mkfstab>("--output= web"), "invalid value '' for -o file: a path can't be empty"),
+            (mistake::<JailList>("-n"), "unknown option -n"),
+            (mistake::<JailList>("web"), "extra operand 'web'"),
             (mistake::<Fixcerts>("-cn 14.2"), "options -c and -n exclude each other"),
             (mistake::<Fixcerts>("--json 14.2"), "option --json needs -n"),
             (mistake::<Fixcerts>("-c --json 14.2"), "options -c and --json exclude each other"),
@@ -638,7 +676,7 @@ mod tests {
             (mistake::<SkelSplit>("-d etc 14.2"), "invalid value 'etc' for -d name: a directory is one"),
             (mistake::<SkelSplit>("-d usr 14.2"), "invalid value 'usr' for -d name: a directory is one"),
             (mistake::<SkelSplit>("-d ../x 14.2"), "invalid value '../x' for -d name: a directory is one"),
-            (mistake::<SkelUpdate>("14.2 15.0"), "unexpected argument '15.0'"),
+            (mistake::<SkelUpdate>("14.2 15.0"), "extra operand '15.0'"),
         ] {
             assert!(text.starts_with(expected), "{text:?}, not {expected:?}");
         }
@@ -669,6 +707,7 @@ mod tests {
             read::<Sweep>(&words);
             read::<Mkfstab>(&words);
             read::<JailClone>(&words);
+            read::<JailList>(&words);
             read::<Fixcerts>(&words);
             read::<SkelFetch>(&words);
             read::<SkelSplit>(&words);

@@ -30,6 +30,7 @@ pub mod jails;
 pub mod kernel;
 pub mod layout;
 pub mod links;
+pub mod list;
 pub mod lock;
 pub mod mac;
 pub mod manifest;

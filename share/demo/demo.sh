@@ -18,7 +18,7 @@ for tool in cap_mkdb certctl freebsd-update ifconfig jail jexec jls mount pwd_mk
     sh sysctl sysrc tar umount zfs; do
     ln -s "$built/examples/standin" "$top/tools/$tool"
 done
-for program in jail-clone jail-epair-down jail-epair-up jail-mkfstab jail-sweep \
+for program in jail-clone jail-epair-down jail-epair-up jail-list jail-mkfstab jail-sweep \
     skel-fetch skel-fixcerts skel-split skel-update; do
     ln -s "$built/$program" "$root/usr/local/sbin/$program"
 done

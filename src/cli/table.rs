@@ -107,15 +107,28 @@ pub struct Operand {
     pub help: &'static str,
 }
 
-/// The options that every program has.
-pub const COMMON: [Opt; 6] = [
-    Opt::flag('n', "dry-run", "Print the equivalent shell commands and change nothing"),
-    Opt::flag('v', "verbose", "Tell every action on standard error"),
-    Opt::long("json", "With -n: print the commands as one JSON document").requires("dry-run"),
-    Opt::value('R', "root", "directory", "Work below this alternate root (also THINJAIL_ROOT)"),
-    Opt::flag('h', "help", "Print the usage"),
-    Opt::flag('V', "version", "Print the version"),
-];
+/// `-n`
+pub const DRY_RUN: Opt = Opt::flag('n', "dry-run", "Print the equivalent shell commands and change nothing");
+/// `-v`
+pub const VERBOSE: Opt = Opt::flag('v', "verbose", "Tell every action on standard error");
+/// `--json` of a program whose output are its commands.
+pub const JSON_OF_COMMANDS: Opt =
+    Opt::long("json", "With -n: print the commands as one JSON document").requires("dry-run");
+/// `-j` of a program whose output is data.
+pub const JSON: Opt = Opt::flag('j', "json", "Print one JSON document");
+/// `-R`
+pub const ROOT: Opt =
+    Opt::value('R', "root", "directory", "Work below this alternate root (also THINJAIL_ROOT)");
+/// `-h`
+pub const HELP: Opt = Opt::flag('h', "help", "Print the usage");
+/// `-V`
+pub const VERSION: Opt = Opt::flag('V', "version", "Print the version");
+
+/// The options of every program that does something.
+pub const COMMON: [Opt; 6] = [DRY_RUN, VERBOSE, JSON_OF_COMMANDS, ROOT, HELP, VERSION];
+
+/// The options of every program that only tells something.
+pub const COMMON_OF_DATA: [Opt; 4] = [JSON, ROOT, HELP, VERSION];
 
 /// The command line of a program.
 #[derive(Debug)]
@@ -126,6 +139,8 @@ pub struct Program {
     pub about: &'static str,
     /// Its own options, in the order of its manual page.
     pub own: &'static [Opt],
+    /// Those that it shares with its kind: [`COMMON`] or [`COMMON_OF_DATA`].
+    pub common: &'static [Opt],
     /// Its operands.
     pub operands: &'static [Operand],
 }
@@ -146,9 +161,9 @@ fn mistake<T>(text: String) -> Result<T, Stop> {
 }
 
 impl Program {
-    /// All options: its own ones and those that every program has.
+    /// All options: its own ones and those that it shares.
     pub fn options(&self) -> impl Iterator<Item = &Opt> {
-        self.own.iter().chain(&COMMON)
+        self.own.iter().chain(self.common)
     }
 
     fn option(&self, long: &str) -> Option<&Opt> {
@@ -248,7 +263,7 @@ impl Program {
         }
         let mut words = vec![format!("[-{}]", String::from_iter(flags))];
         // Those of all programs first, and what must be given last.
-        let others = || COMMON.iter().chain(self.own).filter(|o| o.value.is_some() || o.short.is_none());
+        let others = || self.common.iter().chain(self.own).filter(|o| o.value.is_some() || o.short.is_none());
         words.extend(others().filter(|o| !o.required).map(|option| {
             let dots = if option.repeatable { " ..." } else { "" };
             format!("[{}]{dots}", option.with_value())
@@ -351,6 +366,11 @@ impl Given {
         })
     }
 
+    /// Whether the program has such an option and it was given.
+    pub fn has_if_known(&self, name: &str) -> bool {
+        self.program.option(name).is_some() && self.has(name)
+    }
+
     /// Whether it was given.
     pub fn has(&self, name: &str) -> bool {
         self.values(name).next().is_some()
@@ -405,6 +425,7 @@ mod tests {
             Opt::value('u', "unit", "number", "The unit"),
             Opt::value('b', "bridge", "name", "The bridge").required(),
         ],
+        common: &COMMON,
         operands: &[
             Operand { name: "first", required: true, help: "The first" },
             Operand { name: "second", required: false, help: "The second" },

@@ -10,6 +10,7 @@ pub fn bin(name: &str) -> PathBuf {
         "jail-sweep" => env!("CARGO_BIN_EXE_jail-sweep"),
         "jail-mkfstab" => env!("CARGO_BIN_EXE_jail-mkfstab"),
         "jail-clone" => env!("CARGO_BIN_EXE_jail-clone"),
+        "jail-list" => env!("CARGO_BIN_EXE_jail-list"),
         "skel-fetch" => env!("CARGO_BIN_EXE_skel-fetch"),
         "skel-split" => env!("CARGO_BIN_EXE_skel-split"),
         "skel-update" => env!("CARGO_BIN_EXE_skel-update"),

@@ -33,7 +33,13 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     for double in inventory.known.config().duplicates() {
         let what = format!("has a second block in {}", double.position());
         let scope = Scope::Jail(double.name().to_owned());
-        found.push(Finding::new(&NAME_DUPLICATE, scope, format!("jail {}", double.name()), what, "remove one of the two"));
+        found.push(Finding::new(
+            &NAME_DUPLICATE,
+            scope,
+            format!("jail {}", double.name()),
+            what,
+            "remove one of the two",
+        ));
     }
     for jail in &facts.configured {
         if jail.thin || jail.claim.file.starts_with(inventory.layout.conf_dir()) {
@@ -87,7 +93,8 @@ fn differences(facts: &Facts, found: &mut Vec<Finding>) {
         let Some(line) = theirs.iter().find(named).filter(|_| !ours.contains('\n')) else { continue };
         // What could not be resolved is printed in part.
         if jail.claim.errors.is_empty() && **line != *ours {
-            let differs = line.split(SEPARATOR).zip(ours.split(SEPARATOR)).find(|(theirs, ours)| theirs != ours);
+            let differs =
+                line.split(SEPARATOR).zip(ours.split(SEPARATOR)).find(|(theirs, ours)| theirs != ours);
             let (theirs, ours) = differs.unwrap_or((line, &ours));
             let what = format!("jail -e has {theirs:?} where {ours:?} is expected");
             found.push(about(jail, &CONF_DIFFERS, what, cure));
@@ -102,10 +109,12 @@ fn clashes(facts: &Facts, found: &mut Vec<Finding>) {
     let mut pairs: BTreeMap<&str, &Configured> = BTreeMap::new();
     let mut paths: BTreeMap<&Path, &Configured> = BTreeMap::new();
     for jail in &facts.configured {
-        let other = |other: &Configured| format!("jail {} ({})", other.claim.jail, other.claim.file.display());
+        let other =
+            |other: &Configured| format!("jail {} ({})", other.claim.jail, other.claim.file.display());
         // The same block of a jail that has two.
         let differs = |o: &&Configured| o.claim.jail != jail.claim.jail;
-        let same_id = jail.claim.id.as_deref().and_then(|id| ids.insert(id, jail).filter(differs).map(|o| (id, o)));
+        let same_id =
+            jail.claim.id.as_deref().and_then(|id| ids.insert(id, jail).filter(differs).map(|o| (id, o)));
         if let Some((id, first)) = same_id {
             let what = format!("id {id} is also that of {}", other(first));
             found.push(about(jail, &ID_DUPLICATE, what, "give it a $id of its own"));
@@ -258,7 +267,8 @@ fn hooks(jail: &Configured, name: &JailName, found: &mut Vec<Finding>) {
     }
     let pair = jail.claim.pairs.first().map_or("PAIR", String::as_str);
     let path = jail.claim.path.as_deref().unwrap_or("PATH");
-    let sweep = |parameter: &str| format!("{parameter} = \"/usr/local/sbin/jail-sweep {name} {path} {pair}\";");
+    let sweep =
+        |parameter: &str| format!("{parameter} = \"/usr/local/sbin/jail-sweep {name} {path} {pair}\";");
     let mut missing = |kind, parameter: &str, cure: String| {
         found.push(about(jail, kind, format!("no {parameter} hook does it"), cure));
     };
@@ -273,7 +283,10 @@ fn hooks(jail: &Configured, name: &JailName, found: &mut Vec<Finding>) {
         missing(&HOOK_MISSING_PRESTART, "exec.prestart", cure);
     }
     let down = ["jail-epair-down", "destroy", "jib", "jng"];
-    if jail.resolved.get("vnet.interface").is_some() && !runs("exec.poststop", &down) && !runs("exec.release", &down) {
+    if jail.resolved.get("vnet.interface").is_some()
+        && !runs("exec.poststop", &down)
+        && !runs("exec.release", &down)
+    {
         let cure = format!("exec.poststop = \"/usr/local/sbin/jail-epair-down {name} {pair}\";");
         missing(&HOOK_MISSING_POSTSTOP, "exec.poststop", cure);
     }
@@ -302,7 +315,8 @@ fn commands(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
             let shown = format!("{parameter}: {command}");
             if place == Where::Host {
                 if !first.contains('/') {
-                    let cure = format!("write its absolute path, such as /usr/local/sbin/{first} or /sbin/{first}");
+                    let cure =
+                        format!("write its absolute path, such as /usr/local/sbin/{first} or /sbin/{first}");
                     found.push(about(jail, &HOOK_RELATIVE, shown.clone(), cure));
                 } else if matches!(command_words(command), Command::Exec { .. }) && !is_there(facts, &first) {
                     let what = format!("{parameter}: {first}: no such program");
@@ -310,7 +324,8 @@ fn commands(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
                 }
             }
             if needless_shell(command) {
-                let cure = "write it without quotes, redirections and other signs of sh(1); jail.conf(5) lists them";
+                let cure =
+                    "write it without quotes, redirections and other signs of sh(1); jail.conf(5) lists them";
                 found.push(about(jail, &HOOK_SHELL, shown, cure));
             }
         }

@@ -206,7 +206,8 @@ impl<'a> Facts<'a> {
 
     fn kernel(&mut self) -> Result<()> {
         let kernel = self.host.kernel()?;
-        let here = |path: &Path| !self.host.root().is_alternate() || path.starts_with(self.host.root().path());
+        let here =
+            |path: &Path| !self.host.root().is_alternate() || path.starts_with(self.host.root().path());
         self.running = kernel.running_jails()?;
         self.running.retain(|j| here(&j.path));
         self.dying = kernel.dying_jails()?;
@@ -335,11 +336,8 @@ fn gone<T: Default>(result: crate::kernel::Result<T>) -> crate::kernel::Result<T
 }
 
 fn network(kernel: &dyn Kernel) -> Result<Network> {
-    let mut network = Network {
-        addresses: kernel.addresses()?,
-        host_uuid: kernel.host_uuid()?,
-        ..Network::default()
-    };
+    let mut network =
+        Network { addresses: kernel.addresses()?, host_uuid: kernel.host_uuid()?, ..Network::default() };
     let pairs = gone(kernel.group_members("epair"))?;
     for (name, mac) in kernel.ethernet_addresses()? {
         let of_pair = pairs.iter().find(|p| p.as_str() == name);

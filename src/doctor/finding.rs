@@ -217,10 +217,14 @@ mod tests {
     #[test]
     fn the_worst_comes_first_and_stays_on_its_lines() {
         let of = |kind, object: &str| Finding::new(kind, Scope::Host, object, "a\nb", "c\td");
-        let mut all = [of(&TEMP_LEFT, "z"), of(&NO_VIMAGE, "y"), of(&MTU_MISMATCH, "b"), of(&MTU_MISMATCH, "a")];
+        let mut all =
+            [of(&TEMP_LEFT, "z"), of(&NO_VIMAGE, "y"), of(&MTU_MISMATCH, "b"), of(&MTU_MISMATCH, "a")];
         sort(&mut all);
         let order: Vec<_> = all.iter().map(|f| (f.kind.id, f.object.as_str())).collect();
-        assert_eq!(order, [("no-vimage", "y"), ("mtu-mismatch", "a"), ("mtu-mismatch", "b"), ("temp-left", "z")]);
+        assert_eq!(
+            order,
+            [("no-vimage", "y"), ("mtu-mismatch", "a"), ("mtu-mismatch", "b"), ("temp-left", "z")]
+        );
         let text = all[0].text();
         assert!(text.starts_with("error: y: a?b [no-vimage]\n    "), "{text}");
         assert_eq!(text.lines().count(), 3, "{text}");

@@ -24,7 +24,12 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         found.push(host(&UNCHECKED, object, what, "run it as root, or see to what the message says"));
     }
     for what in &facts.unsettled {
-        found.push(host(&SETTINGS_BAD, settings::FILE, what, "correct it; thinjail.conf(5) tells what it takes"));
+        found.push(host(
+            &SETTINGS_BAD,
+            settings::FILE,
+            what,
+            "correct it; thinjail.conf(5) tells what it takes",
+        ));
     }
     kernel(facts, &mut found);
     bridges(facts, &mut found);
@@ -137,7 +142,8 @@ fn bridges(facts: &Facts, found: &mut Vec<Finding>) {
                 let refused = facts.sysctl("net.link.bridge.member_ifaddrs") == Some("0");
                 let note = if refused { ", which net.link.bridge.member_ifaddrs=0 forbids" } else { "" };
                 let what = format!("has the address {address} and is a member of {}{note}", bridge.name);
-                let cure = format!("move the address to {}: ifconfig_{} in rc.conf", bridge.name, bridge.name);
+                let cure =
+                    format!("move the address to {}: ifconfig_{} in rc.conf", bridge.name, bridge.name);
                 found.push(host(&MEMBER_ADDRESSED, member, what, cure));
             }
         }
@@ -155,7 +161,8 @@ fn wanted(facts: &Facts) -> Vec<(String, String)> {
             if program(&words[0]) != "jail-epair-up" {
                 continue;
             }
-            let option = |letter: &str| words.iter().position(|w| w == letter).and_then(|at| words.get(at + 1));
+            let option =
+                |letter: &str| words.iter().position(|w| w == letter).and_then(|at| words.get(at + 1));
             // With an uplink it is made when it is missing.
             if let Some(bridge) = option("-b").filter(|_| option("-u").is_none())
                 && !all.iter().any(|(known, _)| known == bridge)
@@ -208,7 +215,8 @@ fn files_of_jails(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
     }
     let script = read_some(&facts.at(Path::new("/etc/rc.d/jail")));
     let text = read_some(&facts.at(layout.jail_conf())).unwrap_or_default();
-    let cure = format!("jail -f {main} -c NAME in place of service jail start NAME, or FreeBSD 14.2 and later");
+    let cure =
+        format!("jail -f {main} -c NAME in place of service jail start NAME, or FreeBSD 14.2 and later");
     match script {
         Some(script) if !script.contains("include") => {
             let what = "it does not know .include, and takes jail.conf.d/NAME.conf alone";
@@ -244,13 +252,18 @@ fn release(facts: &Facts, found: &mut Vec<Finding>) {
         inventory.template(release).is_some_and(|t| !t.base.is_absent() || !t.skeleton.is_absent())
     };
     if !there(release) {
-        let others: Vec<&str> =
-            inventory.templates.iter().map(|t| t.release.as_str()).filter(|r| *r != release.as_str()).collect();
+        let others: Vec<&str> = inventory
+            .templates
+            .iter()
+            .map(|t| t.release.as_str())
+            .filter(|r| *r != release.as_str())
+            .collect();
         let what = match others.as_slice() {
             [] => format!("{release}, of which there is no template, nor of any other release"),
             some => format!("{release}, of which there is no template; there is one of {}", some.join(", ")),
         };
-        let cure = format!("skel-fetch {release} && skel-split {release}, or sysrc -f thinjail.conf bsd_ver=...");
+        let cure =
+            format!("skel-fetch {release} && skel-split {release}, or sysrc -f thinjail.conf bsd_ver=...");
         found.push(host(&RELEASE_MISSING, "bsd_ver", what, cure));
     }
 }
@@ -268,7 +281,11 @@ mod tests {
         ] {
             assert!(is_the_line(yes), "{yes}");
         }
-        for no in ["# .include \"/etc/jail.conf.d/*\";", ".include \"jail.conf.d/*.conf\";", "x; .include \"/etc/jail.conf.d/*\";"] {
+        for no in [
+            "# .include \"/etc/jail.conf.d/*\";",
+            ".include \"jail.conf.d/*.conf\";",
+            "x; .include \"/etc/jail.conf.d/*\";",
+        ] {
             assert!(!is_the_line(no), "{no}");
         }
     }

@@ -50,7 +50,9 @@ fn idle_paths(facts: &Facts) -> Vec<(JailName, PathBuf)> {
     }
     // A jail that runs under another name may have the path as well.
     let at = |path: &Path| facts.at(path).components().collect::<PathBuf>();
-    all.retain(|(name, path)| !facts.runs(name.as_str()) && !facts.running.iter().any(|j| j.path == at(path)));
+    all.retain(|(name, path)| {
+        !facts.runs(name.as_str()) && !facts.running.iter().any(|j| j.path == at(path))
+    });
     all
 }
 
@@ -67,7 +69,13 @@ fn mounts(facts: &Facts, found: &mut Vec<Finding>) {
         let mounts = if below == 1 { "1 file system".into() } else { format!("{below} file systems") };
         let what = format!("{mounts} mounted at or below it, and jail {name} {state}");
         let cure = format!("jail-sweep {name} {}", path.display());
-        let finding = Finding::new(&MOUNT_LEAKED, Scope::Jail(name.to_string()), path.display().to_string(), what, cure);
+        let finding = Finding::new(
+            &MOUNT_LEAKED,
+            Scope::Jail(name.to_string()),
+            path.display().to_string(),
+            what,
+            cure,
+        );
         found.push(with_sweep(facts.host, finding, wanted(&name, &path)));
     }
 }
@@ -125,7 +133,8 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
                 }
                 let what = format!("the pair of jail {owner}, which does not run");
                 let cure = format!("ifconfig {half} destroy; the next start of the jail does it as well");
-                let finding = Finding::new(&PAIR_LEAKED, Scope::Jail(owner.to_string()), half.as_str(), what, cure);
+                let finding =
+                    Finding::new(&PAIR_LEAKED, Scope::Jail(owner.to_string()), half.as_str(), what, cure);
                 let mut mend = Plan::default();
                 if let Ok(plan) = epair::down_all(facts.host, &owner) {
                     mend.push(Down { jail: owner, commands: plan.commands() });
@@ -137,9 +146,12 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
                 let Ok(pair) = stem.parse::<PairName>() else { continue };
                 let claimed = facts.configured.iter().find(|c| c.claim.pairs.iter().any(|p| p == stem));
                 // Somebody else's may look the same.
-                let ours = claimed.is_some_and(|c| !c.running) || pair.unit().is_some_and(|u| u >= SCRATCH_FIRST);
+                let ours =
+                    claimed.is_some_and(|c| !c.running) || pair.unit().is_some_and(|u| u >= SCRATCH_FIRST);
                 let untouched = || {
-                    [&pair.a(), &pair.b()].iter().all(|half| matches!(epair::mark_of_use(kernel, half), Ok(None)))
+                    [&pair.a(), &pair.b()]
+                        .iter()
+                        .all(|half| matches!(epair::mark_of_use(kernel, half), Ok(None)))
                 };
                 if !ours || !facts.network.has(pair.b().as_str()) || !untouched() {
                     continue;
@@ -257,7 +269,8 @@ fn half_made(facts: &Facts, found: &mut Vec<Finding>) {
         let parts = parts(jail);
         let what = format!("no configuration, but {}", parts.join(", "));
         let name = &jail.name;
-        let cure = format!("jail-clone {name} goes on where it stopped; jail-destroy {name} removes what there is");
+        let cure =
+            format!("jail-clone {name} goes on where it stopped; jail-destroy {name} removes what there is");
         found.push(Finding::new(
             &CLONE_HALF_MADE,
             Scope::Jail(name.to_string()),

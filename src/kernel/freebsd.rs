@@ -420,10 +420,8 @@ impl Interfaces for FreeBsd {
         loop {
             // SAFETY: an ifbareq of zeros is one without a name.
             let mut requests: Vec<IfBaReq> = vec![unsafe { zeroed() }; room];
-            let mut list = IfBaConf {
-                length: (room * size_of::<IfBaReq>()) as u32,
-                requests: requests.as_mut_ptr(),
-            };
+            let mut list =
+                IfBaConf { length: (room * size_of::<IfBaReq>()) as u32, requests: requests.as_mut_ptr() };
             let mut drive = IfDrv {
                 name: name_field(bridge.as_str()),
                 command: BRDGRTS,

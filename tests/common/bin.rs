@@ -11,6 +11,7 @@ pub fn bin(name: &str) -> PathBuf {
         "jail-mkfstab" => env!("CARGO_BIN_EXE_jail-mkfstab"),
         "jail-clone" => env!("CARGO_BIN_EXE_jail-clone"),
         "jail-list" => env!("CARGO_BIN_EXE_jail-list"),
+        "jail-doctor" => env!("CARGO_BIN_EXE_jail-doctor"),
         "skel-fetch" => env!("CARGO_BIN_EXE_skel-fetch"),
         "skel-split" => env!("CARGO_BIN_EXE_skel-split"),
         "skel-update" => env!("CARGO_BIN_EXE_skel-update"),

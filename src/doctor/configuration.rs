@@ -51,7 +51,10 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         }
     }
     clashes(facts, &mut found);
-    for (jail, name, _) in facts.thin() {
+    // Without the common part every jail lacks everything, for one reason.
+    let included = inventory.known.includes_conf_dir() == Some(true);
+    let orphan = |jail: &Configured| !included && jail.claim.file.starts_with(inventory.layout.conf_dir());
+    for (jail, name, _) in facts.thin().filter(|(jail, ..)| !orphan(jail)) {
         addresses(facts, jail, &mut found);
         places(facts, &inventory.layout, jail, name, &mut found);
         interfaces(jail, &mut found);

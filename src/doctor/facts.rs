@@ -12,7 +12,7 @@ use crate::layout::Layout;
 use crate::rclist;
 use crate::report;
 use crate::settings::Settings;
-use crate::tool::{Outcome, Tool};
+use crate::tool::{Outcome, Tool, ToolError};
 use anyhow::Result;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -232,6 +232,10 @@ impl<'a> Facts<'a> {
         arguments.extend(RC);
         match tools.ask(Tool::Sysrc, &rclist::arguments(self.host, &arguments)) {
             Ok(printed) => self.rc = Some(assignments(&printed.stdout)),
+            // For a variable that is not set it fails without a word.
+            Err(ToolError { outcome: Outcome::Failed { stdout, stderr, .. }, .. }) if stderr.is_empty() => {
+                self.rc = Some(assignments(&stdout));
+            }
             Err(e) => self.unchecked.push(("rc.conf".into(), report::line(&e.into()))),
         }
         let main = self.host.root().at(Path::new("/etc/jail.conf"));

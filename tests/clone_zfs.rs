@@ -153,7 +153,7 @@ fn missing_pieces() {
     stage.write("/usr/local/etc/thinjail.conf", SETTINGS);
     stage.ok("zfs", &["destroy", SNAPSHOT]);
     let error = fails(&stage, "jail-clone pg-1");
-    assert!(error.contains("@base does not exist"), "{error}");
+    assert!(error.contains("-skeleton has no snapshot; skel-split 14.2-RELEASE"), "{error}");
     nothing_left(&stage);
 }
 

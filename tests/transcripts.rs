@@ -41,6 +41,7 @@ const REPLAYED: &[&str] = &[
     "update.txt",
     "tar.txt",
     "zfs2.txt",
+    "fetch.txt",
 ];
 
 /// Transcripts in another form, and who answers for them.
@@ -50,8 +51,9 @@ const OTHER: &[(&str, &str)] = &[(
 )];
 
 /// Utilities that do the same on every system. Absolute paths in their arguments go below the root.
-const PLAIN: &[&str] =
-    &["[", "cat", "cd", "echo", "grep", "head", "ls", "mkdir", "rm", "sed", "sleep", "touch"];
+const PLAIN: &[&str] = &[
+    ":", "[", "cat", "cd", "cmp", "echo", "grep", "head", "ls", "mkdir", "rm", "sed", "sleep", "touch", "wc",
+];
 
 /// Programs without a stand-in. A command with one of these and without a program that has a stand-in is not run again.
 const ABSENT: &[(&str, &str)] = &[
@@ -112,6 +114,12 @@ const ALIKE: &[(&str, Change, &str)] = &[
          pointers of its extended errors, for which GENERIC prints words",
     ),
     ("jail.txt", no_jids, "the ids of jails are the recorded kernel's"),
+    (
+        "fetch.txt",
+        no_times_of_files,
+        "times and rates are those of the recording, no server keeps a log, and other systems name what is missing or \
+         different in other words",
+    ),
     (
         "thin-jail.txt",
         |text| no_jids(&no_kernel_numbers(text)),
@@ -1007,6 +1015,86 @@ const RULES: &[(&str, &str, Rule)] = &[
         ),
     ),
     (
+        "fetch.txt",
+        "cd /root/f; fetch -q -o x notaurl; echo status $?",
+        Rule::Skip("only good URLs are imitated"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; fetch -q -o x ftpx://127.0.0.1/x; echo status $?",
+        Rule::Skip("only good URLs are imitated"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; fetch -q -o - http://127.0.0.1:8080/small; echo status $?",
+        Rule::Skip("no program asks for it"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; timeout 12 fetch -q -T 2 -o stalled http://127.0.0.1:8080/stall/100000/big; echo status $?; [ -e stalled ] && ls stalled",
+        Rule::Skip("no server here falls silent"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; timeout 12 fetch -q -R -T 2 -o stalled http://127.0.0.1:8080/stall/100000/big; echo status $?; wc -c stalled",
+        Rule::Skip("no server here falls silent"),
+    ),
+    (
+        "fetch.txt",
+        "(nc -l 127.0.0.1 8082 >/dev/null < /dev/null & ) ; sleep 1; cd /root/f; fetch -q -T 2 -R -r -o part http://127.0.0.1:8082/big; echo status $?; wc -c part",
+        Rule::Skip("no server here falls silent"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; rm -f part; timeout 12 fetch -q -T 2 -R -r -o part http://127.0.0.1:8080/stall/100000/big; echo status $?; wc -c part",
+        Rule::Skip("no server here falls silent"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; rm -f part; timeout 2 fetch -q -R -r -o part http://127.0.0.1:8080/stall/100000/big; echo status $?; wc -c part",
+        Rule::Skip("no server here falls silent"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; rm -f part; timeout -k 5 -s INT 2 fetch -q -R -r -o part http://127.0.0.1:8080/stall/100000/big; echo status $?; wc -c part",
+        Rule::Skip("no server here falls silent"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; rm -f part; timeout -s KILL 2 fetch -q -R -r -o part http://127.0.0.1:8080/stall/100000/big; echo status $?; wc -c part",
+        Rule::Skip("no server here falls silent"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; rm -f part; fetch -q -S 300000 -o part http://127.0.0.1:8080/big; echo status $?; fetch -q -S 300001 -o part2 http://127.0.0.1:8080/big; echo status $?; [ -e part2 ] && ls part2",
+        Rule::Skip("no program asks for it"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; :; fetch -q -m -o part http://127.0.0.1:8080/big; echo status $?; :; :",
+        Rule::Skip("no program asks for it"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; mkdir t; mount -t tmpfs -o size=100k tmpfs t; fetch -q -R -r -o t/part http://127.0.0.1:8080/big; echo status $?; umount t",
+        Rule::Skip("what is not really mounted is not full"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; fetch -q -1 -o one http://127.0.0.1:8080/nope http://127.0.0.1:8080/big; echo status $?",
+        Rule::Skip("no program asks for it"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; chmod 500 .; fetch -q -o /zdata/nodir/deep/x http://127.0.0.1:8080/big; echo status $?",
+        Rule::Skip("root may write there"),
+    ),
+    (
+        "fetch.txt",
+        "cd /root/f; fetch -q -o tls https://127.0.0.1:8080/big; echo status $?; [ -e tls ] && ls tls",
+        Rule::Skip("only good URLs are imitated"),
+    ),
+    (
         "ifconfig.txt",
         "su -m nobody -c \"ifconfig epair9 create\"",
         Rule::Prepared(nobody, "ifconfig epair9 create", "the kernel is told who asks"),
@@ -1262,6 +1350,22 @@ fn no_numbers(out: &str) -> String {
     out.chars().map(|c| if c.is_ascii_digit() { 'N' } else { c }).collect()
 }
 
+/// Makes the server do what a URL of fetch.txt asks for, and takes that out of the command unless it is shown.
+fn serve(stage: &Stage, command: &str) -> String {
+    ["fetch-break", "fetch-no-ranges"].into_iter().for_each(|fault| stage.mend(fault));
+    let mut told = command.to_owned();
+    if told.contains("/norange/") {
+        stage.fault("fetch-no-ranges");
+        told = told.replace("/norange/", "/");
+    }
+    if let Some((before, after)) = told.clone().split_once("/trunc/") {
+        let (bytes, after) = after.split_once('/').expect("a number of bytes");
+        stage.fault_with("fetch-break", bytes);
+        told = format!("{before}/{after}");
+    }
+    told
+}
+
 /// Where it is told that the release of update.txt is at its end.
 const EOL: &str = "updates/15.0-RELEASE/eol";
 
@@ -1470,6 +1574,20 @@ fn no_group_numbers(out: &str) -> String {
     out.lines().map(words).collect::<Vec<_>>().join("\n")
 }
 
+/// Leaves out times, rates and modes of files, the server's log, and what ls(1) and cmp(1) have to say.
+fn no_times_of_files(out: &str) -> String {
+    let left_out = ["GET ", "HEAD ", "ls: ", "cmp: ", "-rw"];
+    let lines = out.lines().filter(|line| !left_out.iter().any(|start| line.starts_with(start)));
+    lines
+        .filter(|line| !line.contains(" differ: "))
+        .map(|line| match (line.split_once("B "), line.trim_start().split_once(" Nov ")) {
+            (Some((amount, _)), _) if line.contains("Bps") => format!("{amount}\n"),
+            (_, Some((size, rest))) => format!("{size} {}\n", rest.rsplit(' ').next().unwrap_or_default()),
+            _ => format!("{}\n", line.trim_start()),
+        })
+        .collect()
+}
+
 /// Puts one word for the value of `written`.
 fn no_written(out: &str) -> String {
     let hide = |line| if str::starts_with(line, "written\t") { "written\tSIZE" } else { line };
@@ -1620,6 +1738,15 @@ fn scene(transcript: &str) -> Stage {
         }
         "update.txt" => update_scene(&stage),
         "tar.txt" => tar_scene(&stage),
+        "fetch.txt" => {
+            fs::create_dir_all(stage.path("/root/f")).expect("make a directory");
+            let big = basetree::noise(300_000);
+            for (name, content) in [("big", big.as_slice()), ("small", b"small\n"), ("empty", b"")] {
+                stage.www("127.0.0.1:8080", name, content);
+            }
+            fs::create_dir_all(stage.path("/root/www")).expect("make a directory");
+            fs::write(stage.path("/root/www/big"), big).expect("write a file");
+        }
         _ => {}
     }
     stage
@@ -1747,9 +1874,10 @@ fn read(transcript: &str) -> Vec<Recorded> {
             ('#', _) if !open => {}
             ('$', _) if !open => {
                 open = true;
+                let rest = if transcript == "fetch.txt" { portable(rest) } else { rest.to_owned() };
                 all.push(Recorded {
                     line: at + 1,
-                    command: rest.into(),
+                    command: rest,
                     out: String::new(),
                     err: String::new(),
                     status: 0,
@@ -1766,6 +1894,25 @@ fn read(transcript: &str) -> Vec<Recorded> {
     }
     assert!(!open, "{transcript}: the last command has no status");
     all
+}
+
+/// A command of fetch.txt with what other systems have for stat(1), ls(1) of what is not there, and the server's log.
+fn portable(command: &str) -> String {
+    let longer = command
+        .replace("(cat /root/www/big; echo more) > part", "cat /root/www/big > part; echo more >> part");
+    let mut parts = Vec::new();
+    for part in longer.split("; ") {
+        let words: Vec<&str> = part.split(' ').collect();
+        let file = words.last().copied().unwrap_or_default();
+        match words[0] {
+            "stat" => parts.push(format!("wc -c {file}")),
+            "ls" if words.len() == 2 => parts.push(format!("[ -e {file} ] && ls {file}")),
+            "ls" => {}
+            _ if part.ends_with("/root/http.log") => parts.push(":".into()),
+            _ => parts.push(part.to_owned()),
+        }
+    }
+    parts.join("; ")
 }
 
 /// The programs a shell command starts: the first word of each of its parts.
@@ -1903,6 +2050,9 @@ fn follow(transcript: &str) {
             Some(Rule::Part(part, ..) | Rule::Prepared(_, part, _)) => part,
             _ => recorded.command.as_str(),
         };
+        // What a server does is told by its name in the recording.
+        let told = if transcript == "fetch.txt" { serve(&stage, command) } else { command.to_owned() };
+        let command = told.as_str();
         // Every extraction was into an empty directory.
         if transcript == "tar.txt" && command.contains("tar -xpf ") {
             let place = stage.path("/root/x");
@@ -1943,6 +2093,11 @@ fn zfs() {
 #[test]
 fn zfs_2() {
     follow("zfs2.txt");
+}
+
+#[test]
+fn fetch() {
+    follow("fetch.txt");
 }
 
 #[test]

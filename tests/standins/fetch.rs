@@ -56,7 +56,8 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
         bail!("fetch: only -o FILE is imitated");
     };
     let path = host.real(name);
-    let transfer = Transfer { host, name, path: &path, keep: given('R'), quiet: given('q') };
+    let transfer =
+        Transfer { host, url, name, path: &path, any_time: given('F'), keep: given('R'), quiet: given('q') };
     transfer.run(&remote, given('r'), reply)
 }
 
@@ -91,9 +92,12 @@ fn ask(host: &Host, url: &str) -> Result<Result<Remote, String>> {
 /// What is got, and where it goes.
 struct Transfer<'a> {
     host: &'a Host,
+    url: &'a str,
     /// The file as it was given, and its real place.
     name: &'a str,
     path: &'a Path,
+    /// Whether a file is gone on with whatever its time is.
+    any_time: bool,
     /// Whether what was got is kept at any rate.
     keep: bool,
     quiet: bool,
@@ -115,9 +119,13 @@ impl Transfer<'_> {
         if let Some(local) = local.as_ref().filter(|_| resume) {
             let asked = local.len();
             let offset = if self.host.flag("fetch-no-ranges") { 0 } else { asked };
+            if asked > size && offset > 0 {
+                reply.complain(format!("fetch: {}: Protocol error", self.url));
+                return Ok(1);
+            }
             // To a request for nothing the server answers with the size alone.
             let told = offset < size || offset == 0;
-            if told && local.mtime() != remote.time as i64 {
+            if told && !self.any_time && local.mtime() != remote.time as i64 {
                 if self.keep {
                     reply.complain(format!("fetch: {name}: local modification time does not match remote"));
                     return Ok(1);
@@ -206,7 +214,7 @@ fn write(file: &mut File, bytes: &[u8], at: u64) -> io::Result<()> {
 fn amount(bytes: u64) -> String {
     let (mut number, mut unit) = (bytes, 0);
     while number >= 10_000 {
-        number = (number + 512) / 1024;
+        number /= 1024;
         unit += 1;
     }
     format!("{number:>4} {:>2}", ["B", "kB", "MB", "GB", "TB"][unit])

@@ -1,4 +1,4 @@
-//! tar(1), which is bsdtar: `-tvf` and `-xpf FILE -C DIRECTORY`.
+//! tar(1), which is bsdtar: `-tvf FILE` and `-xpf FILE -C DIRECTORY`, with `-v` as well.
 //!
 //! The texts are those of libarchive 3.8. Without `-P` nothing is extracted outside the directory: a name with `..` is
 //! refused, a leading slash left off, and a name that leads through a symbolic link refused. Times are shown in UTC.
@@ -69,11 +69,7 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     let has = |letter| letters.contains(letter);
     let lists = has('t');
     // Root gets everything back that -p asks for, asked or not.
-    if (lists && !words.is_empty())
-        || lists == has('x')
-        || (has('v') && !lists)
-        || (lists && (has('p') || has('C')))
-    {
+    if lists == has('x') || (lists && (has('p') || has('C') || !words.is_empty())) {
         bail!("tar: only -tvf FILE and -xpf FILE -C DIRECTORY are imitated");
     }
     let directory = value('C').unwrap_or(".");
@@ -92,7 +88,7 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
             reply.complain(format!("tar: could not chdir to '{directory}'"));
             return Ok(1);
         }
-        extract(host, &mut archive, &place, &words, reply)?
+        extract(host, &mut archive, &place, &words, has('v'), reply)?
     };
     if !good {
         reply.complain("tar: Error exit delayed from previous errors.");
@@ -247,6 +243,7 @@ fn extract(
     archive: &mut Archive,
     directory: &Path,
     members: &[String],
+    verbose: bool,
     reply: &mut Reply,
 ) -> Result<bool> {
     let mut extraction = Extraction {
@@ -285,7 +282,8 @@ fn extract(
             }
         }
         let complain = |reply: &mut Reply, (what, why): Failure| {
-            reply.complain(format!("{}: {what}: {why}", escape(&entry.path)));
+            let text = format!("{}: {what}: {why}", escape(&entry.path));
+            reply.complain(if verbose { format!("x {text}") } else { text });
         };
         let file = match extraction.make(&entry) {
             Ok(made) => made,
@@ -307,9 +305,13 @@ fn extract(
         if let Some((_, path)) = file {
             extraction.dress(&entry, &path).with_context(|| path.display().to_string())?;
         }
-        if let Err(failure) = poured {
-            complain(reply, failure);
-            good = false;
+        match poured {
+            Err(failure) => {
+                complain(reply, failure);
+                good = false;
+            }
+            Ok(()) if verbose => reply.complain(format!("x {}", escape(&entry.path))),
+            Ok(()) => {}
         }
         if is_fatal {
             break;

@@ -18,6 +18,7 @@ fn setting(host: &Host, name: &str, default: &str) -> Result<String> {
 }
 
 /// Whether the host's programs are those of FreeBSD 15 or later.
+#[cfg(not(target_os = "freebsd"))]
 pub fn is_recent(host: &Host) -> Result<bool> {
     let release = setting(host, "release", RELEASE)?;
     Ok(release.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|major: u32| major >= 15))

@@ -22,12 +22,13 @@ use thinjail::cli::{self, table::Program};
 use thinjail::mirror::{Arch, Mirror};
 use thinjail::settings::{self, Settings};
 
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "jail-epair-up",
     "jail-epair-down",
     "jail-sweep",
     "jail-mkfstab",
     "jail-clone",
+    "jail-list",
     "skel-fetch",
     "skel-split",
     "skel-fixcerts",
@@ -47,8 +48,9 @@ const NOT_RUN: [(&str, &str); 4] = [
 const RUN_BELOW_THE_ROOT: [&str; 4] = ["cat", "cd", "rm", "rmdir"];
 
 /// Examples whose output the page leaves out.
-const OUTPUT_LEFT_OUT: [&str; 3] = [
+const OUTPUT_LEFT_OUT: [&str; 4] = [
     "jail-clone -n proxy",
+    "jail-list -j",
     "skel-fetch -n -M /zdata/jails/media/14.4-RELEASE-MANIFEST 14.4",
     "zfs diff zdata/jails/templates/14.2-RELEASE-skeleton@base zdata/jails/templates/14.2-RELEASE-skeleton@p3",
 ];
@@ -557,6 +559,7 @@ impl Place {
 /// The host that the examples of a page are run on.
 fn host_for(page: &Page) -> Place {
     match page.file().as_str() {
+        "jail-list.8" => Place::Stage(stage_with_jails()),
         "skel-fetch.8" | "skel-split.8" | "skel-update.8" => Place::Stage(stage_for(page)),
         _ => Place::Sandbox(sandbox_for(page)),
     }
@@ -616,6 +619,20 @@ fn stage_for(page: &Page) -> Stage {
         }
         other => panic!("{other}: which host are its examples for?"),
     }
+    stage
+}
+
+/// A host with jails in all states.
+fn stage_with_jails() -> Stage {
+    let stage = Stage::host(Storage::Zfs);
+    for (jail, id) in [("web", "10"), ("db", "11"), ("old", "13")] {
+        stage.ours("jail-clone", &[jail, id]);
+    }
+    stage.write("/zdata/jails/containers/web/var/log/messages", &"x".repeat(1_234_567));
+    stage.ok("jail", &["-c", "web"]);
+    stage.ok("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p3"]);
+    stage.ours("jail-clone", &["mail", "12"]);
+    fs::remove_file(stage.path("/zdata/jails/old-nullfs-base.fstab")).unwrap();
     stage
 }
 

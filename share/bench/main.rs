@@ -2,6 +2,8 @@
 //! in the same run on the same machine.
 
 mod basetree;
+#[cfg(not(target_os = "freebsd"))]
+mod list;
 mod tree;
 
 use basetree::Certificates;
@@ -38,6 +40,8 @@ fn main() {
     fixcerts(&built);
     growth(&built);
     clone(&built);
+    #[cfg(not(target_os = "freebsd"))]
+    list::run(&built);
     tree::run();
 }
 

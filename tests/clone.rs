@@ -275,7 +275,10 @@ fn leavings_and_strangers() {
 fn templates_and_settings() {
     let host = Sandbox::new();
     let error = host.fails(1, "jail-clone web");
-    assert!(error.contains("no base of 14.2-RELEASE") && error.contains("skel-fetch 14.2-RELEASE makes it"), "{error}");
+    assert!(
+        error.contains("no base of 14.2-RELEASE") && error.contains("skel-fetch 14.2-RELEASE makes it"),
+        "{error}"
+    );
     let host = Sandbox::with_template();
     let error = host.fails(1, "jail-clone -r 15.0 web");
     assert!(error.contains("no base of 15.0-RELEASE"), "{error}");

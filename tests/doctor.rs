@@ -615,3 +615,29 @@ fn hostile_containers_do_no_harm() {
     assert_eq!(fs::read_to_string(stage.path("/etc/ssl/certs/host")).unwrap(), "the host's");
     thinjail::tree::remove(&at("deep", "etc/ssl/certs/d")).unwrap();
 }
+
+#[test]
+fn the_periodic_script_is_off_until_somebody_turns_it_on() {
+    let stage = small(Storage::Directory);
+    let script = "/usr/local/etc/periodic/weekly/500.thinjail-doctor";
+    fs::create_dir_all(stage.path(script).parent().unwrap()).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/periodic/weekly/500.thinjail-doctor");
+    fs::copy(source, stage.path(script)).unwrap();
+    let run = |enable: &str, flags: &str| {
+        let mut command = stage.wear(Command::new("/bin/sh"));
+        command.arg(stage.path(script));
+        command.env("weekly_thinjail_doctor_enable", enable).env("weekly_thinjail_doctor_flags", flags);
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), stage.strip(&output.stdout))
+    };
+    stage.write("/etc/jail.conf.d/.x.conf.thinjail", "");
+    assert_eq!(run("NO", ""), (0, String::new()));
+    let (status, told) = run("YES", "");
+    assert!(
+        status == 3 && told.starts_with("\nThin jails:\nwarning: ") && told.contains("[temp-left]"),
+        "{told}"
+    );
+    let (status, told) = run("yes", "-x");
+    assert!(status == 0 && told.contains("mended: "), "{told}");
+    assert_eq!(run("YES", ""), (0, "\nThin jails:\n".into()));
+}

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use thinjail::doctor::finding::KINDS;
 use thinjail::kernel::simulated::{Simulated, State};
+use thinjail::lock::{Guarded, Lock, Use};
 use thinjail::root::Root;
 
 const BASE: &str = "/zdata/jails/templates/14.2-RELEASE-base";
@@ -640,4 +641,57 @@ fn the_periodic_script_is_off_until_somebody_turns_it_on() {
     let (status, told) = run("yes", "-x");
     assert!(status == 0 && told.contains("mended: "), "{told}");
     assert_eq!(run("YES", ""), (0, "\nThin jails:\n".into()));
+}
+
+#[test]
+fn what_somebody_is_at_work_on_is_not_wrong() {
+    let stage = small(Storage::Directory);
+    let root = Root::alternate(&stage.root()).unwrap();
+    fs::create_dir(stage.path("/zdata/jails/containers/.new.thinjail")).unwrap();
+    fs::create_dir(stage.path(&container("new"))).unwrap();
+    fs::create_dir(stage.path("/zdata/jails/templates/.13.4-RELEASE-base.thinjail")).unwrap();
+    fs::create_dir(stage.path("/zdata/jails/templates/13.4-RELEASE-skeleton")).unwrap();
+    let ids = || findings(&stage, &[]).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    assert_eq!(ids(), ["split-incomplete", "temp-left", "temp-left", "clone-half-made"]);
+    let jails = Lock::take(&root, Guarded::Jails).unwrap();
+    assert_eq!(ids(), ["split-incomplete"]);
+    let template = Lock::template(&root, &"13.4".parse().unwrap(), Use::Change).unwrap();
+    assert_eq!(ids(), [""; 0]);
+    drop(jails);
+    assert_eq!(ids(), ["temp-left", "clone-half-made"]);
+    drop(template);
+    // What templates are made of stays, and so does what may be somebody's.
+    assert_eq!(run(&stage, &["-x"]).status.code(), Some(1));
+    assert_eq!(ids(), ["split-incomplete", "temp-left", "clone-half-made"]);
+}
+
+#[test]
+fn a_jail_that_is_dying_is_swept() {
+    let stage = small(Storage::Zfs);
+    stage.fault("held-connection");
+    // As jail(8) leaves it without the hook.
+    replace(&stage, "/etc/jail.conf", "exec.release", "# exec.release");
+    stage.run("jail", &["-r", "web"]);
+    let found = findings(&stage, &[]);
+    let leaked = found.iter().find(|(id, _)| id == "mount-leaked").unwrap_or_else(|| panic!("{found:?}"));
+    assert!(leaked.1.contains("jail web is dying"), "{leaked:?}");
+    run(&stage, &["-x"]);
+    assert!(!findings(&stage, &[]).iter().any(|(id, _)| id == "mount-leaked"));
+    stage.ok("jail", &["-c", "web"]);
+}
+
+#[test]
+fn links_that_a_template_has_are_not_hostile() {
+    let stage = Stage::host(Storage::Directory);
+    stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
+    // As 13 has it.
+    fs::create_dir_all(stage.path(&format!("{SKELETON}/usr/home"))).unwrap();
+    fs::remove_dir(stage.path(&format!("{SKELETON}/home"))).unwrap();
+    link(&stage, "usr/home", &format!("{SKELETON}/home"));
+    fs::remove_file(stage.path(&format!("{BASE}/home"))).unwrap();
+    stage.ours("jail-clone", &["web", "10"]);
+    assert_eq!(findings(&stage, &[]), []);
+    fs::remove_file(stage.path(&container("web")).join("home")).unwrap();
+    link(&stage, "/usr/home", &format!("{}/home", container("web")));
+    assert_eq!(findings(&stage, &[]).len(), 1);
 }

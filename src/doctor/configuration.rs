@@ -173,6 +173,8 @@ fn own_addresses(jail: &Configured) -> Vec<IpAddr> {
     }
     for parameter in ["exec.created", "exec.start", "exec.poststart"] {
         for words in jail.words(parameter).iter().filter(|w| program(&w[0]) == "ifconfig") {
+            // ifconfig INTERFACE ADDRESS, or behind a word.
+            words.get(2).into_iter().for_each(|word| add(word));
             for pair in words.windows(2).filter(|w| matches!(w[0].as_str(), "inet" | "inet6" | "alias")) {
                 add(&pair[1]);
             }

@@ -138,7 +138,7 @@ pub struct Facts<'a> {
     pub network: Network,
     /// The mount table.
     pub mounts: Vec<Mount>,
-    /// The jails that run.
+    /// The jails that run, those of other roots among them.
     pub running: Vec<RunningJail>,
     /// Those that are dying.
     pub dying: Vec<RunningJail>,
@@ -206,12 +206,8 @@ impl<'a> Facts<'a> {
 
     fn kernel(&mut self) -> Result<()> {
         let kernel = self.host.kernel()?;
-        let here =
-            |path: &Path| !self.host.root().is_alternate() || path.starts_with(self.host.root().path());
         self.running = kernel.running_jails()?;
-        self.running.retain(|j| here(&j.path));
         self.dying = kernel.dying_jails()?;
-        self.dying.retain(|j| here(&j.path));
         self.mounts = kernel.mounts()?;
         self.network = network(kernel)?;
         Ok(())
@@ -239,7 +235,9 @@ impl<'a> Facts<'a> {
             Err(e) => self.unchecked.push(("rc.conf".into(), report::line(&e.into()))),
         }
         let main = self.host.root().at(Path::new("/etc/jail.conf"));
-        if !main.is_file() {
+        // It would take what is included from the system itself.
+        let misled = self.host.root().is_alternate() && tools.program(Tool::Jail) == Tool::Jail.path();
+        if !main.is_file() || misled {
             return;
         }
         let arguments = ["-e".into(), SEPARATOR.into(), "-f".into(), main.into_os_string()];
@@ -268,7 +266,10 @@ impl<'a> Facts<'a> {
             });
             let below = |path: &Option<String>| path.as_ref().is_some_and(|p| Path::new(p).starts_with(dir));
             let thin = name.is_some() && (has_container || below(&claim.path) || below(&claim.fstab));
-            let running = self.running.iter().any(|r| r.name == claim.jail);
+            // Below an alternate root are other jails than the system's.
+            let here =
+                |path: &Path| !self.host.root().is_alternate() || path.starts_with(self.host.root().path());
+            let running = self.running.iter().any(|r| r.name == claim.jail && here(&r.path));
             self.configured.push(Configured { claim: claim.clone(), resolved, name, thin, running });
         }
     }

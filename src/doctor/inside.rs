@@ -2,7 +2,7 @@
 //! no link followed, nothing opened that could block, and a bounded part read.
 
 use crate::tree;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
@@ -43,6 +43,12 @@ pub fn look(tree: &Path, path: &Path) -> Option<Stat> {
 /// What kind of thing is there.
 pub fn kind(tree: &Path, path: &Path) -> Option<FileType> {
     look(tree, path).map(|stat| FileType::from_raw_mode(stat.st_mode))
+}
+
+/// The text of a link.
+pub fn link(tree: &Path, path: &Path) -> Option<CString> {
+    let (directory, name) = parent(tree, path).ok()?;
+    readlinkat(directory, &name, Vec::new()).ok()
 }
 
 /// The first part of a path that is a link, or something else that is neither a

@@ -12,8 +12,10 @@ use crate::links::{self, Scope as Links};
 use crate::mac::PairMacs;
 use crate::report;
 use rustix::fs::FileType;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 /// Files that programs of the host read in a container, or write.
 const READ_BY_THE_HOST: [&str; 8] = [
@@ -34,8 +36,9 @@ const OF_THE_SYSTEM: [&str; 4] = ["etc/rc", "etc/rc.subr", "etc/network.subr", "
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     let Some(inventory) = &facts.inventory else { return found };
+    let shipped = RefCell::default();
     for (jail, name, known) in facts.thin() {
-        let one = One { facts, inventory, layout: &inventory.layout, jail, name, known };
+        let one = One { facts, inventory, layout: &inventory.layout, jail, name, known, shipped: &shipped };
         one.container(&mut found);
         one.path(&mut found);
         let base = one.fstab(&mut found);
@@ -66,6 +69,19 @@ struct One<'a> {
     jail: &'a Configured,
     name: &'a JailName,
     known: Option<&'a Jail>,
+    shipped: &'a RefCell<BTreeMap<PathBuf, Rc<Shipped>>>,
+}
+
+/// The certificates that a base brings, read once for all jails on it.
+#[derive(Default)]
+struct Shipped {
+    trusted: BTreeSet<Vec<u8>>,
+    distrusted: BTreeSet<Vec<u8>>,
+}
+
+/// The certificates in the regular files of a directory.
+fn bodies(tree: &Path, path: &str) -> BTreeSet<Vec<u8>> {
+    inside::files(tree, Path::new(path)).iter().filter_map(|text| body(text)).collect()
 }
 
 impl One<'_> {
@@ -218,6 +234,9 @@ impl One<'_> {
         let root = plain(&self.layout.path(self.name));
         let mut said: Vec<PathBuf> = Vec::new();
         let mut differ: Vec<String> = Vec::new();
+        let lines = self.jail.resolved.get("mount").unwrap_or_default().join("\n");
+        let more = fstab::parse(lines.as_bytes()).0;
+        said.extend(more.iter().map(|(_, entry)| plain(&entry.target)));
         for (line, entry) in entries {
             let on = plain(&entry.target);
             if entry.target.components().any(|c| c == Component::ParentDir) || !on.starts_with(&root) {
@@ -236,7 +255,9 @@ impl One<'_> {
             said.push(on);
         }
         let foreign = self.facts.mounts.iter().filter(|m| m.kind == "nullfs" && m.on.starts_with(&root));
-        for mount in foreign.filter(|m| !said.contains(&m.on)) {
+        // What it may mount itself is its own affair.
+        let may_mount = self.jail.resolved.bool("allow.mount.nullfs") == Some(true);
+        for mount in foreign.filter(|m| !may_mount && !said.contains(&m.on)) {
             differ.push(format!("{} is mounted and in no line", self.facts.shown(&mount.on)));
         }
         if !differ.is_empty() {
@@ -249,6 +270,8 @@ impl One<'_> {
     fn hostile(&self, container: &Path, found: &mut Vec<Finding>) {
         let object = self.layout.container(self.name);
         let mut told: BTreeSet<PathBuf> = BTreeSet::new();
+        let release = self.known.and_then(|k| k.release());
+        let skeleton = release.map(|release| self.facts.at(&self.layout.skeleton(release)));
         for path in MOVED.iter().chain(&READ_BY_THE_HOST) {
             let Some((odd, kind)) = inside::odd(container, Path::new(path)) else { continue };
             // resolvconf(8) and others link files; directories are not linked.
@@ -261,7 +284,14 @@ impl One<'_> {
                 "var/empty",
             ]);
             let expected = directory.clone().any(|d| Path::new(d) == odd);
-            if kind == FileType::Symlink && !expected || !told.insert(odd.clone()) {
+            // A link that the template has came with it.
+            let came = |skeleton: &Path| {
+                let text = inside::link(container, &odd);
+                text.is_some() && text == inside::link(skeleton, &odd)
+            };
+            if kind == FileType::Symlink && (!expected || skeleton.as_deref().is_some_and(came))
+                || !told.insert(odd.clone())
+            {
                 continue;
             }
             let what = match kind {
@@ -293,16 +323,12 @@ impl One<'_> {
                 found.push(self.about(&UNCHECKED, &object, report::line(&e), cure));
             }
         }
-        let bodies = |tree: &Path, path: &str| -> BTreeSet<Vec<u8>> {
-            inside::files(tree, Path::new(path)).iter().filter_map(|text| body(text)).collect()
-        };
         let copies = bodies(container, "etc/ssl/certs");
         // Links always have what the base has.
         if copies.is_empty() {
             return;
         }
-        let trusted = bodies(base, "usr/share/certs/trusted");
-        let distrusted = bodies(base, "usr/share/certs/untrusted");
+        let shipped = self.shipped(base);
         let untrusted_here = bodies(container, "etc/ssl/untrusted");
         let has_links = inside::open(container, Path::new("etc/ssl/certs"))
             .ok()
@@ -313,8 +339,9 @@ impl One<'_> {
                     inside::kind(container, &path) == Some(FileType::Symlink)
                 })
             });
-        let revoked = copies.iter().filter(|c| distrusted.contains(*c)).count();
-        let absent = trusted.iter().filter(|c| !copies.contains(*c) && !untrusted_here.contains(*c)).count();
+        let revoked = copies.iter().filter(|c| shipped.distrusted.contains(*c)).count();
+        let absent =
+            shipped.trusted.iter().filter(|c| !copies.contains(*c) && !untrusted_here.contains(*c)).count();
         // A mixture of links and copies: what is a link is not absent.
         let absent = if has_links { 0 } else { absent };
         if revoked + absent > 0 {
@@ -323,6 +350,15 @@ impl One<'_> {
             let cure = format!("jexec {} certctl rehash", self.name);
             found.push(self.about(&CERTS_STALE, &object.join("etc/ssl/certs"), what, cure));
         }
+    }
+
+    fn shipped(&self, base: &Path) -> Rc<Shipped> {
+        let mut all = self.shipped.borrow_mut();
+        let read = || Shipped {
+            trusted: bodies(base, "usr/share/certs/trusted"),
+            distrusted: bodies(base, "usr/share/certs/untrusted"),
+        };
+        all.entry(base.to_owned()).or_insert_with(|| Rc::new(read())).clone()
     }
 
     /// Whether the base has left the container's etc behind.

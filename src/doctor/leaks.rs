@@ -11,8 +11,9 @@ use crate::inventory::{Jail, Seen};
 use crate::jail::JailName;
 use crate::kernel::is_at_or_below;
 use crate::layout::Layout;
-use crate::lock::{Guarded, Lock};
+use crate::lock::{self, Guarded, Lock};
 use crate::plan::{Action, Plan, Undo};
+use crate::release::Release;
 use crate::sweep::{self, Sweep, Wanted};
 use crate::tree::RemoveTree;
 use anyhow::{Context, Result};
@@ -27,7 +28,10 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         mounts(facts, &mut found);
         pairs(facts, &mut found);
     }
-    if let Some(layout) = facts.layout() {
+    // What somebody is just making looks the same.
+    if let Some(layout) = facts.layout()
+        && !lock::jails_are_made(facts.host.root())
+    {
         temporary(facts, layout, &mut found);
         half_made(facts, &mut found);
     }
@@ -201,6 +205,10 @@ fn temporary(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
                 continue;
             }
             let template = directory == layout.templates();
+            if template && release_of(&path).is_some_and(|r| lock::template_is_changed(facts.host.root(), &r))
+            {
+                continue;
+            }
             let (kind, cure) = match (kind.is_dir(), template) {
                 (false, _) => ("file", format!("rm {}", path.display())),
                 (true, true) => ("tree", "skel-fetch or skel-split of that release begins anew".to_owned()),
@@ -218,6 +226,13 @@ fn temporary(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
             });
         }
     }
+}
+
+/// The release whose base or skeleton was to take the place of a temporary
+/// tree.
+fn release_of(temporary: &Path) -> Option<Release> {
+    let name = temporary.file_name()?.to_str()?.strip_prefix('.')?;
+    name.split_once("-base").or_else(|| name.split_once("-skeleton"))?.0.parse().ok()
 }
 
 /// Whether a program that lives is at work on it: it holds a lock then.

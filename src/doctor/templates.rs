@@ -9,6 +9,7 @@ use crate::inventory::Template;
 use crate::kernel::flags;
 use crate::layout::{Layout, Storage};
 use crate::links::{self, Scope as Links, Survey};
+use crate::lock;
 use crate::plan::{Action, Plan, Undo};
 use crate::report;
 use crate::template;
@@ -41,10 +42,12 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     let Some(inventory) = &facts.inventory else { return found };
     for one in &inventory.templates {
         // Nobody said that a release is to have one; a jail that wants it does.
-        if one.base.is_absent()
-            && one.skeleton.is_absent()
-            && !inventory.jails.iter().any(|j| j.release() == Some(&one.release))
-        {
+        let wanted = || inventory.jails.iter().any(|j| j.release() == Some(&one.release));
+        if one.base.is_absent() && one.skeleton.is_absent() && !wanted() {
+            continue;
+        }
+        // Half-way is where everything passes by.
+        if lock::template_is_changed(facts.host.root(), &one.release) {
             continue;
         }
         template(facts, &inventory.layout, one, &mut found);
@@ -143,8 +146,11 @@ fn snapshots(
         Ok(printed) => {
             // Lines: what happened, what it is, where.
             let names = printed.stdout.lines().filter_map(|l| l.split('\t').nth(2));
-            let changed: Vec<String> = names.map(|n| facts.shown(Path::new(n))).collect();
-            if let Some(first) = changed.iter().find(|n| *n != &skeleton).or(changed.first()) {
+            // The time of the top changes as soon as something passes by.
+            let is_top = |name: &String| Path::new(name) == Path::new(&skeleton);
+            let changed: Vec<String> =
+                names.map(|n| facts.shown(Path::new(n))).filter(|n| !is_top(n)).collect();
+            if let Some(first) = changed.first() {
                 let what =
                     format!("changed since {snapshot} ({} entries, {first} among them)", changed.len());
                 let cure = format!(

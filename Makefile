@@ -5,13 +5,13 @@ DESTDIR =
 CARGO =		cargo
 MANDOC =	mandoc
 
-PROGRAMS =	jail-clone jail-epair-down jail-epair-up jail-list jail-mkfstab \
-		jail-sweep skel-fetch skel-fixcerts skel-split skel-update
+PROGRAMS =	jail-clone jail-doctor jail-epair-down jail-epair-up jail-list \
+		jail-mkfstab jail-sweep skel-fetch skel-fixcerts skel-split skel-update
 MAN5 =		thinjail.conf.5
 MAN7 =		thinjail.7
-MAN8 =		jail-clone.8 jail-epair-down.8 jail-epair-up.8 jail-list.8 \
-		jail-mkfstab.8 jail-sweep.8 skel-fetch.8 skel-fixcerts.8 skel-split.8 \
-		skel-update.8
+MAN8 =		jail-clone.8 jail-doctor.8 jail-epair-down.8 jail-epair-up.8 \
+		jail-list.8 jail-mkfstab.8 jail-sweep.8 skel-fetch.8 \
+		skel-fixcerts.8 skel-split.8 skel-update.8
 
 # Quoted for the shell: DESTDIR may contain blanks.
 TO =		"$(DESTDIR)$(PREFIX)"
@@ -47,6 +47,7 @@ install:
 	    test -x $(BUILT)/$$p || { echo "$$p is not built; run make first" >&2; exit 1; }; \
 	done
 	install -d -m 755 $(TO)/sbin $(TO)/etc $(TO)/etc/newsyslog.conf.d \
+	    $(TO)/etc/periodic $(TO)/etc/periodic/weekly \
 	    $(TO)/share/man/man5 $(TO)/share/man/man7 $(TO)/share/man/man8 \
 	    $(TO)/share/examples/thinjail $(TO)/share/examples/thinjail/jail.conf.d
 	for p in $(PROGRAMS); do install -m 555 $(BUILT)/$$p $(TO)/sbin/$$p || exit 1; done
@@ -55,6 +56,7 @@ install:
 	for m in $(MAN8); do install -m 444 man/$$m $(TO)/share/man/man8/$$m || exit 1; done
 	install -m 444 etc/thinjail.conf.sample $(TO)/etc/thinjail.conf.sample
 	install -m 444 etc/newsyslog.conf.d/thinjail.conf $(TO)/etc/newsyslog.conf.d/thinjail.conf
+	install -m 555 etc/periodic/weekly/500.thinjail-doctor $(TO)/etc/periodic/weekly/500.thinjail-doctor
 	install -m 444 share/examples/jail.conf share/examples/jail.conf.ipv6 $(TO)/share/examples/thinjail/
 	install -m 444 share/examples/jail.conf.d/web.conf $(TO)/share/examples/thinjail/jail.conf.d/web.conf
 
@@ -65,7 +67,8 @@ uninstall:
 	for m in $(MAN5); do rm -f $(TO)/share/man/man5/$$m || exit 1; done
 	for m in $(MAN7); do rm -f $(TO)/share/man/man7/$$m || exit 1; done
 	for m in $(MAN8); do rm -f $(TO)/share/man/man8/$$m || exit 1; done
-	rm -f $(TO)/etc/thinjail.conf.sample $(TO)/etc/newsyslog.conf.d/thinjail.conf
+	rm -f $(TO)/etc/thinjail.conf.sample $(TO)/etc/newsyslog.conf.d/thinjail.conf \
+	    $(TO)/etc/periodic/weekly/500.thinjail-doctor
 	rm -f $(TO)/share/examples/thinjail/jail.conf $(TO)/share/examples/thinjail/jail.conf.ipv6 \
 	    $(TO)/share/examples/thinjail/jail.conf.d/web.conf
 	-rmdir $(TO)/share/examples/thinjail/jail.conf.d $(TO)/share/examples/thinjail

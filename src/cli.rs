@@ -23,7 +23,7 @@ use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use table::{COMMON, COMMON_OF_DATA, Given, Operand, Opt, Program, Stop, path, typed};
+use table::{COMMON, COMMON_OF_BOTH, COMMON_OF_DATA, Given, Operand, Opt, Program, Stop, path, typed};
 
 /// A command line in typed form.
 pub trait Arguments: Sized {
@@ -35,7 +35,7 @@ pub trait Arguments: Sized {
 }
 
 /// The tables of all programs.
-pub const PROGRAMS: [&Program; 11] = [
+pub const PROGRAMS: [&Program; 12] = [
     EpairUp::PROGRAM,
     EpairDown::PROGRAM,
     Sweep::PROGRAM,
@@ -43,6 +43,7 @@ pub const PROGRAMS: [&Program; 11] = [
     JailClone::PROGRAM,
     JailDestroy::PROGRAM,
     JailList::PROGRAM,
+    JailDoctor::PROGRAM,
     SkelFetch::PROGRAM,
     SkelSplit::PROGRAM,
     Fixcerts::PROGRAM,
@@ -335,6 +336,39 @@ impl Arguments for JailList {
 
     fn read(given: &Given) -> Result<JailList, Stop> {
         Ok(JailList { common: Common::read(given)? })
+    }
+}
+
+/// jail-doctor(8)
+#[derive(Clone, Debug)]
+pub struct JailDoctor {
+    /// What every program has, with `-j` for its findings.
+    pub common: Common,
+    /// `-x`
+    pub mend: bool,
+    /// `name ...`
+    pub names: Vec<JailName>,
+}
+
+impl Arguments for JailDoctor {
+    const PROGRAM: &'static Program = &Program {
+        name: "jail-doctor",
+        about: "Find what is wrong with a host of thin jails",
+        own: &[Opt::flag('x', "fix", "Mend what can be mended without any risk")],
+        common: &COMMON_OF_BOTH,
+        operands: &[Operand {
+            name: "name ...",
+            required: false,
+            help: "Tell only what matters to these jails",
+        }],
+    };
+
+    fn read(given: &Given) -> Result<JailDoctor, Stop> {
+        Ok(JailDoctor {
+            common: Common::read(given)?,
+            mend: given.has("fix"),
+            names: given.all("name ...", typed)?,
+        })
     }
 }
 
@@ -665,6 +699,11 @@ mod tests {
         assert_eq!(list.common.root.as_deref(), Some(Path::new("/r")));
         assert!(!read::<JailList>("").unwrap().common.json);
 
+        let doctor: JailDoctor = read("-jnvx -R /r web db").unwrap();
+        assert!(doctor.mend && doctor.common.json && doctor.common.dry_run && doctor.common.verbose);
+        assert_eq!(doctor.names, ["web", "db"].map(|n| n.parse().unwrap()));
+        assert!(read::<JailDoctor>("").unwrap().names.is_empty());
+
         let certs: Fixcerts = read("-a -c -b /base 14.2").unwrap();
         assert!(certs.all && certs.check);
         assert_eq!((certs.base, certs.what), (Some("/base".into()), "14.2".into()));
@@ -702,6 +741,7 @@ mod tests {
             (mistake::<Mkfstab>("-c -m /a:/b web"), "options -c and -m exclude each other"),
             (mistake::<Mkfstab>("-c -r 14.2 web"), "options -c and -r exclude each other"),
             (mistake::<Mkfstab>("--output= web"), "invalid value '' for -o file: a path can't be empty"),
+            (mistake::<JailDoctor>("web a.b"), "invalid value 'a.b' for name ...: a dot in a jail name"),
             (mistake::<JailList>("-n"), "unknown option -n"),
             (mistake::<JailList>("web"), "extra operand 'web'"),
             (mistake::<Fixcerts>("-cn 14.2"), "options -c and -n exclude each other"),
@@ -747,6 +787,7 @@ mod tests {
             read::<Mkfstab>(&words);
             read::<JailClone>(&words);
             read::<JailList>(&words);
+            read::<JailDoctor>(&words);
             read::<Fixcerts>(&words);
             read::<JailDestroy>(&words);
             read::<SkelFetch>(&words);

@@ -28,7 +28,7 @@ const SCRATCH_UNITS: u16 = 16;
 
 /// The lowest unit used for that, above those that administrators number
 /// pairs with.
-const SCRATCH_FIRST: u16 = 16384;
+pub(crate) const SCRATCH_FIRST: u16 = 16384;
 
 /// Which addresses a pair gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ fn is_epair(kernel: &dyn Kernel, name: &IfName) -> Result<bool> {
 
 /// Whether somebody gave an interface a description, brought it up, put it into
 /// a bridge or a group or gave it an address: a pair just made has none of these.
-fn mark_of_use(kernel: &dyn Kernel, name: &IfName) -> Result<Option<String>> {
+pub(crate) fn mark_of_use(kernel: &dyn Kernel, name: &IfName) -> Result<Option<String>> {
     if let Some(text) = kernel.description(name)? {
         return Ok(Some(format!("described {text:?}")));
     }

@@ -26,6 +26,11 @@ pub fn temp_beside(target: &Path) -> PathBuf {
     target.with_file_name(name)
 }
 
+/// Whether a name is one of those that [`temp_beside`] gives.
+pub fn is_temporary(name: &str) -> bool {
+    name.len() > TEMP_OVERHEAD && name.starts_with('.') && name.ends_with(TEMP_SUFFIX)
+}
+
 /// What lies at a path, links not followed. `None` when nothing does.
 pub fn look(path: &Path) -> Result<Option<Metadata>> {
     match fs_err::symlink_metadata(path) {

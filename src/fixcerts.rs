@@ -18,6 +18,9 @@ use std::process::ExitCode;
 
 const PROGRAM: &str = "skel-fixcerts";
 
+/// Where it is installed.
+pub const PATH: &str = "/usr/local/sbin/skel-fixcerts";
+
 /// Surveys, and repairs unless asked only to report.
 pub fn run(arguments: &Fixcerts, host: &Host) -> Result<ExitCode> {
     let common = &arguments.common;
@@ -130,7 +133,7 @@ pub struct RepairLinks {
 
 impl Action for RepairLinks {
     fn shell(&self) -> String {
-        let words = ["/usr/local/sbin/skel-fixcerts", "-a", "-b"].map(std::ffi::OsStr::new);
+        let words = [PATH, "-a", "-b"].map(std::ffi::OsStr::new);
         shell::line(words.into_iter().chain([self.base.as_os_str(), self.skeleton.as_os_str()]))
     }
 

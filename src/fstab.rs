@@ -340,6 +340,9 @@ fn same_path(a: &Path, b: &Path) -> bool {
     a.components().eq(b.components())
 }
 
+/// What [`check`] says of a base that is not read-only.
+pub const BASE_WRITABLE: &str = "the base is mounted rw: every jail could change it";
+
 /// Checks an existing fstab as jail(8) would meet it: everything wrong with it,
 /// not only the first.
 pub fn check(host: &Host, layout: &Layout, jail: &JailName, text: &[u8]) -> Result<Vec<Finding>> {
@@ -406,7 +409,7 @@ pub fn check(host: &Host, layout: &Layout, jail: &JailName, text: &[u8]) -> Resu
             if inside != Path::new("/") {
                 find(line, format!("the first line mounts the base on {}, the jail's path", path.display()));
             } else if entry.options.first().is_some_and(|o| o == "rw") {
-                find(line, "the base is mounted rw: every jail could change it".into());
+                find(line, BASE_WRITABLE.into());
             }
             if let Some(source) = &source {
                 view = Some(Composed::new(source).context("base")?);

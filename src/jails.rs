@@ -164,6 +164,12 @@ impl Known {
         self.config.jail(name).map(crate::jailconf::Jail::range)
     }
 
+    /// The configuration that they come from; its jails are those of
+    /// [`Known::claims`], in the same order.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The addresses of a jail that it does not merely mention because the
     /// common part does, as every jail.
     pub fn own_addresses<'a>(&'a self, claim: &'a Claim) -> impl Iterator<Item = IpAddr> + 'a {

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod clone;
 pub mod composed;
 pub mod destroy;
+pub mod doctor;
 pub mod effect;
 pub mod epair;
 pub mod fetch;

@@ -355,6 +355,11 @@ impl Surveyor<'_> {
 }
 
 impl Survey {
+    /// Temporary links that a killed run left.
+    pub fn leftovers(&self) -> usize {
+        self.leftovers.len()
+    }
+
     /// The repairs, and the removal of what a killed run left, as actions.
     pub fn into_plan(self) -> (crate::plan::Plan, Vec<(PathBuf, String)>) {
         let mut plan = crate::plan::Plan::default();

@@ -80,8 +80,27 @@ impl Lock {
     }
 }
 
+/// Whether somebody is making a jail. Nobody can tell who may not open locks.
+pub fn jails_are_made(root: &Root) -> bool {
+    is_held(root, "jails")
+}
+
+/// Whether somebody is at work on the template of a release.
+pub fn template_is_changed(root: &Root, release: &Release) -> bool {
+    is_held(root, &format!("template-{release}"))
+}
+
+fn is_held(root: &Root, what: &str) -> bool {
+    let Ok(file) = File::open(path(root, what)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+fn path(root: &Root, what: &str) -> PathBuf {
+    root.at(&Path::new("/var/run").join(format!("thinjail-{what}.lock")))
+}
+
 fn open(root: &Root, what: &str) -> Result<(File, PathBuf)> {
-    let path = root.at(&Path::new("/var/run").join(format!("thinjail-{what}.lock")));
+    let path = path(root, what);
     if root.is_alternate()
         && let Some(directory) = path.parent()
     {

@@ -7,7 +7,7 @@ use crate::tool::{Tool, Tools};
 use anyhow::Result;
 use std::path::Path;
 
-fn arguments(host: &Host, words: &[&str]) -> Vec<String> {
+pub(crate) fn arguments(host: &Host, words: &[&str]) -> Vec<String> {
     let mut all = Vec::new();
     if host.root().is_alternate() {
         all.extend(["-R".to_owned(), host.root().path().display().to_string()]);

@@ -45,6 +45,10 @@ pub enum Tool {
     Sysctl,
     /// service(8)
     Service,
+    /// kldstat(8)
+    Kldstat,
+    /// jail(8)
+    Jail,
 }
 
 /// Variables of the environment that tell a program how to reach the network
@@ -93,6 +97,8 @@ impl Tool {
             Tool::ServicesMkdb => "/usr/sbin/services_mkdb",
             Tool::Sysctl => "/sbin/sysctl",
             Tool::Service => "/usr/sbin/service",
+            Tool::Kldstat => "/sbin/kldstat",
+            Tool::Jail => "/usr/sbin/jail",
         })
     }
 

@@ -19,16 +19,18 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use thinjail::cli::{self, table::Program};
+use thinjail::doctor::finding::KINDS;
 use thinjail::mirror::{Arch, Mirror};
 use thinjail::settings::{self, Settings};
 
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 11] = [
     "jail-epair-up",
     "jail-epair-down",
     "jail-sweep",
     "jail-mkfstab",
     "jail-clone",
     "jail-list",
+    "jail-doctor",
     "skel-fetch",
     "skel-split",
     "skel-fixcerts",
@@ -175,13 +177,14 @@ fn synopsis(page: &Page) -> Vec<Vec<Item>> {
                     after_flag = true;
                 }
                 "Ar" => {
+                    let dots = rest.pop_if(|word| *word == "...").is_some();
                     let value = Some(rest.concat());
                     let form = forms.last_mut().unwrap();
                     if after_flag {
                         form.last_mut().unwrap().value = value;
                     } else {
                         let required = !in_op && !enclosed;
-                        form.push(Item { flag: String::new(), value, required, repeated: false });
+                        form.push(Item { flag: String::new(), value, required, repeated: dots });
                     }
                 }
                 _ => panic!("{}: {word} in the SYNOPSIS", page.file()),
@@ -206,7 +209,7 @@ fn described(page: &Page) -> Vec<Described> {
                 let (mut spellings, mut values) = (Vec::new(), BTreeSet::new());
                 for part in line[3..].split(" ,") {
                     let (flag, value) = match part.trim().split_once("Ar ") {
-                        Some((flag, value)) => (flag, Some(value.replace(' ', ""))),
+                        Some((flag, value)) => (flag, Some(value.replace(" ...", "").replace(' ', ""))),
                         None => (part.trim(), None),
                     };
                     if let Some(flag) = flag.trim().strip_prefix("Fl ") {
@@ -240,8 +243,10 @@ fn parsed(program: &str) -> Vec<(Item, Vec<String>)> {
         (item, spellings)
     });
     let operands = table.operands.iter().map(|operand| {
-        let value = Some(operand.name.replace(' ', ""));
-        (Item { flag: String::new(), value, required: operand.required, repeated: false }, Vec::new())
+        let name = operand.name.strip_suffix(" ...");
+        let value = Some(name.unwrap_or(operand.name).replace(' ', ""));
+        let repeated = operand.repeats();
+        (Item { flag: String::new(), value, required: operand.required, repeated }, Vec::new())
     });
     options.chain(operands).collect()
 }
@@ -302,6 +307,21 @@ fn every_program_has_a_page_that_says_the_same_of_it() {
     for program in PROGRAMS {
         let (said, about) = (Page::of(program).once(".Nd ").to_owned(), table_of(program).about);
         assert!(said[1..] == about[1..] && said.eq_ignore_ascii_case(about), "{program}: {said} / {about}");
+    }
+}
+
+#[test]
+fn every_finding_is_documented() {
+    let page = Page::of("jail-doctor");
+    let start = page.lines.iter().position(|l| l == ".Sh FINDINGS").unwrap();
+    let lines = page.lines[start + 1..].iter().take_while(|l| !l.starts_with(".Sh "));
+    let documented: Vec<&str> = lines.clone().filter_map(|l| l.strip_prefix(".It Sy ")).collect();
+    let known: Vec<String> = KINDS.iter().map(|k| format!("{} Pq {}", k.id, k.severity.word())).collect();
+    assert_eq!(documented, known, "the page (left) and the table (right)");
+    // With something about each of them.
+    let items: Vec<&String> = lines.collect();
+    for pair in items.windows(2).filter(|pair| pair[0].starts_with(".It Sy ")) {
+        assert!(!pair[1].starts_with(".It ") && pair[1] != ".El", "{}", pair[0]);
     }
 }
 
@@ -377,7 +397,8 @@ fn pages_refer_only_to_what_there_is() {
             // Programs, wherever they are named.
             for word in line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
                 let ours = ["jail-", "skel-"].iter().any(|p| word.len() > p.len() && word.starts_with(p));
-                assert!(!ours || PROGRAMS.contains(&word), "{}: {word}: {line}", page.file());
+                let known = PROGRAMS.contains(&word) || KINDS.iter().any(|k| k.id == word);
+                assert!(!ours || known, "{}: {word}: {line}", page.file());
             }
         }
     }
@@ -560,6 +581,7 @@ impl Place {
 fn host_for(page: &Page) -> Place {
     match page.file().as_str() {
         "jail-list.8" => Place::Stage(stage_with_jails()),
+        "jail-doctor.8" => Place::Stage(stage_with_faults()),
         "skel-fetch.8" | "skel-split.8" | "skel-update.8" => Place::Stage(stage_for(page)),
         _ => Place::Sandbox(sandbox_for(page)),
     }
@@ -633,6 +655,20 @@ fn stage_with_jails() -> Stage {
     stage.ok("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p3"]);
     stage.ours("jail-clone", &["mail", "12"]);
     fs::remove_file(stage.path("/zdata/jails/old-nullfs-base.fstab")).unwrap();
+    stage
+}
+
+/// A host with something wrong.
+fn stage_with_faults() -> Stage {
+    let stage = Stage::host(Storage::Zfs);
+    stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
+    for (jail, id) in [("db", "11"), ("mail", "12")] {
+        stage.ours("jail-clone", &[jail, id]);
+    }
+    stage.ours("jail-epair-up", &["-b", "igc0bridge", "db", "epair11"]);
+    let mail = "mail {\n$id = \"12\";\n$ip = \"192.168.7.${id}/24\";\n\
+                exec.poststop = \"jail-epair-down ${name} ${epair}\";\n}\n";
+    stage.write("/etc/jail.conf.d/mail.conf", mail);
     stage
 }
 
@@ -773,7 +809,9 @@ fn examples_do_what_the_pages_say() {
                 };
                 let ran = host.shell(&format!("{variables}{line}"));
                 let (stdout, stderr) = (host.printed(&ran.stdout), host.printed(&ran.stderr));
-                assert!(ran.status.success(), "{file}: {command}: {}: {stdout}{stderr}", ran.status);
+                // That something was found is no failure.
+                let found = program == "jail-doctor" && ran.status.code() == Some(1) && stderr.is_empty();
+                assert!(ran.status.success() || found, "{file}: {command}: {}: {stdout}{stderr}", ran.status);
                 if left_out.remove(&*command) {
                     assert_ne!(stdout, "", "{file}: {command}: there is nothing to leave out");
                     assert_eq!(stderr, "", "{file}: {command}: standard error");

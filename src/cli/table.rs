@@ -99,7 +99,8 @@ impl Opt {
 /// An argument that is no option; its place tells which.
 #[derive(Clone, Copy, Debug)]
 pub struct Operand {
-    /// What it is called; also what a program asks [`Given`] for.
+    /// What it is called; also what a program asks [`Given`] for. `name ...` may
+    /// be given any number of times.
     pub name: &'static str,
     /// Whether it must be given. Those that need not be are the last ones.
     pub required: bool,
@@ -124,11 +125,21 @@ pub const HELP: Opt = Opt::flag('h', "help", "Print the usage");
 /// `-V`
 pub const VERSION: Opt = Opt::flag('V', "version", "Print the version");
 
+impl Operand {
+    /// Whether it may be given more than once; the last one may.
+    pub fn repeats(&self) -> bool {
+        self.name.ends_with(" ...")
+    }
+}
+
 /// The options of every program that does something.
 pub const COMMON: [Opt; 6] = [DRY_RUN, VERBOSE, JSON_OF_COMMANDS, ROOT, HELP, VERSION];
 
 /// The options of every program that only tells something.
 pub const COMMON_OF_DATA: [Opt; 4] = [JSON, ROOT, HELP, VERSION];
+
+/// The options of every program that tells something and may do something.
+pub const COMMON_OF_BOTH: [Opt; 6] = [DRY_RUN, VERBOSE, JSON, ROOT, HELP, VERSION];
 
 /// The command line of a program.
 #[derive(Debug)]
@@ -212,6 +223,10 @@ impl Program {
         self.check_options(&given)?;
         let mut operands = operands.into_iter();
         for known in self.operands {
+            if known.repeats() {
+                given.values.extend(operands.by_ref().map(|operand| (known.name, operand)));
+                break;
+            }
             match operands.next() {
                 Some(operand) => given.values.push((known.name, operand)),
                 None if known.required => return mistake(format!("missing {}", known.name)),

@@ -39,6 +39,7 @@ unsafe extern "C" {
 
 const BRDGADD: c_ulong = 0;
 const BRDGGIFS: c_ulong = 6;
+const BRDGRTS: c_ulong = 7;
 const IFF_UP: u16 = 1;
 const AF_LINK: u8 = 18;
 
@@ -89,6 +90,24 @@ struct IfBIfConf {
     requests: *mut IfBReq,
 }
 
+/// struct ifbareq.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct IfBaReq {
+    name: [u8; 16],
+    expire: c_ulong,
+    flags: u8,
+    address: [u8; 6],
+    vlan: u16,
+}
+
+/// struct ifbaconf.
+#[repr(C)]
+struct IfBaConf {
+    length: u32,
+    requests: *mut IfBaReq,
+}
+
 /// struct ifgroupreq.
 #[repr(C)]
 struct IfGroupReq {
@@ -108,6 +127,8 @@ const _: () = assert!(
         && size_of::<IfDrv>() == 40
         && size_of::<IfBReq>() == 80
         && size_of::<IfBIfConf>() == 16
+        && size_of::<IfBaReq>() == 40
+        && size_of::<IfBaConf>() == 16
         && size_of::<IfGroupReq>() == 40
 );
 
@@ -373,42 +394,50 @@ impl Interfaces for FreeBsd {
     }
 
     fn addresses(&self) -> Result<Vec<(String, IpAddr)>> {
-        let mut first: *mut libc::ifaddrs = ptr::null_mut();
-        // SAFETY: getifaddrs(3) sets the pointer to a list of its own.
-        if unsafe { libc::getifaddrs(&mut first) } < 0 {
-            return Err(refused("list", "addresses"));
-        }
         let mut all = Vec::new();
-        let mut next = first;
-        while !next.is_null() {
-            // SAFETY: next is an element of the list, which is freed below.
-            let element = unsafe { &*next };
-            next = element.ifa_next;
-            if element.ifa_addr.is_null() {
-                continue;
-            }
-            // SAFETY: the name is a NUL-terminated string of the list's.
-            let name = unsafe { CStr::from_ptr(element.ifa_name) }.to_string_lossy().into_owned();
-            // SAFETY: an address that is there has the size its family says.
-            let address = unsafe {
-                match i32::from((*element.ifa_addr).sa_family) {
-                    libc::AF_INET => {
-                        let address = &*element.ifa_addr.cast::<libc::sockaddr_in>();
-                        Some(IpAddr::from(address.sin_addr.s_addr.to_ne_bytes()))
-                    }
-                    libc::AF_INET6 => {
-                        let address = &*element.ifa_addr.cast::<libc::sockaddr_in6>();
-                        Some(IpAddr::from(address.sin6_addr.s6_addr))
-                    }
-                    _ => None,
-                }
+        each_address(&mut |name, address| {
+            let address = match address {
+                Address::Ip(address) if super::is_of_the_network(&address) => address,
+                _ => return,
             };
-            all.extend(address.map(|address| (name, address)));
-        }
-        // SAFETY: the list came from getifaddrs and is not used any more.
-        unsafe { libc::freeifaddrs(first) };
-        all.retain(|(_, address)| super::is_of_the_network(address));
+            all.push((name, address));
+        })?;
         Ok(all)
+    }
+
+    fn ethernet_addresses(&self) -> Result<Vec<(String, Option<[u8; 6]>)>> {
+        let mut all = Vec::new();
+        each_address(&mut |name, address| {
+            if let Address::Link(address) = address {
+                all.push((name, address));
+            }
+        })?;
+        Ok(all)
+    }
+
+    fn learned(&self, bridge: &IfName) -> Result<Vec<([u8; 6], String)>> {
+        let mut room = 128;
+        loop {
+            // SAFETY: an ifbareq of zeros is one without a name.
+            let mut requests: Vec<IfBaReq> = vec![unsafe { zeroed() }; room];
+            let mut list =
+                IfBaConf { length: (room * size_of::<IfBaReq>()) as u32, requests: requests.as_mut_ptr() };
+            let mut drive = IfDrv {
+                name: name_field(bridge.as_str()),
+                command: BRDGRTS,
+                length: size_of::<IfBaConf>(),
+                data: ptr::from_mut(&mut list).cast(),
+            };
+            self.ioctl(SIOCGDRVSPEC, "list addresses of", bridge.as_str(), &mut drive)?;
+            let got = list.length as usize / size_of::<IfBaReq>();
+            // A full buffer may have cut the list off.
+            if got < room {
+                requests.truncate(got);
+                let text = |name: &[u8; 16]| String::from_utf8_lossy(text_of(name)).into_owned();
+                return Ok(requests.iter().map(|r| (r.address, text(&r.name))).collect());
+            }
+            room *= 2;
+        }
     }
 
     fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()> {
@@ -421,6 +450,60 @@ impl Interfaces for FreeBsd {
         };
         self.ioctl(SIOCSDRVSPEC, "add member", member.as_str(), &mut drive)
     }
+}
+
+/// One address of an interface.
+enum Address {
+    /// Of the network layer.
+    Ip(IpAddr),
+    /// Of the link, which every interface has one of; its Ethernet address.
+    Link(Option<[u8; 6]>),
+}
+
+/// Passes over all addresses of all interfaces, once.
+fn each_address(each: &mut dyn FnMut(String, Address)) -> Result<()> {
+    let mut first: *mut libc::ifaddrs = ptr::null_mut();
+    // SAFETY: getifaddrs(3) sets the pointer to a list of its own.
+    if unsafe { libc::getifaddrs(&mut first) } < 0 {
+        return Err(refused("list", "addresses"));
+    }
+    let mut next = first;
+    while !next.is_null() {
+        // SAFETY: next is an element of the list, which is freed below.
+        let element = unsafe { &*next };
+        next = element.ifa_next;
+        if element.ifa_addr.is_null() {
+            continue;
+        }
+        // SAFETY: the name is a NUL-terminated string of the list's.
+        let name = unsafe { CStr::from_ptr(element.ifa_name) }.to_string_lossy().into_owned();
+        // SAFETY: an address that is there has the size its family says.
+        let address = unsafe {
+            match i32::from((*element.ifa_addr).sa_family) {
+                libc::AF_INET => {
+                    let address = &*element.ifa_addr.cast::<libc::sockaddr_in>();
+                    Address::Ip(IpAddr::from(address.sin_addr.s_addr.to_ne_bytes()))
+                }
+                libc::AF_INET6 => {
+                    let address = &*element.ifa_addr.cast::<libc::sockaddr_in6>();
+                    Address::Ip(IpAddr::from(address.sin6_addr.s6_addr))
+                }
+                libc::AF_LINK => {
+                    let link = &*element.ifa_addr.cast::<libc::sockaddr_dl>();
+                    // The name stands before the address.
+                    let from = usize::from(link.sdl_nlen);
+                    let bytes = link.sdl_data.get(from..from + usize::from(link.sdl_alen));
+                    let bytes: Vec<u8> = bytes.unwrap_or_default().iter().map(|c| *c as u8).collect();
+                    Address::Link(bytes.try_into().ok())
+                }
+                _ => continue,
+            }
+        };
+        each(name, address);
+    }
+    // SAFETY: the list came from getifaddrs and is not used any more.
+    unsafe { libc::freeifaddrs(first) };
+    Ok(())
 }
 
 fn path_from(field: &[c_char]) -> PathBuf {
@@ -478,8 +561,8 @@ fn text_of(buffer: &[u8]) -> &[u8] {
 
 impl FreeBsd {
     /// jail_get(2) with one key given as an int or a string, asking for id,
-    /// name and path. Dying jails are not found (no JAIL_DYING).
-    fn jail_get(&self, key: &CStr, value: &mut [u8]) -> Result<Option<RunningJail>> {
+    /// name and path. Dying jails are found only with the flag JAIL_DYING.
+    fn jail_get(&self, key: &CStr, value: &mut [u8], flags: c_int) -> Result<Option<RunningJail>> {
         let mut jid: c_int = 0;
         let mut name = [0u8; 256];
         let mut path = [0u8; 1024];
@@ -503,7 +586,7 @@ impl FreeBsd {
         vector.extend([word(c"path"), room(&mut path)]);
         // SAFETY: every element points to a live buffer of the length it names;
         // jail_get writes within those lengths.
-        let found = unsafe { libc::jail_get(vector.as_mut_ptr(), vector.len() as u32, 0) };
+        let found = unsafe { libc::jail_get(vector.as_mut_ptr(), vector.len() as u32, flags) };
         if found < 0 {
             let e = refused("look up jail", &String::from_utf8_lossy(text_of(value)));
             return if e.errno == Errno::ENOENT { Ok(None) } else { Err(e) };
@@ -517,20 +600,34 @@ impl FreeBsd {
     }
 }
 
-impl Jails for FreeBsd {
-    fn running_jails(&self) -> Result<Vec<RunningJail>> {
+impl FreeBsd {
+    fn jails(&self, flags: c_int) -> Result<Vec<RunningJail>> {
         let mut jails = Vec::new();
         let mut last: c_int = 0;
-        while let Some(jail) = self.jail_get(c"lastjid", &mut last.to_ne_bytes())? {
+        while let Some(jail) = self.jail_get(c"lastjid", &mut last.to_ne_bytes(), flags)? {
             last = jail.jid;
             jails.push(jail);
         }
         Ok(jails)
     }
+}
+
+impl Jails for FreeBsd {
+    fn running_jails(&self) -> Result<Vec<RunningJail>> {
+        self.jails(0)
+    }
+
+    fn dying_jails(&self) -> Result<Vec<RunningJail>> {
+        const JAIL_DYING: c_int = 0x08;
+        let running = self.jails(0)?;
+        let mut all = self.jails(JAIL_DYING)?;
+        all.retain(|jail| !running.iter().any(|r| r.jid == jail.jid));
+        Ok(all)
+    }
 
     fn running_jail(&self, name: &str) -> Result<Option<RunningJail>> {
         let Ok(name) = CString::new(name) else { return Ok(None) };
-        self.jail_get(c"name", &mut name.into_bytes_with_nul())
+        self.jail_get(c"name", &mut name.into_bytes_with_nul(), 0)
     }
 
     fn process(&self, pid: i32) -> Result<Option<Process>> {

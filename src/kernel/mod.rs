@@ -62,6 +62,12 @@ pub trait Interfaces {
     /// The addresses of all interfaces of the host, each with its interface;
     /// loopback and link-local ones are left out.
     fn addresses(&self) -> Result<Vec<(String, IpAddr)>>;
+    /// Every interface of the host's vnet with its Ethernet address, if it has
+    /// one.
+    fn ethernet_addresses(&self) -> Result<Vec<(String, Option<[u8; 6]>)>>;
+    /// The Ethernet addresses that a bridge has learned, each with the member
+    /// that leads to it.
+    fn learned(&self, bridge: &IfName) -> Result<Vec<([u8; 6], String)>>;
     /// Adds a member; the first one gives the bridge its MTU, any other gets
     /// the bridge's.
     fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()>;
@@ -116,7 +122,7 @@ pub trait Mounts {
     fn unmount(&self, mount: &Mount, force: bool) -> Result<()>;
 }
 
-/// A jail that runs: not a dying one.
+/// A jail that runs, or one that is dying, as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningJail {
     /// The jail's id.
@@ -142,6 +148,8 @@ pub struct Process {
 pub trait Jails {
     /// The jails that run, by jail_get(2) without JAIL_DYING.
     fn running_jails(&self) -> Result<Vec<RunningJail>>;
+    /// The jails that were removed and are not gone yet.
+    fn dying_jails(&self) -> Result<Vec<RunningJail>>;
     /// The running jail of that name.
     fn running_jail(&self, name: &str) -> Result<Option<RunningJail>> {
         Ok(self.running_jails()?.into_iter().find(|j| j.name == name))

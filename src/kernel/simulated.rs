@@ -111,6 +111,9 @@ pub struct State {
     pub jails: Vec<SimulatedJail>,
     /// All mounts, in order.
     pub mounts: Vec<SimulatedMount>,
+    /// What the bridges have learned: bridge, Ethernet address, member.
+    #[serde(default)]
+    pub learned: Vec<(String, [u8; 6], String)>,
     next: u32,
 }
 
@@ -122,6 +125,7 @@ impl Default for State {
             interfaces: Vec::new(),
             jails: Vec::new(),
             mounts: Vec::new(),
+            learned: Vec::new(),
             next: 1,
         };
         state.add("lo0", Kind::Loopback, HOST, &["lo"]);
@@ -705,6 +709,18 @@ impl Interfaces for Simulated {
         Ok(all.filter(|(_, address)| super::is_of_the_network(address)).collect())
     }
 
+    fn ethernet_addresses(&self) -> Result<Vec<(String, Option<[u8; 6]>)>> {
+        let host = self.state()?.interfaces.into_iter().filter(|i| i.vnet == HOST);
+        Ok(host.map(|i| (i.name, (i.kind != Kind::Loopback).then_some(i.mac))).collect())
+    }
+
+    fn learned(&self, bridge: &IfName) -> Result<Vec<([u8; 6], String)>> {
+        // Refuses what is no bridge.
+        self.bridge_members(bridge)?;
+        let all = self.state()?.learned.into_iter();
+        Ok(all.filter(|(b, ..)| b == bridge.as_str()).map(|(_, mac, member)| (mac, member)).collect())
+    }
+
     fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()> {
         self.change(|s| s.add_member(bridge.as_str(), member.as_str()))
     }
@@ -725,6 +741,11 @@ impl Jails for Simulated {
     fn running_jails(&self) -> Result<Vec<RunningJail>> {
         let one = |j: SimulatedJail| RunningJail { jid: j.jid, name: j.name, path: j.path };
         Ok(self.state()?.jails.into_iter().filter(|j| !j.dying).map(one).collect())
+    }
+
+    fn dying_jails(&self) -> Result<Vec<RunningJail>> {
+        let one = |j: SimulatedJail| RunningJail { jid: j.jid, name: j.name, path: j.path };
+        Ok(self.state()?.jails.into_iter().filter(|j| j.dying).map(one).collect())
     }
 
     /// The host's own process table: processes are not simulated.

@@ -51,6 +51,7 @@ pub const PROGRAMS: &[&str] = &[
     "jail",
     "jexec",
     "jls",
+    "kldstat",
     "mount",
     "pwd_mkdb",
     "route",

@@ -28,6 +28,7 @@ mod ifconfig;
 mod jail;
 #[cfg(not(target_os = "freebsd"))]
 mod jls;
+mod kldstat;
 #[cfg(not(target_os = "freebsd"))]
 mod mounts;
 #[cfg(not(target_os = "freebsd"))]
@@ -127,6 +128,7 @@ fn play(reply: &mut Reply) -> Result<u8> {
         "zfs" => zfs::run,
         "sysrc" => sysrc::run,
         "sysctl" => sysctl::run,
+        "kldstat" => kldstat::run,
         "fetch" => fetch::run,
         "tar" => tar::run,
         "sync" => sync,

@@ -69,7 +69,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("chroot", "runs programs of a base"),
     ("cp", "recorded for file flags, which are not on Linux"),
     ("grep", "shows the log of a recorded jail"),
-    ("kldstat", "modules are the kernel's"),
     ("rm", "alone, it is recorded for file flags and for large files, which are not here"),
     ("rmdir", "clears up after mounts that are not made here"),
     ("sha256", "of a file of the recorded host"),

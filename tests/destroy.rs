@@ -50,7 +50,7 @@ fn the_reverse_of_jail_clone() {
         stage.write("/etc/rc.conf", "jail_enable=\"YES\"\njail_list=\"db\"\n");
         let before = state(&stage);
         ok(&stage, "jail-clone -e web 10");
-        stage.write("/var/log/jail_web_console.log", "what it said\n");
+        stage.write("/var/log/jail_console_web.log", "what it said\n");
         let mut expected = before.clone();
         expected.push("/var/log/jail_console_web.log file 644 0:0 \"what it said\\n\"".into());
         ok(&stage, "jail-destroy -y web");

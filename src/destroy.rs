@@ -167,7 +167,7 @@ fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) ->
             destroy.plan.push(TakeAwayDirectory { path });
         }
     }
-    // Last of what can be taken back, first of what can't.
+    // Where the way back ends.
     plan_end(host, layout, jail, &mut destroy)?;
     for leaving in [layout.conf(jail), layout.fstab(jail)].map(|f| file::temp_beside(&at(f))) {
         if file::look(&leaving)?.is_some_and(|m| m.is_file()) {
@@ -418,10 +418,17 @@ fn plan_end(host: &Host, layout: &Layout, jail: &JailName, destroy: &mut Destroy
             if !zfs::exists(host.tools(), dataset.as_str())? {
                 return Ok(());
             }
-            for snapshot in own_snapshots(host, &dataset)? {
-                destroy.plan.push(zfs::DestroySnapshot(snapshot));
+            let mounted = zfs::properties(host.tools(), dataset.as_str(), ["mounted"])?;
+            if mounted.is_some_and(|[mounted]| mounted == "yes") {
+                // Whoever works in it is met here, where all can be taken back.
+                destroy.plan.push(UnmountContainer(dataset.clone()));
             }
-            destroy.plan.push(DestroyContainer(dataset));
+            let mut clear = Plan::default();
+            for snapshot in own_snapshots(host, &dataset)? {
+                clear.push(zfs::DestroySnapshot(snapshot));
+            }
+            clear.push(DestroyContainer(dataset));
+            destroy.clear.push(clear);
         }
         Storage::Directory => {
             let aside = file::temp_beside(&container);
@@ -575,6 +582,38 @@ impl Action for TakeAwayDirectory {
     }
 }
 
+/// Unmounts the container, to be mounted again if the rest fails.
+struct UnmountContainer(Dataset);
+
+impl Action for UnmountContainer {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Zfs, &["unmount", self.0.as_str()])
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        host.tools().run(Tool::Zfs, &["unmount", self.0.as_str()]).map_err(|e| {
+            let busy = e.says("pool or dataset is busy");
+            let error = anyhow::Error::new(e);
+            if busy { error.context("somebody works in it (fstat -f shows who)") } else { error }
+        })?;
+        undo.push(MountContainer(self.0.clone()));
+        Ok(())
+    }
+}
+
+struct MountContainer(Dataset);
+
+impl Action for MountContainer {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Zfs, &["mount", self.0.as_str()])
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        host.tools().run(Tool::Zfs, &["mount", self.0.as_str()])?;
+        Ok(())
+    }
+}
+
 /// Destroys the container: never with -r, never with -R.
 struct DestroyContainer(Dataset);
 
@@ -584,11 +623,7 @@ impl Action for DestroyContainer {
     }
 
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Zfs, &["destroy", self.0.as_str()]).map_err(|e| {
-            let busy = e.says("pool or dataset is busy");
-            let error = anyhow::Error::new(e);
-            if busy { error.context("somebody works in it (fstat -f shows who)") } else { error }
-        })?;
+        host.tools().run(Tool::Zfs, &["destroy", self.0.as_str()])?;
         Ok(())
     }
 }

@@ -23,12 +23,13 @@ use thinjail::doctor::finding::KINDS;
 use thinjail::mirror::{Arch, Mirror};
 use thinjail::settings::{self, Settings};
 
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 12] = [
     "jail-epair-up",
     "jail-epair-down",
     "jail-sweep",
     "jail-mkfstab",
     "jail-clone",
+    "jail-destroy",
     "jail-list",
     "jail-doctor",
     "skel-fetch",
@@ -580,6 +581,7 @@ impl Place {
 /// The host that the examples of a page are run on.
 fn host_for(page: &Page) -> Place {
     match page.file().as_str() {
+        "jail-destroy.8" => Place::Stage(stage_with_jails_to_destroy()),
         "jail-list.8" => Place::Stage(stage_with_jails()),
         "jail-doctor.8" => Place::Stage(stage_with_faults()),
         "skel-fetch.8" | "skel-split.8" | "skel-update.8" => Place::Stage(stage_for(page)),
@@ -655,6 +657,25 @@ fn stage_with_jails() -> Stage {
     stage.ok("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p3"]);
     stage.ours("jail-clone", &["mail", "12"]);
     fs::remove_file(stage.path("/zdata/jails/old-nullfs-base.fstab")).unwrap();
+    stage
+}
+
+/// A host with a jail whose start failed, one that runs, one made by hand, one
+/// in jail.conf(5) itself, and the rest of one.
+fn stage_with_jails_to_destroy() -> Stage {
+    let stage = Stage::host(Storage::Zfs);
+    for (jail, id) in [("web", "10"), ("db", "11"), ("mail", "12"), ("old", "13"), ("cache", "14")] {
+        stage.ours("jail-clone", &[jail, id]);
+    }
+    stage.ours("jail-epair-up", &["-b", "igc0bridge", "web", "epair10"]);
+    stage.ok("jail", &["-c", "db"]);
+    stage.ok("zfs", &["inherit", "thinjail:jail", "zdata/jails/containers/mail"]);
+    stage.ok("zfs", &["snapshot", "zdata/jails/containers/mail@monday"]);
+    fs::remove_file(stage.path("/etc/jail.conf.d/old.conf")).unwrap();
+    let file = stage.path("/etc/jail.conf.d/cache.conf");
+    let common = fs::read_to_string(stage.path("/etc/jail.conf")).unwrap();
+    stage.write("/etc/jail.conf", &(common + &fs::read_to_string(&file).unwrap()));
+    fs::remove_file(file).unwrap();
     stage
 }
 

@@ -18,7 +18,7 @@ for tool in cap_mkdb certctl freebsd-update ifconfig jail jexec jls mount pwd_mk
     sh sysctl sysrc tar umount zfs; do
     ln -s "$built/examples/standin" "$top/tools/$tool"
 done
-for program in jail-clone jail-epair-down jail-epair-up jail-list jail-mkfstab jail-sweep \
+for program in jail-clone jail-destroy jail-epair-down jail-epair-up jail-list jail-mkfstab jail-sweep \
     skel-fetch skel-fixcerts skel-split skel-update; do
     ln -s "$built/$program" "$root/usr/local/sbin/$program"
 done
@@ -114,10 +114,17 @@ run skel-update 14.2
 run jail-clone cache
 run zfs list -H -r -o name,origin zdata/jails/containers
 
-title "Stop everything: nothing is left"
+title "Stop everything and destroy the jails: nothing is left"
 run jail -r web
 run jail -r db
 jail standin-let-go web
+run jail-list
+run jail-destroy -n web
+for jail in web db cache; do
+    run jail-destroy -y $jail
+done
+run jail-list
+run zfs list -H -r -o name zdata/jails/containers
 interfaces
 mounts
 jls -d | sed 's/^/    /'
@@ -128,4 +135,7 @@ printf '    snapshots:\n'
 zfs list -H -r -o name -t snapshot zdata | sed 's/^/    /'
 [ "$(ifconfig -l)" = "lo0 igc0 igc0bridge" ] || [ "$(ifconfig -l)" = "igc0 lo0 igc0bridge" ]
 [ -z "$(mount -t nullfs -p)" ] && [ "$left" = 0 ]
+[ -z "$(ls "$root/zdata/jails/containers")" ] && [ -z "$(ls "$root/etc/jail.conf.d")" ]
+[ "$(jail-list | wc -l | tr -d ' ')" = 1 ]
+[ "$(zfs list -H -r -o name zdata/jails/containers)" = zdata/jails/containers ]
 [ "$(zfs list -H -r -o name -t snapshot zdata | sed 's/.*@//' | tr '\n' ' ')" = "base p1 " ]

@@ -42,7 +42,7 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
     if !running {
         check_mounts(host, &layout, jail)?;
     }
-    let destroy = plan(host, &layout, jail, arguments.force)?;
+    let mut destroy = plan(host, &layout, arguments, running)?;
     for note in &destroy.notes {
         report::note(PROGRAM, note);
     }
@@ -61,6 +61,8 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
     if running {
         Stop { jail: jail.clone() }.perform(host, &mut Undo::default())?;
         check_mounts(host, &layout, jail)?;
+        // Its path can be looked at only now.
+        destroy = plan(host, &layout, arguments, false)?;
     }
     destroy.plan.carry_out(host)?;
     // From here the jail is gone; what follows must not bring it back.
@@ -129,7 +131,8 @@ struct Destroy {
     adopt: Option<Adopt>,
 }
 
-fn plan(host: &Host, layout: &Layout, jail: &JailName, force: bool) -> Result<Destroy> {
+fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) -> Result<Destroy> {
+    let (jail, force) = (&arguments.name, arguments.force);
     let at = |path: PathBuf| host.root().at(&path);
     let known = Known::read(host.root(), layout)?;
     let mut destroy = Destroy {
@@ -152,7 +155,8 @@ fn plan(host: &Host, layout: &Layout, jail: &JailName, force: bool) -> Result<De
     match file::look(&path)? {
         None => {}
         Some(there) if !there.is_dir() => bail!("{}: {}", path.display(), file::kind(&there)),
-        Some(_) if fs_err::read_dir(&path)?.next().is_some() => {
+        // A running jail has its base there.
+        Some(_) if !running && fs_err::read_dir(&path)?.next().is_some() => {
             bail!(
                 "{}: not empty although nothing is mounted on it; look what it is and remove it",
                 path.display()

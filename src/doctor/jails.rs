@@ -365,13 +365,15 @@ impl One<'_> {
     fn age(&self, container: &Path, found: &mut Vec<Finding>) {
         let Some(known) = self.known else { return };
         let object = self.layout.container(self.name).join("etc");
-        let rebase = |release: &str| format!("jail-rebase {} {release} merges what is new", self.name);
+        let cure = || {
+            format!("merge what is new into its etc by hand, or clone a new jail in place of {}", self.name)
+        };
         let of_fstab = known.fstab.there().and_then(|f| f.release.as_ref());
         if let (Some((origin, _)), Some(base)) = (&known.origin, of_fstab)
             && origin != base
         {
             let what = format!("of {origin}, and the base is that of {base}");
-            found.push(self.about(&ETC_BEHIND, &object, what, rebase(base.as_str())));
+            found.push(self.about(&ETC_BEHIND, &object, what, cure()));
             return;
         }
         match self.inventory.age(known) {
@@ -380,8 +382,7 @@ impl One<'_> {
                 let newest = newest.or(version.map(|v| v.to_string())).unwrap_or_default();
                 let own = known.origin.as_ref().map(|(_, s)| s.as_str()).unwrap_or_default();
                 let what = format!("cloned from snapshot {own}, and the template has {newest}");
-                let release = known.release().map(|r| r.as_str()).unwrap_or_default();
-                found.push(self.about(&ETC_BEHIND, &object, what, rebase(release)));
+                found.push(self.about(&ETC_BEHIND, &object, what, cure()));
             }
             Age::Current => {}
             Age::Unknown => {
@@ -393,7 +394,7 @@ impl One<'_> {
                 };
                 if let Some(path) = OF_THE_SYSTEM.iter().find(differs) {
                     let what = format!("{path} is not that of the skeleton of {release}");
-                    found.push(self.about(&ETC_BEHIND, &object, what, rebase(release.as_str())));
+                    found.push(self.about(&ETC_BEHIND, &object, what, cure()));
                 }
             }
         }

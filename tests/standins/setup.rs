@@ -89,7 +89,8 @@ pub struct Stage {
 impl Stage {
     /// A host with an empty root, without pools.
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("thinjail-").tempdir().expect("make a temporary directory");
+        let dir = tempfile::Builder::new().prefix("thinjail-").tempdir_in(scratch());
+        let dir = dir.expect("make a temporary directory");
         let stage = Self { dir, at_start: Vec::new() };
         for sub in ["root/etc", "root/var/db/standin", "tools"] {
             fs::create_dir_all(stage.dir.path().join(sub)).expect("lay out the stage");
@@ -397,6 +398,13 @@ fn temporary_files(directory: &Path, found: &mut Vec<PathBuf>) {
             temporary_files(&entry.path(), found);
         }
     }
+}
+
+/// Where to work: in memory where the system has such a place, because much is written that nobody will miss. TMPDIR
+/// names another.
+fn scratch() -> PathBuf {
+    let memory = || Some(PathBuf::from("/dev/shm")).filter(|place| place.is_dir());
+    std::env::var_os("TMPDIR").map(PathBuf::from).or_else(memory).unwrap_or_else(std::env::temp_dir)
 }
 
 /// The directory that cargo builds into: a test is `target/debug/deps/test`.

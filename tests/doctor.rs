@@ -695,3 +695,27 @@ fn links_that_a_template_has_are_not_hostile() {
     link(&stage, "/usr/home", &format!("{}/home", container("web")));
     assert_eq!(findings(&stage, &[]).len(), 1);
 }
+
+#[test]
+fn what_is_wrong_in_the_common_part_is_told_once() {
+    let stage = small(Storage::Directory);
+    for id in 11..18 {
+        jail(&stage, &format!("j{id}"), id, "");
+    }
+    add(&stage, "/etc/jail.conf", "exec.release = \"\";");
+    replace(&stage, "/etc/jail.conf", "/bin/sh /etc/rc\"", "/sbin/route get ${ip}\"");
+    replace(
+        &stage,
+        "/etc/jail.conf",
+        "= \"/sbin/ifconfig ${epair}b inet",
+        "= \"/bin/sh /etc/rc\"; exec.start += \"/sbin/ifconfig ${epair}b inet",
+    );
+    assert_eq!(findings(&stage, &[]).len(), 16);
+    let told = stage.strip(&run(&stage, &[]).stdout);
+    let first: Vec<&str> = told.lines().filter(|l| !l.starts_with(' ')).collect();
+    assert_eq!(first.len(), 2, "{told}");
+    assert!(
+        first.iter().all(|l| l.starts_with("warning: jail j11, jail j12, jail j13, jail j14 and 4 more: ")),
+        "{told}"
+    );
+}

@@ -57,10 +57,14 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     for (jail, name, _) in facts.thin().filter(|(jail, ..)| !orphan(jail)) {
         addresses(facts, jail, &mut found);
         places(facts, &inventory.layout, jail, name, &mut found);
+        let own = found.len();
         interfaces(jail, &mut found);
         hooks(jail, name, &mut found);
         commands(facts, jail, &mut found);
         parameters(jail, &mut found);
+        for finding in &mut found[own..] {
+            finding.group = Some(but_for(jail, &finding.what));
+        }
     }
     found
 }
@@ -73,6 +77,18 @@ fn about(
 ) -> Finding {
     let name = &jail.claim.jail;
     Finding::new(kind, Scope::Jail(name.clone()), format!("jail {name}"), what, cure)
+}
+
+/// A text without what is a jail's own: its pair, its addresses, its name.
+fn but_for(jail: &Configured, what: &str) -> String {
+    let mut text = what.to_owned();
+    for pair in &jail.claim.pairs {
+        text = text.replace(pair.as_str(), "\u{1}");
+    }
+    for address in own_addresses(jail) {
+        text = text.replace(&address.to_string(), "\u{2}");
+    }
+    text.replace(&jail.claim.jail, "\u{3}")
 }
 
 /// jail(8)'s own reading against ours, jail by jail.
@@ -274,18 +290,20 @@ fn hooks(jail: &Configured, name: &JailName, found: &mut Vec<Finding>) {
     let path = jail.claim.path.as_deref().unwrap_or("PATH");
     let sweep =
         |parameter: &str| format!("{parameter} = \"/usr/local/sbin/jail-sweep {name} {path} {pair}\";");
-    let mut missing = |kind, parameter: &str, cure: String| {
-        found.push(about(jail, kind, format!("no {parameter} hook does it"), cure));
-    };
+    let mut missing = |kind, what: &str, cure: String| found.push(about(jail, kind, what, cure));
     if !runs("exec.prepare", &["jail-sweep"]) {
-        missing(&HOOK_MISSING_PREPARE, "exec.prepare", sweep("exec.prepare"));
+        missing(
+            &HOOK_MISSING_PREPARE,
+            "no exec.prepare clears what an earlier run left",
+            sweep("exec.prepare"),
+        );
     }
     if jail.resolved.get("vnet.interface").is_some()
         && !runs("exec.prestart", &["jail-epair-up", "jib", "jng", "create"])
         && !runs("exec.prepare", &["jail-epair-up", "jib", "jng", "create"])
     {
         let cure = format!("exec.prestart = \"/usr/local/sbin/jail-epair-up -b BRIDGE {name} {pair}\";");
-        missing(&HOOK_MISSING_PRESTART, "exec.prestart", cure);
+        missing(&HOOK_MISSING_PRESTART, "no exec.prestart makes the pair", cure);
     }
     let down = ["jail-epair-down", "destroy", "jib", "jng"];
     if jail.resolved.get("vnet.interface").is_some()
@@ -293,10 +311,10 @@ fn hooks(jail: &Configured, name: &JailName, found: &mut Vec<Finding>) {
         && !runs("exec.release", &down)
     {
         let cure = format!("exec.poststop = \"/usr/local/sbin/jail-epair-down {name} {pair}\";");
-        missing(&HOOK_MISSING_POSTSTOP, "exec.poststop", cure);
+        missing(&HOOK_MISSING_POSTSTOP, "no exec.poststop destroys the pair", cure);
     }
     if !runs("exec.release", &["jail-sweep"]) {
-        missing(&HOOK_MISSING_RELEASE, "exec.release", sweep("exec.release"));
+        missing(&HOOK_MISSING_RELEASE, "no exec.release clears what is still mounted", sweep("exec.release"));
     }
     for parameter in ["exec.prepare", "exec.prestart"] {
         let creates = |words: &Vec<String>| {

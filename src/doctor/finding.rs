@@ -143,6 +143,9 @@ pub struct Finding {
     pub cure: String,
     /// What mends it without any risk, if something does.
     pub mend: Option<Plan>,
+    /// What it says but for the name, pair and addresses of its jail: findings
+    /// that are alike in this have one cause, in the common part.
+    pub group: Option<String>,
 }
 
 impl Finding {
@@ -154,7 +157,15 @@ impl Finding {
         what: impl Into<String>,
         cure: impl Into<String>,
     ) -> Finding {
-        Finding { kind, scope, object: object.into(), what: what.into(), cure: cure.into(), mend: None }
+        Finding {
+            kind,
+            scope,
+            object: object.into(),
+            what: what.into(),
+            cure: cure.into(),
+            mend: None,
+            group: None,
+        }
     }
 
     /// The same with a mend.
@@ -165,8 +176,12 @@ impl Finding {
 
     /// For people: what and which on the first line, why and cure below it.
     pub fn text(&self) -> String {
+        self.text_of(&self.object)
+    }
+
+    fn text_of(&self, object: &str) -> String {
         let Kind { id, severity, why } = self.kind;
-        let first = format!("{}: {}: {} [{id}]", severity.word(), self.object, self.what);
+        let first = format!("{}: {object}: {} [{id}]", severity.word(), self.what);
         format!("{}\n    {why}\n    {}\n", one_line(&first), one_line(&self.cure))
     }
 
@@ -184,6 +199,28 @@ impl Finding {
         })
     }
 }
+
+/// All of them for people; what jails have in common is told once.
+pub fn text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for (at, finding) in findings.iter().enumerate() {
+        let alike = |f: &&Finding| f.kind.id == finding.kind.id && f.group == finding.group;
+        if finding.group.is_some() && findings[..at].iter().any(|f| alike(&f)) {
+            continue;
+        }
+        let others = findings[at + 1..].iter().filter(|f| finding.group.is_some() && alike(f));
+        let mut objects = vec![finding.object.as_str()];
+        objects.extend(others.map(|f| f.object.as_str()));
+        let more = objects.len().saturating_sub(NAMED);
+        objects.truncate(NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        text += &finding.text_of(&format!("{}{more}", objects.join(", ")));
+    }
+    text
+}
+
+/// How many jails are named that have the same wrong.
+const NAMED: usize = 4;
 
 /// Names of files and values of parameters may hold anything.
 pub fn one_line(text: &str) -> String {

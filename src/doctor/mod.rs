@@ -69,7 +69,7 @@ pub fn run(arguments: &JailDoctor, host: &Host) -> Result<ExitCode> {
             let line = format!("mended: {}: {} [{}]", finding.object, finding.what, finding.kind.id);
             text += &format!("{}\n", one_line(&line));
         }
-        text.extend(found.iter().map(Finding::text));
+        text += &finding::text(&found);
         report::print(text.as_bytes())?;
     }
     Ok(status(found.is_empty()))

@@ -3,6 +3,7 @@
 
 use crate::claim;
 use crate::cli::JailDestroy;
+use crate::epair;
 use crate::file;
 use crate::fstab;
 use crate::host::Host;
@@ -33,16 +34,7 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
     let (common, jail) = (&arguments.common, &arguments.name);
     let settings = Settings::load(host.root())?;
     let layout = Layout::find(host, &settings)?;
-    let _lock = if common.dry_run { None } else { Some(Lock::take(host.root(), Guarded::Jails)?) };
-    claim::check(host, jail)?;
-    let running = host.kernel()?.running_jail(jail.as_str())?.is_some();
-    if running && !arguments.force {
-        bail!("jail {jail} is running; service jail stop {jail}, or give -f");
-    }
-    if !running {
-        check_mounts(host, &layout, jail)?;
-    }
-    let mut destroy = plan(host, &layout, arguments, running)?;
+    let (mut destroy, mut running) = look(host, &layout, arguments)?;
     for note in &destroy.notes {
         report::note(PROGRAM, note);
     }
@@ -58,11 +50,13 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
     if !arguments.yes && !confirm(jail, running, &destroy.goes)? {
         bail!("nothing is destroyed");
     }
+    // Not while somebody thinks about the answer; so look once more.
+    let _lock = Lock::take(host.root(), Guarded::Jails)?;
+    (destroy, running) = look(host, &layout, arguments)?;
     if running {
         Stop { jail: jail.clone() }.perform(host, &mut Undo::default())?;
-        check_mounts(host, &layout, jail)?;
         // Its path can be looked at only now.
-        destroy = plan(host, &layout, arguments, false)?;
+        (destroy, _) = look(host, &layout, arguments)?;
     }
     destroy.plan.carry_out(host)?;
     // From here the jail is gone; what follows must not bring it back.
@@ -71,6 +65,20 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
         None => Ok(ExitCode::SUCCESS),
         Some(first) => Err(first.context(format!("jail {jail} is gone, but not all of it; run it again"))),
     }
+}
+
+/// What is there of the jail, and whether it runs.
+fn look(host: &Host, layout: &Layout, arguments: &JailDestroy) -> Result<(Destroy, bool)> {
+    let jail = &arguments.name;
+    claim::check(host, jail)?;
+    let running = host.kernel()?.running_jail(jail.as_str())?.is_some();
+    if running && !arguments.force {
+        bail!("jail {jail} is running; service jail stop {jail}, or give -f");
+    }
+    if !running {
+        check_mounts(host, layout, jail)?;
+    }
+    Ok((plan(host, layout, arguments, running)?, running))
 }
 
 /// Shows what goes and asks, once.
@@ -186,6 +194,13 @@ fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) ->
             destroy.clear.push(rclist::Remove::new(host, jail));
         }
     }
+    if !running {
+        let pairs = epair::down_all(host, jail)?;
+        if !pairs.is_empty() {
+            destroy.goes.push("pair           left by a start that failed".into());
+            destroy.clear.append(pairs);
+        }
+    }
     if let Some(adopt) = destroy.adopt.take() {
         let mut plan = Plan::default();
         plan.push(adopt);
@@ -246,10 +261,13 @@ fn plan_configuration(
         destroy.goes.push(format!("configuration  the block {jail} of {}", claim.file.display()));
         destroy.plan.push(Rewrite { path: real, old: text, new: rest });
     } else {
-        bail!(
-            "{}: it holds more than jail {jail}; with -f only its block goes, and the rest stays",
-            claim.file.display()
-        );
+        if own_file {
+            bail!(
+                "{}: it holds more than jail {jail}; with -f only its block goes, and the rest stays",
+                claim.file.display()
+            );
+        }
+        bail!("{}: it is no file of its own for jail {jail}; with -f its block goes", claim.file.display());
     }
     Ok(true)
 }

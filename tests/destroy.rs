@@ -87,6 +87,19 @@ fn a_running_jail_is_stopped_only_by_force() {
     }
 }
 
+/// A start that fails leaves the pair; that goes too.
+#[test]
+fn the_pair_of_a_failed_start() {
+    let stage = stage(Storage::Directory);
+    ok(&stage, "jail-clone web 10");
+    let conf = fs::read_to_string(stage.path("/etc/jail.conf")).unwrap();
+    stage.write("/etc/jail.conf", &conf.replace("/bin/sh /etc/rc\"", "/usr/bin/false\""));
+    stage.err("jail", &["-c", "web"]);
+    assert!(stage.ok("ifconfig", &["-l"]).contains("epair10a"));
+    ok(&stage, "jail-destroy -y web");
+    assert_eq!(stage.ok("ifconfig", &["-l"]).trim(), "lo0 igc0 igc0bridge");
+}
+
 /// Asking needs somebody to ask.
 #[test]
 fn not_without_an_answer() {

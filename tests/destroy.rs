@@ -10,6 +10,7 @@ mod setup;
 #[path = "common/small.rs"]
 mod small;
 
+use bin::bin;
 use listing::{Times, listing};
 use setup::{Stage, Storage};
 use small::{fails, ok, run};
@@ -117,6 +118,7 @@ fn not_without_an_answer() {
 #[test]
 fn refused_with_nothing_changed() {
     type Prepare = Box<dyn Fn(&Stage)>;
+    type Make = fn() -> Prepare;
     let on_zfs: Vec<(&str, Prepare)> = vec![
         (
             "dataset zdata/jails/containers/web is jail db's",
@@ -173,7 +175,7 @@ fn refused_with_nothing_changed() {
             }),
         ),
     ];
-    let anywhere: Vec<(&str, fn() -> Prepare)> = vec![
+    let anywhere: Vec<(&str, Make)> = vec![
         ("it holds more than jail web; with -f only its block goes", || {
             Box::new(|s| {
                 let text = fs::read_to_string(s.path("/etc/jail.conf.d/web.conf")).unwrap();

@@ -14,6 +14,7 @@ mod setup;
 mod small;
 
 use basetree::Certificates;
+use bin::bin;
 use listing::{Times, listing};
 use setup::{Stage, Storage};
 use small::{VERSION, fails, least, manifest, ok, run, tar};

@@ -4,8 +4,6 @@
 //! Needs the feature `inject`, which no installed build has.
 #![cfg(all(feature = "inject", not(target_os = "freebsd")))]
 
-#[path = "common/bin.rs"]
-mod bin;
 mod common;
 #[path = "common/listing.rs"]
 mod listing;
@@ -14,7 +12,7 @@ mod setup;
 #[path = "common/small.rs"]
 mod small;
 
-use common::Sandbox;
+use common::{Sandbox, bin};
 use listing::{Times, listing};
 use setup::{Stage, Storage};
 use std::os::unix::process::ExitStatusExt;
@@ -324,9 +322,12 @@ fn fixcerts() {
     }
 }
 
+/// Makes a host.
+type Prepare = fn(Storage) -> Stage;
+
 /// The commands that make a template and update it, and destroy a jail, and what
 /// prepares a host for each.
-const TEMPLATES: [(&str, fn(Storage) -> Stage); 5] = [
+const TEMPLATES: [(&str, Prepare); 5] = [
     ("jail-destroy -y web", with_jail),
     ("skel-fetch -f /dist/base.txz 14.2", with_archive),
     ("skel-fetch 14.2", with_server),
@@ -371,7 +372,7 @@ fn with_updates(storage: Storage) -> Stage {
 
 fn on(stage: &Stage, line: &str) -> Command {
     let mut words = line.split(' ');
-    let mut command = stage.wear(Command::new(bin::bin(words.next().unwrap())));
+    let mut command = stage.wear(Command::new(bin(words.next().unwrap())));
     command.args(words);
     command
 }

@@ -10,6 +10,7 @@ mod setup;
 #[path = "common/small.rs"]
 mod small;
 
+use bin::bin;
 use listing::{Times, listing};
 use setup::{Stage, Storage};
 use small::{BASE, SKELETON, fails, ok, run};

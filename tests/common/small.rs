@@ -2,7 +2,6 @@
 //! split or an update meets.
 #![allow(dead_code)] // Each test crate uses a part of it.
 
-use crate::bin;
 use crate::setup::{Stage, Storage};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -95,7 +94,7 @@ pub fn fill(base: &Path) {
 
 pub fn run(stage: &Stage, line: &str) -> Output {
     let mut words = line.split(' ');
-    let program = bin::bin(words.next().unwrap());
+    let program = crate::bin(words.next().unwrap());
     stage.wear(Command::new(program)).args(words).output().unwrap()
 }
 

@@ -358,6 +358,31 @@ fn bad_archives_leave_nothing() {
     assert!(told.contains("/usr/bin/tar -tvf /dist/base.txz: "), "{told}");
 }
 
+/// The same in xz and with whatever else an archive may hold.
+#[test]
+fn every_hostile_archive() {
+    for kind in basetree::Hostile::ALL {
+        for storage in [Storage::Directory, Storage::Zfs] {
+            let stage = Stage::bare(storage);
+            fs::create_dir_all(stage.path("/dist")).unwrap();
+            basetree::hostile(&stage.path("/dist/base.txz"), "14.2-RELEASE", *kind).unwrap();
+            fs::write(stage.path("/dist/MANIFEST"), manifest(&fs::read(stage.path("/dist/base.txz")).unwrap()))
+                .unwrap();
+            let output = run(&stage, "skel-fetch -f /dist/base.txz 14.2");
+            let told = stage.strip(&output.stderr);
+            // These hold nothing that is not below the top, and all of it.
+            let odd = matches!(kind, basetree::Hostile::Newline | basetree::Hostile::NoEnd);
+            if output.status.success() {
+                assert!(odd, "{kind:?}: accepted");
+            } else {
+                assert_eq!(told.lines().count(), 1, "{kind:?}: {told}");
+                assert!(in_templates(&stage).is_empty(), "{kind:?}: {:?}", in_templates(&stage));
+            }
+            assert!(!stage.path("/tmp").exists() && !Path::new("/tmp/escaped").exists(), "{kind:?}");
+        }
+    }
+}
+
 #[test]
 fn what_is_there_and_no_base_is_left_alone() {
     let stage = Stage::bare(Storage::Directory);

@@ -25,9 +25,10 @@ fn main() -> ExitCode {
             // From reading what is in use to the file that claims it.
             let _lock = if common.dry_run { None } else { Some(Lock::take(host.root(), Guarded::Jails)?) };
             // What is copied must not be changed meanwhile.
-            let release = settings.release(wanted.release.as_ref())?;
-            let _template =
-                if common.dry_run { None } else { Some(Lock::template(host.root(), &release, Use::Read)?) };
+            let _template = match settings.release(wanted.release.as_ref()) {
+                Ok(release) if !common.dry_run => Some(Lock::template(host.root(), &release, Use::Read)?),
+                _ => None,
+            };
             let clone = clone::plan(host, &settings, &wanted)?;
             let code = report::print_or_do("jail-clone", host, &clone.plan, common.dry_run, common.json)?;
             // The jail is made, whether anybody can be told or not.

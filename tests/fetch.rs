@@ -366,8 +366,11 @@ fn every_hostile_archive() {
             let stage = Stage::bare(storage);
             fs::create_dir_all(stage.path("/dist")).unwrap();
             basetree::hostile(&stage.path("/dist/base.txz"), "14.2-RELEASE", *kind).unwrap();
-            fs::write(stage.path("/dist/MANIFEST"), manifest(&fs::read(stage.path("/dist/base.txz")).unwrap()))
-                .unwrap();
+            fs::write(
+                stage.path("/dist/MANIFEST"),
+                manifest(&fs::read(stage.path("/dist/base.txz")).unwrap()),
+            )
+            .unwrap();
             let output = run(&stage, "skel-fetch -f /dist/base.txz 14.2");
             let told = stage.strip(&output.stderr);
             // These hold nothing that is not below the top, and all of it.

@@ -34,7 +34,7 @@ fn main() {
     let built = std::env::current_exe().expect("own path");
     let built = built.parent().and_then(Path::parent).expect("target directory").to_owned();
     println!("medians, in {}", place().display());
-    println!("{:<44}{:>10}{:>10}{:>8}{:>10}", "", "ours", "theirs", "ratio", "peak KiB");
+    println!("{:<54}{:>10}{:>10}{:>8}{:>15}", "", "ours", "theirs", "ratio", "peak KiB");
     #[cfg(not(target_os = "freebsd"))]
     epair(&built);
     fixcerts(&built);
@@ -80,7 +80,7 @@ fn peak(command: &Command) -> String {
 
 fn row(what: &str, ours: Duration, theirs: Duration, by: &str, peak: &str) {
     let ms = |d: Duration| format!("{:.2} ms", d.as_secs_f64() * 1e3);
-    println!("{what:<44}{:>10}{:>10}{by:>8}{peak:>10}", ms(ours), ms(theirs));
+    println!("{what:<54}{:>10}{:>10}{by:>8}{peak:>15}", ms(ours), ms(theirs));
 }
 
 /// Where to work: in memory where the system has such a place, so that it is
@@ -233,5 +233,5 @@ fn clone(built: &Path) {
     let (ours, theirs) = (median(ours), median(theirs));
     let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
     row("jail-clone : cp -a, directory storage", ours, theirs, &format!("{ratio:.2}"), &memory);
-    println!("{:<44}{:>38}", "  (cp -a itself)", theirs_memory);
+    println!("{:<54}{:>43}", "  (cp -a itself)", theirs_memory);
 }

@@ -76,7 +76,7 @@ fn against_tar(what: &str, runs: usize, build: impl FnOnce(&Path)) {
     let (time, theirs) = (median(times), median(theirs));
     let ratio = time.as_secs_f64() / theirs.as_secs_f64();
     row(&format!("copy+compare : tar|tar+diff, {what}"), time, theirs, &format!("{ratio:.2}"), &memory);
-    println!("{:<44}{:>38}", "  (tar|tar+diff itself)", their_memory);
+    println!("{:<54}{:>43}", "  (tar|tar+diff itself)", their_memory);
 }
 
 fn remove(tree: &Path) {

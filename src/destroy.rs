@@ -136,7 +136,7 @@ struct Destroy {
     goes: Vec<String>,
     notes: Vec<String>,
     /// Marks a container that was made by hand.
-    adopt: Option<Adopt>,
+    adopt: Option<zfs::Command>,
 }
 
 fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) -> Result<Destroy> {
@@ -353,7 +353,9 @@ fn plan_container(
             }
             if owner.is_empty() {
                 // What proves it next time, when the configuration is gone.
-                destroy.adopt = Some(Adopt { dataset: dataset.clone(), jail: jail.clone() });
+                let (mark, name) = (format!("{}={jail}", zfs::OWNER_PROPERTY), dataset.as_str());
+                let adopt = zfs::Command::new(&["set", &mark, name]);
+                destroy.adopt = Some(adopt.taken_back_by(&["inherit", zfs::OWNER_PROPERTY, name]));
             }
             let snapshots = own_snapshots(host, &dataset)?;
             let with = match snapshots.len() {
@@ -439,13 +441,15 @@ fn plan_end(host: &Host, layout: &Layout, jail: &JailName, destroy: &mut Destroy
             let mounted = zfs::properties(host.tools(), dataset.as_str(), ["mounted"])?;
             if mounted.is_some_and(|[mounted]| mounted == "yes") {
                 // Whoever works in it is met here, where all can be taken back.
-                destroy.plan.push(UnmountContainer(dataset.clone()));
+                let unmount = zfs::Command::new(&["unmount", dataset.as_str()]);
+                destroy.plan.push(unmount.taken_back_by(&["mount", dataset.as_str()]));
             }
             let mut clear = Plan::default();
             for snapshot in own_snapshots(host, &dataset)? {
-                clear.push(zfs::DestroySnapshot(snapshot));
+                clear.push(zfs::Command::new(&["destroy", &snapshot]));
             }
-            clear.push(DestroyContainer(dataset));
+            // Never with -r, never with -R.
+            clear.push(zfs::Command::new(&["destroy", dataset.as_str()]));
             destroy.clear.push(clear);
         }
         Storage::Directory => {
@@ -481,39 +485,6 @@ impl Action for Stop {
             let told = printed.stdout.lines().map(str::trim).collect::<Vec<_>>().join(" ");
             bail!("{}: the jail still runs: {told} {}", self.shell(), printed.stderr);
         }
-        Ok(())
-    }
-}
-
-/// Marks a container as a jail's.
-struct Adopt {
-    dataset: Dataset,
-    jail: JailName,
-}
-
-impl Action for Adopt {
-    fn shell(&self) -> String {
-        let mark = format!("{}={}", zfs::OWNER_PROPERTY, self.jail);
-        Tools::line(Tool::Zfs, &["set", &mark, self.dataset.as_str()])
-    }
-
-    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        let mark = format!("{}={}", zfs::OWNER_PROPERTY, self.jail);
-        host.tools().run(Tool::Zfs, &["set", &mark, self.dataset.as_str()])?;
-        undo.push(Disown(self.dataset.clone()));
-        Ok(())
-    }
-}
-
-struct Disown(Dataset);
-
-impl Action for Disown {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &["inherit", zfs::OWNER_PROPERTY, self.0.as_str()])
-    }
-
-    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Zfs, &["inherit", zfs::OWNER_PROPERTY, self.0.as_str()])?;
         Ok(())
     }
 }
@@ -596,52 +567,6 @@ impl Action for TakeAwayDirectory {
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         file::RemoveDirectory { path: self.path.clone() }.perform(host, undo)?;
         undo.push(file::MakeDirectory { path: self.path.clone() });
-        Ok(())
-    }
-}
-
-/// Unmounts the container, to be mounted again if the rest fails.
-struct UnmountContainer(Dataset);
-
-impl Action for UnmountContainer {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &["unmount", self.0.as_str()])
-    }
-
-    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Zfs, &["unmount", self.0.as_str()]).map_err(|e| {
-            let busy = e.says("pool or dataset is busy");
-            let error = anyhow::Error::new(e);
-            if busy { error.context("somebody works in it (fstat -f shows who)") } else { error }
-        })?;
-        undo.push(MountContainer(self.0.clone()));
-        Ok(())
-    }
-}
-
-struct MountContainer(Dataset);
-
-impl Action for MountContainer {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &["mount", self.0.as_str()])
-    }
-
-    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Zfs, &["mount", self.0.as_str()])?;
-        Ok(())
-    }
-}
-
-/// Destroys the container: never with -r, never with -R.
-struct DestroyContainer(Dataset);
-
-impl Action for DestroyContainer {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &["destroy", self.0.as_str()])
-    }
-
-    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Zfs, &["destroy", self.0.as_str()])?;
         Ok(())
     }
 }

@@ -888,9 +888,9 @@ impl Action for TakeSnapshot {
         let level = userland::of_base(&state.base)?.patch;
         let taken = template::snapshots(host, skeleton)?;
         let Some(name) = next_name(&taken, level, state.changed.get()) else { return Ok(()) };
-        let snapshot = zfs::Snapshot { name: skeleton.snapshot(&name) };
-        snapshot.perform(host, undo)?;
-        *state.taken.borrow_mut() = Some(snapshot.name);
+        let snapshot = skeleton.snapshot(&name);
+        zfs::Command::snapshot(&snapshot).perform(host, undo)?;
+        *state.taken.borrow_mut() = Some(snapshot);
         Ok(())
     }
 }

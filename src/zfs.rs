@@ -207,34 +207,43 @@ impl Action for Create {
     }
 }
 
-/// Takes a snapshot.
-pub struct Snapshot {
-    /// Its full name.
-    pub name: String,
+/// A zfs(8) command, and the one that takes it back.
+pub struct Command {
+    arguments: Vec<String>,
+    inverse: Option<Vec<String>>,
 }
 
-impl Action for Snapshot {
+impl Command {
+    /// A command that can't be taken back.
+    pub fn new(arguments: &[&str]) -> Command {
+        Command { arguments: arguments.iter().map(|a| (*a).to_owned()).collect(), inverse: None }
+    }
+
+    /// The same, but this takes it back.
+    pub fn taken_back_by(self, arguments: &[&str]) -> Command {
+        Command { inverse: Some(Command::new(arguments).arguments), ..self }
+    }
+
+    /// Takes a snapshot, by its full name.
+    pub fn snapshot(name: &str) -> Command {
+        Command::new(&["snapshot", name]).taken_back_by(&["destroy", name])
+    }
+}
+
+impl Action for Command {
     fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &["snapshot", self.name.as_str()])
+        Tools::line(Tool::Zfs, &self.arguments)
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Zfs, &["snapshot", self.name.as_str()])?;
-        undo.push(DestroySnapshot(self.name.clone()));
-        Ok(())
-    }
-}
-
-/// Destroys a snapshot that this run took.
-pub struct DestroySnapshot(pub String);
-
-impl Action for DestroySnapshot {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &["destroy", self.0.as_str()])
-    }
-
-    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Zfs, &["destroy", self.0.as_str()])?;
+        host.tools().run(Tool::Zfs, &self.arguments).map_err(|e| {
+            let busy = e.says("pool or dataset is busy");
+            let error = anyhow::Error::new(e);
+            if busy { error.context("somebody works in it (fstat -f shows who)") } else { error }
+        })?;
+        if let Some(inverse) = &self.inverse {
+            undo.push(Command { arguments: inverse.clone(), inverse: None });
+        }
         Ok(())
     }
 }
@@ -317,22 +326,9 @@ impl Action for Mount {
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         host.tools().run(Tool::Zfs, &["mount", self.container.as_str()])?;
-        undo.push(Unmount(self.container.clone()));
+        undo.push(Command::new(&["unmount", self.container.as_str()]));
         check_mounted(host, &self.container, &self.mountpoint)?;
         check_pristine(host, &self.snapshot, &self.container)
-    }
-}
-
-struct Unmount(Dataset);
-
-impl Action for Unmount {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &["unmount", self.0.as_str()])
-    }
-
-    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Zfs, &["unmount", self.0.as_str()])?;
-        Ok(())
     }
 }
 

@@ -383,14 +383,7 @@ impl Action for PutBack {
         let state = &self.0;
         match &state.kept {
             Kept::Snapshots { base, skeleton } => {
-                for dataset in [base, skeleton] {
-                    let before = dataset.snapshot(BEFORE);
-                    if zfs::exists(host.tools(), &before)? {
-                        host.tools()
-                            .run(Tool::Zfs, &["rollback", before.as_str()])
-                            .map_err(foreign_snapshots)?;
-                    }
-                }
+                with_kept(host, [base, skeleton], "rollback")?;
                 Forget(state.clone()).perform(host, &mut Undo::default())
             }
             Kept::Copies => {
@@ -420,6 +413,17 @@ impl Action for PutBack {
             }
         }
     }
+}
+
+/// Has zfs(8) do something with those of the kept snapshots that are there.
+fn with_kept(host: &Host, datasets: [&Dataset; 2], command: &str) -> Result<()> {
+    for dataset in datasets {
+        let before = dataset.snapshot(BEFORE);
+        if zfs::exists(host.tools(), &before)? {
+            host.tools().run(Tool::Zfs, &[command, before.as_str()]).map_err(foreign_snapshots)?;
+        }
+    }
+    Ok(())
 }
 
 /// Somebody else's snapshots of a half-updated tree are in the way, and not
@@ -452,14 +456,7 @@ impl Action for Forget {
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
         let state = &self.0;
         match &state.kept {
-            Kept::Snapshots { base, skeleton } => {
-                for dataset in [base, skeleton] {
-                    let before = dataset.snapshot(BEFORE);
-                    if zfs::exists(host.tools(), &before)? {
-                        host.tools().run(Tool::Zfs, &["destroy", before.as_str()])?;
-                    }
-                }
-            }
+            Kept::Snapshots { base, skeleton } => with_kept(host, [base, skeleton], "destroy")?,
             Kept::Copies => {
                 // In one step it is settled; what follows only makes room.
                 let before = template::before_update(&state.base);

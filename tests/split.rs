@@ -244,6 +244,14 @@ fn what_is_lost_or_unlike_is_told_and_left_alone() {
     assert!(told.lines().last().unwrap().contains("differ; keep what is right in one of them"), "{told}");
     assert_eq!(there, templates(&stage));
 
+    // What looks like the beginning of a copy has a shorter file, and not the beginning of the right one.
+    let stage = small::stage(Storage::Directory);
+    stage.write(&format!("{SKELETON}/etc/rc.conf"), "other");
+    let there = templates(&stage);
+    let told = fails(&stage, "skel-split 14.2");
+    assert!(told.contains("skel-split: etc/rc.conf: another size"), "{told}");
+    assert_eq!(there, templates(&stage));
+
     // Neither has it.
     let stage = small::stage(Storage::Directory);
     fs::remove_dir_all(stage.path(BASE).join("etc")).unwrap();

@@ -150,17 +150,18 @@ fn what_an_administrator_changed_stays() {
 #[test]
 fn a_failure_is_taken_back_whole() {
     for storage in [Storage::Directory, Storage::Zfs] {
-        for (fault, expected) in
-            [("update-unreachable", "/usr/sbin/freebsd-update"), ("update-break", "/usr/sbin/freebsd-update")]
+        // Two files come into the base, further ones into the skeleton.
+        for (fault, after) in
+            [("update-unreachable", "0"), ("update-break", "1"), ("update-break", "2"), ("update-break", "4")]
         {
             let stage = stage(storage);
             patch(&stage, 1);
             let before = templates(&stage);
-            stage.fault_with(fault, "2");
+            stage.fault_with(fault, after);
             let told = fails(&stage, "skel-update 14.2");
-            assert!(told.contains(expected), "{told}");
+            assert!(told.contains("/usr/sbin/freebsd-update"), "{told}");
             assert_eq!(told.lines().count(), 1, "{told}");
-            assert_eq!(before, templates(&stage), "{fault}");
+            assert_eq!(before, templates(&stage), "{fault} {after}");
             check_tidy(&stage);
             stage.mend(fault);
             ok(&stage, "skel-update 14.2");

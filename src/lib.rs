@@ -52,6 +52,7 @@ pub mod split;
 pub mod sweep;
 pub mod syslog;
 pub mod template;
+pub mod text;
 pub mod tool;
 pub mod torn;
 pub mod tree;

@@ -7,6 +7,7 @@
 //! system does so in one place each: [`kernel`] (interfaces, mounts, jails),
 //! [`tool`] (the base system's programs), [`mod@file`] and [`tree`] (files).
 
+pub mod accounts;
 pub mod archive;
 pub mod claim;
 pub mod cli;

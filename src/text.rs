@@ -64,8 +64,7 @@ pub fn is_text(contents: &[u8]) -> bool {
 /// Merges what both sides made of the same ancestor.
 pub fn merge(ancestor: &[u8], ours: &[u8], theirs: &[u8]) -> Merged {
     // A marker must be told from the lines of the texts.
-    let longest = [ancestor, ours, theirs].into_iter().map(longest_mark).max().unwrap_or_default();
-    let marker = MARKER.max(longest + 1);
+    let marker = Conflict::marker_for([ancestor, ours, theirs].into_iter().map(Some));
     let mut options = MergeOptions::new();
     options.set_conflict_marker_length(marker);
     options.set_conflict_style(ConflictStyle::Diff3);
@@ -97,6 +96,22 @@ enum Part {
 }
 
 impl Conflict {
+    /// The length of markers that no line of a text looks like.
+    pub fn marker_for<'a>(texts: impl Iterator<Item = Option<&'a [u8]>>) -> usize {
+        texts.flatten().map(longest_mark).max().map_or(MARKER, |longest| MARKER.max(longest + 1))
+    }
+
+    /// The lines that begin a conflict, part its sides, and end it.
+    pub fn marks(marker: usize) -> [Vec<u8>; 3] {
+        [(b'<', " ours"), (b'=', ""), (b'>', " theirs")]
+            .map(|(mark, label)| [vec![mark; marker], label.into()].concat())
+    }
+
+    /// A text of complete lines that has such markers.
+    pub fn of_lines(marked: Vec<u8>, marker: usize) -> Conflict {
+        Conflict { marked, marker, complete: [true, true] }
+    }
+
     /// The text with conflict markers, for an editor.
     pub fn marked(&self) -> &[u8] {
         &self.marked

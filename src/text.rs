@@ -6,7 +6,7 @@
 use diffy::{ConflictStyle, DiffOptions, IncompleteHunkStyle, MergeOptions};
 
 /// More bytes than this are not merged line by line.
-const LARGEST: usize = 1 << 20;
+pub const LARGEST: usize = 1 << 20;
 
 /// Nor are more lines: two texts with nothing in common take time by the square
 /// of their lines, and one of them is the jail's.

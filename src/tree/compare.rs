@@ -278,11 +278,14 @@ impl<'a> Comparison<'a> {
     }
 }
 
-fn same_target(left: &Entry, right: &Entry) -> io::Result<bool> {
+pub(super) fn same_target(left: &Entry, right: &Entry) -> io::Result<bool> {
     Ok(readlinkat(&left.fd, c"", Vec::new())? == readlinkat(&right.fd, c"", Vec::new())?)
 }
 
-fn same_attributes(left: (&Entry, Vec<CString>), right: (&Entry, Vec<CString>)) -> io::Result<bool> {
+pub(super) fn same_attributes(
+    left: (&Entry, Vec<CString>),
+    right: (&Entry, Vec<CString>),
+) -> io::Result<bool> {
     let names = sorted(left.1);
     if names != sorted(right.1) {
         return Ok(false);
@@ -293,6 +296,12 @@ fn same_attributes(left: (&Entry, Vec<CString>), right: (&Entry, Vec<CString>)) 
         }
     }
     Ok(true)
+}
+
+/// Whether two regular files have the same contents.
+pub(super) fn same_contents(left: &Entry, right: &Entry) -> io::Result<bool> {
+    Ok(left.stat.st_size == right.stat.st_size
+        && same_beginning(left, right, &mut buffers(), size(&left.stat))?)
 }
 
 fn size(stat: &Stat) -> u64 {

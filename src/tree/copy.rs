@@ -66,7 +66,7 @@ pub(super) struct Copier<'a> {
     /// Where the first names of files with several were copied to.
     pub(super) first_names: FirstNames,
     /// Flags of files with several names: an immutable file gets no further one.
-    late_flags: Vec<(PathBuf, u32)>,
+    pub(super) late_flags: Vec<(PathBuf, u32)>,
     /// What is being copied; after an error, what couldn't be.
     pub(super) path: PathBuf,
     pub(super) depth: usize,
@@ -172,7 +172,7 @@ impl<'a> Copier<'a> {
 }
 
 /// Makes a new file of the same kind, for nobody but us as yet.
-fn make(source: &Entry, to: BorrowedFd, name: &CStr) -> io::Result<Entry> {
+pub(super) fn make(source: &Entry, to: BorrowedFd, name: &CStr) -> io::Result<Entry> {
     let private = Mode::RUSR | Mode::WUSR;
     let kind = kind_of(&source.stat);
     match kind {
@@ -196,19 +196,40 @@ fn make(source: &Entry, to: BorrowedFd, name: &CStr) -> io::Result<Entry> {
 /// new owner clears the set-id bits and a file's capabilities, attributes can be
 /// set only while we may write, a mode resets an access control list.
 fn finish(source: &Entry, target: &Entry) -> io::Result<()> {
-    let (stat, (from, to)) = (&source.stat, (source.object(), target.object()));
-    let beside = Attributes::of(from)?;
+    dress(&Sources::all(source), target)?;
+    Ok(utimensat(target.fd.as_fd(), c"", &times_of(&source.stat), AtFlags::EMPTY_PATH)?)
+}
+
+/// Where the facts of a new file are taken from.
+pub(super) struct Sources<'a> {
+    pub(super) owner: &'a Entry,
+    pub(super) mode: &'a Entry,
+    pub(super) acl: &'a Entry,
+    pub(super) attributes: &'a Entry,
+}
+
+impl<'a> Sources<'a> {
+    /// All from one.
+    pub(super) fn all(source: &'a Entry) -> Sources<'a> {
+        Sources { owner: source, mode: source, acl: source, attributes: source }
+    }
+}
+
+/// Gives a file all but its contents, its times and its flags.
+pub(super) fn dress(sources: &Sources, target: &Entry) -> io::Result<()> {
+    let (stat, to) = (&sources.owner.stat, target.object());
     if (stat.st_uid, stat.st_gid) != (target.stat.st_uid, target.stat.st_gid) {
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
         chownat(to.fd, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH).map_err(|e| {
             failed(format_args!("give it to user {} and group {}", stat.st_uid, stat.st_gid), e.into())
         })?;
     }
-    for name in &beside.names {
+    let from = sources.attributes.object();
+    for name in &Attributes::of(from)?.names {
         attributes::set(to, name, &attributes::value(from, name)?)
             .map_err(|e| failed(format_args!("set its attribute {}", name.to_string_lossy()), e))?;
     }
-    flags::set_mode(to.fd, permissions_of(stat))?;
-    beside.acl.give(to).map_err(|e| failed(format_args!("set its access control list"), e))?;
-    Ok(utimensat(to.fd, c"", &times_of(stat), AtFlags::EMPTY_PATH)?)
+    flags::set_mode(to.fd, permissions_of(&sources.mode.stat))?;
+    let acl = Attributes::of(sources.acl.object())?.acl;
+    acl.give(to).map_err(|e| failed(format_args!("set its access control list"), e))
 }

@@ -11,11 +11,14 @@
 //! opening could do something to or wait for. What is mounted in a tree is
 //! never entered.
 
+mod apply;
 mod compare;
 mod copy;
 mod merge;
 mod remove;
+pub mod threeway;
 
+pub use apply::apply;
 pub use compare::{Difference, What, compare, difference, starts_with};
 pub use copy::{copy, copy_telling};
 pub use merge::merge;

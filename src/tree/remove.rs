@@ -34,6 +34,20 @@ pub fn remove(path: &Path) -> Result<()> {
     removed.with_context(|| format!("remove {}", path.join(removal.path).display()))
 }
 
+/// Removes an entry of an open directory, and all that may be below it. Nothing
+/// there is success.
+pub(super) fn remove_at(parent: BorrowedFd, name: &CStr) -> io::Result<()> {
+    let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(()),
+        stat => stat?,
+    };
+    if kind_of(&stat) != FileType::Directory {
+        return unlink(parent, name, &stat);
+    }
+    let device = Device::of(&fstat(parent)?);
+    Removal { device, moved: 0, path: PathBuf::new() }.tree(parent, name)
+}
+
 /// A removal under way.
 struct Removal {
     device: Device,

@@ -1,0 +1,182 @@
+//! Making a merged tree of the release's: the steps that
+//! [`threeway::compare`](super::threeway::compare) gave, one by one.
+
+use super::copy::{Copier, Sources, dress, make};
+use super::remove::remove_at;
+use super::threeway::{Compose, Contents, Found, Step};
+use super::{Entry, kind_of, open_parent, times_of};
+use crate::effect;
+use crate::kernel::{attributes, flags};
+use crate::text::Side;
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, FileType, Timestamps, fstat, futimens, statat, utimensat};
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Carries out the steps on the tree `work`, which is as the release has it and
+/// nobody else's, with what the jail has from the tree `ours`. Tells how many
+/// entries it has copied after each.
+///
+/// A directory that gets or loses an entry has the time that the jail's has.
+pub fn apply(found: &[Found], ours: &Path, work: &Path, tell: &mut dyn FnMut(u64)) -> Result<()> {
+    let (source, target) = (Entry::top(ours)?, Entry::top(work)?);
+    let mut builder = Builder {
+        ours: &source,
+        work: &target,
+        copier: Copier::new(&source, &target, tell),
+        times: BTreeMap::new(),
+    };
+    let steps = found.iter().filter_map(|one| Some((&one.path, one.step.as_ref()?)));
+    let done = steps
+        .map(|(path, step)| builder.step(path, step))
+        .find(io::Result::is_err)
+        .unwrap_or(Ok(()))
+        .and_then(|()| builder.restore_times())
+        .and_then(|()| builder.copier.set_late_flags());
+    done.with_context(|| {
+        let path = &builder.copier.path;
+        format!("merge {} into {}", ours.join(path).display(), work.join(path).display())
+    })
+}
+
+struct Builder<'a> {
+    ours: &'a Entry,
+    work: &'a Entry,
+    /// One for all steps, so that names of one file remain such.
+    copier: Copier<'a>,
+    /// The times that directories get at last.
+    times: BTreeMap<PathBuf, Timestamps>,
+}
+
+/// Opens a directory of a tree.
+fn directory(top: &Entry, path: &Path) -> io::Result<OwnedFd> {
+    // The parent of anything in it.
+    Ok(open_parent(top.fd.as_fd(), &path.join("x"))?.0)
+}
+
+impl Builder<'_> {
+    fn step(&mut self, path: &Path, step: &Step) -> io::Result<()> {
+        self.copier.path = path.to_owned();
+        let (parent, name) = open_parent(self.work.fd.as_fd(), path)?;
+        let parent = parent.as_fd();
+        self.note_times(path.parent().unwrap_or(Path::new("")))?;
+        if *step == Step::Remove {
+            return remove_at(parent, &name);
+        }
+        let (source, _) = open_parent(self.ours.fd.as_fd(), path)?;
+        let source = source.as_fd();
+        match step {
+            Step::Remove => {}
+            Step::Take => {
+                remove_at(parent, &name)?;
+                self.copier.depth = path.components().count();
+                // In a directory of the release's, which may hand down rights.
+                self.copier.entry(source, parent, &name, true)?;
+            }
+            Step::MakeDirectory => {
+                effect::before("mkdir")?;
+                let source = Entry::open(source, &name, FileType::Directory)?;
+                let made = make(&source, parent, &name)?;
+                self.dress(&Sources::all(&source), &source, &made)?;
+                self.note_times(path)?;
+            }
+            Step::Compose(compose) => {
+                let kind = kind_of(&statat(parent, &*name, AtFlags::SYMLINK_NOFOLLOW)?);
+                let (theirs, ours) = (Entry::open(parent, &name, kind)?, Entry::open(source, &name, kind)?);
+                self.compose(parent, &name, compose, [&ours, &theirs])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn compose(
+        &mut self,
+        parent: BorrowedFd,
+        name: &CStr,
+        compose: &Compose,
+        [ours, theirs]: [&Entry; 2],
+    ) -> io::Result<()> {
+        let of = |side| if side == Side::Ours { ours } else { theirs };
+        let sources = Sources {
+            owner: of(compose.owner),
+            mode: of(compose.mode),
+            acl: of(compose.acl),
+            attributes: of(compose.attributes),
+        };
+        if kind_of(&theirs.stat) == FileType::Directory {
+            let path = self.copier.path.clone();
+            self.note_times(&path)?;
+            effect::before("set the attributes of a directory")?;
+            if flags::flags(&theirs.stat) != 0 {
+                flags::set_flags(&theirs.fd, c"", 0)?;
+            }
+            return self.dress(&sources, of(compose.flags), theirs);
+        }
+        // Never the file as it is: that may have further names.
+        remove_at(parent, name)?;
+        effect::before("make a merged entry")?;
+        let from = match &compose.contents {
+            Contents::Of(side) => of(*side),
+            Contents::Merged(_) => ours,
+        };
+        let made = make(from, parent, name)?;
+        match &compose.contents {
+            Contents::Merged(text) => std::fs::File::from(made.fd.try_clone()?).write_all(text)?,
+            Contents::Of(_) if kind_of(&from.stat) == FileType::RegularFile => {
+                flags::copy_data(&from.fd, &made.fd, &from.stat)?;
+            }
+            Contents::Of(_) => {}
+        }
+        self.dress(&sources, of(compose.flags), &made)?;
+        match &compose.contents {
+            Contents::Of(_) => Ok(utimensat(&made.fd, c"", &times_of(&from.stat), AtFlags::EMPTY_PATH)?),
+            Contents::Merged(_) => Ok(()),
+        }
+    }
+
+    /// Gives an entry all but its contents and its times; its flags at the end,
+    /// because nothing can be put into an immutable directory.
+    fn dress(&mut self, sources: &Sources, flagged: &Entry, target: &Entry) -> io::Result<()> {
+        if kind_of(&target.stat) != FileType::Symlink {
+            attributes::strip_acl(target.object())?;
+        }
+        dress(sources, target)?;
+        match flags::flags(&flagged.stat) {
+            0 => {}
+            flags => self.copier.late_flags.push((self.copier.path.clone(), flags)),
+        }
+        Ok(())
+    }
+
+    /// Notes what time a directory gets: the jail's, or else the one it has.
+    fn note_times(&mut self, path: &Path) -> io::Result<()> {
+        if self.times.contains_key(path) {
+            return Ok(());
+        }
+        let found = match directory(self.ours, path) {
+            Ok(found) => found,
+            Err(_) => directory(self.work, path)?,
+        };
+        self.times.insert(path.to_owned(), times_of(&fstat(found)?));
+        Ok(())
+    }
+
+    fn restore_times(&mut self) -> io::Result<()> {
+        for (path, times) in std::mem::take(&mut self.times) {
+            self.copier.path.clone_from(&path);
+            match directory(self.work, &path) {
+                Ok(directory) => {
+                    effect::before("set the times of a directory")?;
+                    futimens(directory, &times)?;
+                }
+                // It was changed first, and then went with its parent.
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}

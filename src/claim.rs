@@ -15,13 +15,16 @@ use crate::jail::JailName;
 use crate::kernel::{Kernel, Process};
 use crate::syslog::{self, Severity};
 use crate::{lock, report};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// The name that jail(8) has as a process.
+/// The names, as processes, of those that have a jail in hand: jail(8), and the
+/// program that moves a jail to another release.
+const HANDS: [&str; 2] = [JAIL, REBASE];
 const JAIL: &str = "jail";
+const REBASE: &str = "jail-rebase";
 
 fn path(host: &Host, jail: &JailName) -> PathBuf {
     host.root().at(Path::new(&format!("/var/run/thinjail-{jail}.claim")))
@@ -34,16 +37,22 @@ fn other(kernel: &dyn Kernel, noted: &str) -> Result<Option<Process>> {
     let (Some(Ok(pid)), Some(started)) = (words.next().map(str::parse::<i32>), words.next()) else {
         return Ok(None);
     };
-    let alive = kernel.process(pid)?.filter(|p| p.command == JAIL && p.started.to_string() == started);
-    Ok(alive.filter(|p| Some(p.pid) != parent()))
+    let holds = |p: &Process| HANDS.contains(&p.command.as_str()) && p.started.to_string() == started;
+    let alive = kernel.process(pid)?.filter(holds);
+    Ok(alive.filter(|p| Some(p.pid) != parent() && p.pid != own()))
 }
 
 fn parent() -> Option<i32> {
     rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get())
 }
 
+fn own() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
 fn refuse(jail: &JailName, other: &Process) -> Result<()> {
-    bail!("jail {jail} is in the hands of another jail(8), process {}; wait until that has ended", other.pid)
+    let who = if other.command == JAIL { "another jail(8)" } else { "jail-rebase" };
+    bail!("jail {jail} is in the hands of {who}, process {}; wait until that has ended", other.pid)
 }
 
 /// Claims the jail for the jail(8) that runs us, if one does. Fails when
@@ -56,16 +65,7 @@ pub fn take(host: &Host, jail: &JailName) -> Result<()> {
     };
     let Some(ours) = ours else { return check(host, jail) };
     let path = path(host, jail);
-    let claimed = open(&path).and_then(|(mut file, noted)| {
-        if let Some(other) = other(kernel, &noted)? {
-            return refuse(jail, &other);
-        }
-        effect::before("claim")?;
-        file.set_len(0)?;
-        file.rewind()?;
-        Ok(writeln!(file, "{} {}", ours.pid, ours.started)?)
-    });
-    match claimed {
+    match note(kernel, jail, &path, &ours) {
         // Without the note two starts at once are as bad as ever, but a full
         // /var must not keep every jail from starting.
         Err(e) if e.downcast_ref::<io::Error>().is_some() => {
@@ -75,6 +75,27 @@ pub fn take(host: &Host, jail: &JailName) -> Result<()> {
         }
         other => other,
     }
+}
+
+/// Claims the jail for this very process, which is no hook: as long as it lives,
+/// jail(8) is refused by its first hook.
+pub fn hold(host: &Host, jail: &JailName) -> Result<()> {
+    let kernel = host.kernel()?;
+    let Some(ours) = kernel.process(own())? else { return check(host, jail) };
+    let path = path(host, jail);
+    note(kernel, jail, &path, &ours).with_context(|| format!("claim {}", path.display()))
+}
+
+/// Notes who has the jail in hand, unless somebody else has.
+fn note(kernel: &dyn Kernel, jail: &JailName, path: &Path, ours: &Process) -> Result<()> {
+    let (mut file, noted) = open(path)?;
+    if let Some(other) = other(kernel, &noted)? {
+        return refuse(jail, &other);
+    }
+    effect::before("claim")?;
+    file.set_len(0)?;
+    file.rewind()?;
+    Ok(writeln!(file, "{} {}", ours.pid, ours.started)?)
 }
 
 /// Opens the note and locks it: of two first hooks at the same moment one finds

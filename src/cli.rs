@@ -18,6 +18,7 @@ use crate::release::Release;
 use crate::report;
 use crate::root::Root;
 use crate::syslog::{self, Severity};
+use crate::text::Side;
 use anyhow::{Context, Result};
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -35,13 +36,14 @@ pub trait Arguments: Sized {
 }
 
 /// The tables of all programs.
-pub const PROGRAMS: [&Program; 12] = [
+pub const PROGRAMS: [&Program; 13] = [
     EpairUp::PROGRAM,
     EpairDown::PROGRAM,
     Sweep::PROGRAM,
     Mkfstab::PROGRAM,
     JailClone::PROGRAM,
     JailDestroy::PROGRAM,
+    JailRebase::PROGRAM,
     JailList::PROGRAM,
     JailDoctor::PROGRAM,
     SkelFetch::PROGRAM,
@@ -454,6 +456,77 @@ impl Arguments for JailDestroy {
     }
 }
 
+/// What jail-rebase is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebasing {
+    /// Move the jail.
+    To(Release),
+    /// Let go of what it was before.
+    Commit,
+    /// Go back to what it was before.
+    Revert,
+}
+
+/// jail-rebase(8)
+#[derive(Clone, Debug)]
+pub struct JailRebase {
+    /// What every program has.
+    pub common: Common,
+    /// `--edit`
+    pub edit: bool,
+    /// `-f`
+    pub force: bool,
+    /// `-k`
+    pub keep: Option<Side>,
+    /// `-y`
+    pub yes: bool,
+    /// `name`
+    pub name: JailName,
+    /// `release`, `--commit` or `--revert`
+    pub what: Rebasing,
+}
+
+impl Arguments for JailRebase {
+    const PROGRAM: &'static Program = &Program {
+        name: "jail-rebase",
+        about: "Move a jail to another release, merging its /etc",
+        common: &COMMON,
+        own: &[
+            Opt::flag('f', "force", "Stop the jail if it runs"),
+            Opt::flag('y', "yes", "Don't ask"),
+            Opt::value('k', "keep", "side", "Decide conflicts: ours, as the jail has it, or theirs"),
+            Opt::long("edit", "Edit the texts that conflict").conflicts(&["dry-run"]),
+            Opt::long("commit", "Let go of what the jail was before").conflicts(&["edit", "keep", "revert"]),
+            Opt::long("revert", "Go back to what the jail was before").conflicts(&["edit", "keep"]),
+        ],
+        operands: &[
+            NAME,
+            Operand { name: "release", required: false, help: "The release; not with --commit and --revert" },
+        ],
+    };
+
+    fn read(given: &Given) -> Result<JailRebase, Stop> {
+        let release: Option<Release> = given.optional("release", typed)?;
+        let what = match (release, given.has("commit"), given.has("revert")) {
+            (Some(release), false, false) => Rebasing::To(release),
+            (None, true, _) => Rebasing::Commit,
+            (None, _, true) => Rebasing::Revert,
+            (None, ..) => return Err(Stop::Mistake("missing release".into())),
+            (Some(_), true, _) => return Err(Stop::Mistake("--commit takes no release".into())),
+            (Some(_), ..) => return Err(Stop::Mistake("--revert takes no release".into())),
+        };
+        Ok(JailRebase {
+            common: Common::read(given)?,
+            edit: given.has("edit"),
+            force: given.has("force"),
+            keep: given.optional("keep", typed)?,
+            yes: given.has("yes"),
+            name: given.required("name", typed)?,
+            what,
+        })
+    }
+}
+
 /// skel-fetch(8)
 #[derive(Clone, Debug)]
 pub struct SkelFetch {
@@ -790,6 +863,7 @@ mod tests {
             read::<JailDoctor>(&words);
             read::<Fixcerts>(&words);
             read::<JailDestroy>(&words);
+            read::<JailRebase>(&words);
             read::<SkelFetch>(&words);
             read::<SkelSplit>(&words);
             read::<SkelUpdate>(&words);

@@ -8,6 +8,7 @@ use crate::jail::JailName;
 use crate::jails::{Claim, Known};
 use crate::layout::{Layout, Storage};
 use crate::network::{self, Address, Chosen, Id};
+use crate::origin;
 use crate::plan::Plan;
 use crate::rclist;
 use crate::release::Release;
@@ -247,6 +248,13 @@ fn plan_container(
     match layout.storage() {
         Storage::Directory => {
             let skeleton = host.root().at(&layout.skeleton(release));
+            // What jail-rebase(8) starts from, whatever becomes of the skeleton.
+            let (origin, fresh) = origin::of_skeleton(host, layout, release)?;
+            let copy = host.root().at(&layout.copy(&origin));
+            if fresh {
+                file::check_writable_parent(&copy)?;
+                plan.push(CopyTree { from: skeleton.clone(), to: copy });
+            }
             match file::look(container)? {
                 None => {
                     file::check_writable_parent(container)?;
@@ -263,7 +271,7 @@ fn plan_container(
                 }
                 Some(there) => bail!("container {}: {} is there", container.display(), file::kind(&there)),
             }
-            Ok(())
+            plan_file(&host.root().at(&layout.origin(jail)), origin::record(&[&origin]), plan)
         }
         Storage::Zfs(top) => {
             let skeleton = Layout::skeleton_dataset(top, release)?;
@@ -293,6 +301,7 @@ fn plan_container(
                         snapshot,
                         container: dataset,
                         jail: jail.clone(),
+                        properties: Vec::new(),
                         mountpoint: container.to_owned(),
                     });
                     Ok(())

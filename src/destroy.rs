@@ -15,10 +15,10 @@ use crate::layout::{Layout, SKELETON, Storage};
 use crate::lock::{Guarded, Lock};
 use crate::plan::{Action, Plan, Undo};
 use crate::rclist;
+use crate::service::StopJail;
 use crate::settings::Settings;
-use crate::tool::{Tool, Tools};
 use crate::tree::{self, RemoveTree};
-use crate::zfs::{self, Dataset};
+use crate::zfs;
 use crate::{effect, report, shell};
 use anyhow::{Context, Result, bail};
 use rustix::fs::Mode;
@@ -41,7 +41,7 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
     if common.dry_run {
         let mut all = Plan::default();
         if running {
-            all.push(Stop { jail: jail.clone() });
+            all.push(StopJail { jail: jail.clone() });
         }
         all.append(destroy.plan);
         all.append(destroy.clear);
@@ -54,7 +54,7 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
     let _lock = Lock::take(host.root(), Guarded::Jails)?;
     (destroy, running) = look(host, &layout, arguments)?;
     if running {
-        Stop { jail: jail.clone() }.perform(host, &mut Undo::default())?;
+        StopJail { jail: jail.clone() }.perform(host, &mut Undo::default())?;
         // Its path can be looked at only now.
         (destroy, _) = look(host, &layout, arguments)?;
     }
@@ -151,6 +151,7 @@ fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) ->
         adopt: None,
     };
 
+    check_moves(host, layout, jail)?;
     let configured = plan_configuration(host, layout, &known, jail, force, &mut destroy)?;
     let mounted = check_fstab(host, layout, jail)?;
     plan_container(host, layout, jail, configured && mounted, mounted, &mut destroy)?;
@@ -177,7 +178,10 @@ fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) ->
     }
     // Where the way back ends.
     plan_end(host, layout, jail, &mut destroy)?;
-    for leaving in [layout.conf(jail), layout.fstab(jail)].map(|f| file::temp_beside(&at(f))) {
+    let record = at(layout.origin(jail));
+    let beside =
+        [layout.conf(jail), layout.fstab(jail), layout.origin(jail)].map(|f| file::temp_beside(&at(f)));
+    for leaving in beside.into_iter().chain([record]) {
         if file::look(&leaving)?.is_some_and(|m| m.is_file()) {
             destroy.clear.push(file::Remove { path: leaving });
         }
@@ -211,6 +215,19 @@ fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) ->
         bail!("there is no jail {jail}: no configuration, no container, no fstab");
     }
     Ok(destroy)
+}
+
+/// Fails while something is kept of a move to another release.
+fn check_moves(host: &Host, layout: &Layout, jail: &JailName) -> Result<()> {
+    for name in layout.containers_of(host, jail)? {
+        if name != jail.as_str() {
+            bail!(
+                "{name} is kept of a move of jail {jail} by jail-rebase; jail-rebase --commit {jail} lets go of it, \
+                 jail-rebase --revert {jail} goes back to it"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Plans the block in jail.conf(5); true if there is one.
@@ -259,7 +276,7 @@ fn plan_configuration(
         destroy.plan.push(TakeAway { path: real });
     } else if force {
         destroy.goes.push(format!("configuration  the block {jail} of {}", claim.file.display()));
-        destroy.plan.push(Rewrite { path: real, old: text, new: rest });
+        destroy.plan.push(file::Rewrite { path: real, old: text, new: rest });
     } else {
         if own_file {
             bail!(
@@ -357,7 +374,7 @@ fn plan_container(
                 let adopt = zfs::Command::new(&["set", &mark, name]);
                 destroy.adopt = Some(adopt.taken_back_by(&["inherit", zfs::OWNER_PROPERTY, name]));
             }
-            let snapshots = own_snapshots(host, &dataset)?;
+            let snapshots = zfs::own_snapshots(host, &dataset)?;
             let with = match snapshots.len() {
                 0 => String::new(),
                 1 => " with 1 snapshot".into(),
@@ -411,24 +428,6 @@ fn is_pristine(host: &Host, layout: &Layout, container: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// The snapshots of a container; fails if anything hangs on it that would not
-/// go with it.
-fn own_snapshots(host: &Host, dataset: &Dataset) -> Result<Vec<String>> {
-    let arguments = ["list", "-H", "-r", "-t", "filesystem,volume,snapshot", "-o", "name", dataset.as_str()];
-    let printed = host.tools().ask(Tool::Zfs, &arguments)?;
-    let mut snapshots = Vec::new();
-    for name in printed.stdout.lines().filter(|n| *n != dataset.as_str()) {
-        if !name.contains('@') || name.split('@').next() != Some(dataset.as_str()) {
-            bail!("dataset {name} is inside of {dataset}; destroy it first, if nobody needs it");
-        }
-        if let Some(clone) = zfs::clones(host, name)?.first() {
-            bail!("{clone} is cloned from {name}; destroy or promote that first");
-        }
-        snapshots.push(name.to_owned());
-    }
-    Ok(snapshots)
-}
-
 /// Plans the container's end.
 fn plan_end(host: &Host, layout: &Layout, jail: &JailName, destroy: &mut Destroy) -> Result<()> {
     let container = host.root().at(&layout.container(jail));
@@ -445,7 +444,7 @@ fn plan_end(host: &Host, layout: &Layout, jail: &JailName, destroy: &mut Destroy
                 destroy.plan.push(unmount.taken_back_by(&["mount", dataset.as_str()]));
             }
             let mut clear = Plan::default();
-            for snapshot in own_snapshots(host, &dataset)? {
+            for snapshot in zfs::own_snapshots(host, &dataset)? {
                 clear.push(zfs::Command::new(&["destroy", &snapshot]));
             }
             // Never with -r, never with -R.
@@ -460,33 +459,6 @@ fn plan_end(host: &Host, layout: &Layout, jail: &JailName, destroy: &mut Destroy
         }
     }
     Ok(())
-}
-
-/// Stops the jail as rc.d/jail does, and makes sure of it.
-struct Stop {
-    jail: JailName,
-}
-
-impl Stop {
-    fn arguments(&self) -> [&str; 3] {
-        ["jail", "onestop", self.jail.as_str()]
-    }
-}
-
-impl Action for Stop {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Service, &self.arguments())
-    }
-
-    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        let printed = host.tools().run(Tool::Service, &self.arguments())?;
-        // It succeeds when a jail could not be stopped.
-        if host.kernel()?.running_jail(self.jail.as_str())?.is_some() {
-            let told = printed.stdout.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-            bail!("{}: the jail still runs: {told} {}", self.shell(), printed.stderr);
-        }
-        Ok(())
-    }
 }
 
 /// Removes a file, to be put back if the rest fails.
@@ -529,28 +501,6 @@ impl Action for Restore {
         rustix::fs::chmod(&self.path, Mode::from_raw_mode((self.mode & 0o7777) as _))
             .map_err(io::Error::from)
             .with_context(|| format!("set the mode of {}", self.path.display()))
-    }
-}
-
-/// Replaces a file's text, to be put back if the rest fails.
-struct Rewrite {
-    path: PathBuf,
-    old: Vec<u8>,
-    new: Vec<u8>,
-}
-
-impl Action for Rewrite {
-    fn shell(&self) -> String {
-        format!("{} > {}", shell::print(&self.new), shell::quote(&self.path))
-    }
-
-    fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
-        if fs_err::read(&self.path)? != self.old {
-            bail!("{}: it was changed meanwhile", self.path.display());
-        }
-        file::write(&self.path, &self.new)?;
-        undo.push(Rewrite { path: self.path.clone(), old: self.new.clone(), new: self.old.clone() });
-        Ok(())
     }
 }
 

@@ -181,6 +181,34 @@ impl Action for WriteFile {
     }
 }
 
+/// Replaces a file's text, to be put back if the rest fails.
+pub struct Rewrite {
+    /// Which.
+    pub path: PathBuf,
+    /// What must be in it.
+    pub old: Vec<u8>,
+    /// What will be.
+    pub new: Vec<u8>,
+}
+
+impl Action for Rewrite {
+    fn shell(&self) -> String {
+        format!("{} > {}", shell::print(&self.new), shell::quote(&self.path))
+    }
+
+    fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
+        if fs_err::read(&self.path)? != self.old {
+            bail!("{}: it was changed meanwhile", self.path.display());
+        }
+        let mut renamed = false;
+        let done = write_noting(&self.path, &self.new, &mut renamed);
+        if renamed {
+            undo.push(Rewrite { path: self.path.clone(), old: self.new.clone(), new: self.old.clone() });
+        }
+        done
+    }
+}
+
 /// Removes a file.
 pub struct Remove {
     /// Which.

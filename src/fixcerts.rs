@@ -61,8 +61,8 @@ pub fn run(arguments: &Fixcerts, host: &Host) -> Result<ExitCode> {
     Ok(if failed { ExitCode::from(report::FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// One line, whatever the names hold.
-fn complain(program: &str, path: &Path, what: &str) {
+/// Tells on one line, whatever the names hold.
+pub fn complain(program: &str, path: &Path, what: &str) {
     let text = format!("{}: {what}", path.display());
     report::note(program, &text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>());
 }

@@ -290,6 +290,48 @@ pub fn plan(
     Ok(entries)
 }
 
+/// The text of an fstab with another base in its first entry, and nothing else
+/// changed.
+pub fn with_base(text: &[u8], base: &Path) -> Result<Vec<u8>> {
+    let (entries, _) = parse(text);
+    let Some((line, _)) = entries.first() else { bail!("no mounts in it") };
+    let mut lines: Vec<Vec<u8>> = text.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+    let of_base = &mut lines[line - 1];
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let start = of_base.iter().position(|b| !blank(b)).unwrap_or(0);
+    let end = start + of_base[start..].iter().position(blank).unwrap_or(0);
+    of_base.splice(start..end, vis::encode(base.as_os_str()));
+    Ok(lines.concat())
+}
+
+/// Fails if the mounts behind the recipe's two have no place in these trees.
+pub fn check_targets(
+    host: &Host,
+    layout: &Layout,
+    jail: &JailName,
+    trees: &Trees,
+    entries: &[(usize, Entry)],
+) -> Result<()> {
+    let mut view = Composed::new(&trees.base).context("base")?;
+    view.mount(&trees.container, &Path::new("/").join(SKELETON)).context("container")?;
+    let path = layout.path(jail);
+    for (line, entry) in entries.iter().skip(2) {
+        let Some(below) = text_below(&path, &entry.target) else { continue };
+        let inside = Path::new("/").join(below);
+        match view.look_up(Path::new("/"), &inside, Links::Stop)? {
+            Found::Directory(seen) => {
+                let source = host.root().at(&entry.source);
+                if entry.kind == "nullfs" && source.is_dir() {
+                    view.mount(&source.canonicalize()?, &seen)?;
+                }
+            }
+            Found::File(_) => {}
+            _ => bail!("line {line}: there would be no {} to mount on", inside.display()),
+        }
+    }
+    Ok(())
+}
+
 /// Fails when a source inside some jail's container leads through a link: its
 /// root could have the host mount anything.
 fn check_source(host: &Host, layout: &Layout, source: &Path) -> Result<()> {

@@ -6,6 +6,7 @@
 use crate::file;
 use crate::host::Host;
 use crate::jail::JailName;
+use crate::origin::Origin;
 use crate::release::Release;
 use crate::settings::{FILE, Settings};
 use crate::zfs::{self, Dataset};
@@ -21,6 +22,13 @@ pub const SKELETON: &str = "skeleton";
 
 /// The snapshot of a skeleton that jails are cloned from.
 pub const BASE_SNAPSHOT: &str = "base";
+
+/// Behind a jail's name, the container that jail-rebase(8) builds.
+pub const WORK: &str = ".rebase";
+
+/// Behind a jail's name and before a release, its container as it was before it
+/// was moved to that release.
+pub const KEPT: &str = ".before-";
 
 /// What a jail's name is followed by in the name of its path.
 pub const PATH_SUFFIX: &str = "-nullfs-base";
@@ -154,6 +162,16 @@ impl Layout {
         self.dir.join(format!("templates/{release}-skeleton"))
     }
 
+    /// Where directory storage keeps a skeleton as it once was.
+    pub fn copy(&self, origin: &Origin) -> PathBuf {
+        self.dir.join(format!("templates/{origin}"))
+    }
+
+    /// Where directory storage notes what a jail's container is a clone of.
+    pub fn origin(&self, jail: &JailName) -> PathBuf {
+        self.dir.join(format!("containers/{jail}.origin"))
+    }
+
     /// Where all containers are.
     pub fn containers(&self) -> PathBuf {
         self.dir.join("containers")
@@ -162,6 +180,33 @@ impl Layout {
     /// A jail's container.
     pub fn container(&self, jail: &JailName) -> PathBuf {
         self.dir.join("containers").join(jail.as_str())
+    }
+
+    /// The names of a jail's containers: its own, and what jail-rebase(8) builds
+    /// and keeps beside it.
+    pub fn containers_of(&self, host: &Host, jail: &JailName) -> Result<Vec<String>> {
+        let is_of = |name: &str| {
+            let rest = name.strip_prefix(jail.as_str());
+            rest.is_some_and(|rest| {
+                rest.is_empty() || rest == WORK || rest.starts_with(KEPT) && !rest.contains('@')
+            })
+        };
+        let mut names = Vec::new();
+        if let Storage::Zfs(top) = &self.storage {
+            let containers = top.child("containers")?;
+            for (name, _) in zfs::told(host.tools(), ["type"], 1, &[containers.as_str()])? {
+                let below = name.strip_prefix(containers.as_str()).and_then(|n| n.strip_prefix('/'));
+                names.extend(below.filter(|name| is_of(name)).map(str::to_owned));
+            }
+            return Ok(names);
+        }
+        for entry in fs_err::read_dir(host.root().at(&self.containers()))? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                names.extend(entry.file_name().into_string().ok().filter(|name| is_of(name)));
+            }
+        }
+        Ok(names)
     }
 
     /// A jail's path: the empty directory its base is mounted on.

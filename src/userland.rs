@@ -61,6 +61,12 @@ pub fn of_base(base: &Path) -> Result<Version> {
     value.trim().trim_matches('"').parse().with_context(|| script.display().to_string())
 }
 
+/// `15.0-RELEASE-p3` as major and minor version.
+pub fn major_and_minor(osrelease: &str) -> Option<(u32, u32)> {
+    let (major, minor) = osrelease.split('-').next()?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -161,6 +161,33 @@ pub fn clones(host: &Host, snapshot: &str) -> Result<Vec<String>> {
     Ok(clones.split(',').filter(|c| !c.is_empty()).map(str::to_owned).collect())
 }
 
+/// The properties that somebody has set on a dataset itself, such as a quota;
+/// whose it is is not among them.
+pub fn local_properties(host: &Host, dataset: &Dataset) -> Result<Vec<(String, String)>> {
+    let arguments = ["get", "-H", "-p", "-s", "local", "-o", "property,value", "all", dataset.as_str()];
+    let printed = host.tools().ask(Tool::Zfs, &arguments)?;
+    let pair = |line: &str| line.split_once('\t').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Ok(printed.stdout.lines().filter_map(pair).filter(|(name, _)| name != OWNER_PROPERTY).collect())
+}
+
+/// The snapshots of a container; fails if anything hangs on it that would not
+/// go with it.
+pub fn own_snapshots(host: &Host, dataset: &Dataset) -> Result<Vec<String>> {
+    let arguments = ["list", "-H", "-r", "-t", "filesystem,volume,snapshot", "-o", "name", dataset.as_str()];
+    let printed = host.tools().ask(Tool::Zfs, &arguments)?;
+    let mut snapshots = Vec::new();
+    for name in printed.stdout.lines().filter(|n| *n != dataset.as_str()) {
+        if !name.contains('@') || name.split('@').next() != Some(dataset.as_str()) {
+            bail!("dataset {name} is inside of {dataset}; destroy it first, if nobody needs it");
+        }
+        if let Some(clone) = clones(host, name)?.first() {
+            bail!("{clone} is cloned from {name}; destroy or promote that first");
+        }
+        snapshots.push(name.to_owned());
+    }
+    Ok(snapshots)
+}
+
 /// Fails when a clone differs from its snapshot. Only zfs diff tells: `written`
 /// is above 0 as soon as a clone was mounted.
 pub fn check_pristine(host: &Host, snapshot: &str, clone: &Dataset) -> Result<()> {
@@ -273,20 +300,21 @@ pub struct Clone {
     pub container: Dataset,
     /// Whose it is.
     pub jail: JailName,
+    /// Further properties it gets.
+    pub properties: Vec<(String, String)>,
     /// Where it must be mounted afterwards (a real path).
     pub mountpoint: PathBuf,
 }
 
 impl Clone {
-    fn arguments(&self) -> [String; 5] {
+    fn arguments(&self) -> Vec<String> {
         // Never -p: it succeeds without a word when something else has the name.
-        [
-            "clone".into(),
-            "-o".into(),
-            format!("{OWNER_PROPERTY}={}", self.jail),
-            self.snapshot.clone(),
-            self.container.to_string(),
-        ]
+        let mut words = vec!["clone".into(), "-o".into(), format!("{OWNER_PROPERTY}={}", self.jail)];
+        for (name, value) in &self.properties {
+            words.extend(["-o".into(), format!("{name}={value}")]);
+        }
+        words.extend([self.snapshot.clone(), self.container.to_string()]);
+        words
     }
 }
 

@@ -71,7 +71,7 @@ fn kernel(facts: &Facts, found: &mut Vec<Finding>) {
             found.push(host(&MODULE_MISSING, module, "neither loaded nor to be loaded", cure));
         }
     }
-    let kernel = facts.sysctl("kern.osrelease").and_then(version);
+    let kernel = facts.sysctl("kern.osrelease").and_then(crate::userland::major_and_minor);
     for template in facts.inventory.iter().flat_map(|i| &i.templates) {
         let base = template.version.as_ref().map_or(&template.release, |v| &v.release);
         if let Some(kernel) = kernel
@@ -86,12 +86,6 @@ fn kernel(facts: &Facts, found: &mut Vec<Finding>) {
             ));
         }
     }
-}
-
-/// `15.0-RELEASE-p3` as major and minor version.
-fn version(osrelease: &str) -> Option<(u32, u32)> {
-    let (major, minor) = osrelease.split('-').next()?.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// Whether a module is loaded, or would be when it is needed.

@@ -11,9 +11,10 @@ use crate::text::Side;
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, FileType, Timestamps, fstat, futimens, statat, utimensat};
 use std::collections::BTreeMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Carries out the steps on the tree `work`, which is as the release has it and
@@ -40,6 +41,24 @@ pub fn apply(found: &[Found], ours: &Path, work: &Path, tell: &mut dyn FnMut(u64
         let path = &builder.copier.path;
         format!("merge {} into {}", ours.join(path).display(), work.join(path).display())
     })
+}
+
+/// Puts a copy of the file `from`, with all but its flags, into the tree `into`
+/// at `path`, in place of what is there.
+pub fn put(from: &Path, into: &Path, path: &Path) -> Result<()> {
+    let parent = from.parent().unwrap_or(Path::new("."));
+    let (source, target) = (Entry::top(parent)?, Entry::top(into)?);
+    let put = || -> io::Result<()> {
+        let name = CString::new(from.file_name().unwrap_or_default().as_bytes())?;
+        let (directory, target_name) = open_parent(target.fd.as_fd(), path)?;
+        let file = Entry::open(source.fd.as_fd(), &name, FileType::RegularFile)?;
+        remove_at(directory.as_fd(), &target_name)?;
+        effect::before("put a file")?;
+        let made = make(&file, directory.as_fd(), &target_name)?;
+        flags::copy_data(&file.fd, &made.fd, &file.stat)?;
+        dress(&Sources::all(&file), &made)
+    };
+    put().with_context(|| format!("put {} into {}", from.display(), into.join(path).display()))
 }
 
 struct Builder<'a> {

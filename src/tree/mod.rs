@@ -18,7 +18,7 @@ mod merge;
 mod remove;
 pub mod threeway;
 
-pub use apply::apply;
+pub use apply::{apply, put};
 pub use compare::{Difference, What, compare, difference, starts_with};
 pub use copy::{copy, copy_telling};
 pub use merge::merge;
@@ -103,6 +103,32 @@ pub fn times_of(stat: &Stat) -> Timestamps {
 /// Mode bits of a file, to be given to another.
 pub fn permissions_of(stat: &Stat) -> Mode {
     Mode::from_raw_mode(stat.st_mode & 0o7777)
+}
+
+/// The bytes that a tree takes; what is mounted in it does not count.
+pub fn size(path: &Path) -> Result<u64> {
+    let top = Entry::top(path)?;
+    let mut total = 0;
+    let mut depth = 0;
+    add_size(&top.fd, Device::of(&top.stat), &mut depth, &mut total)
+        .with_context(|| format!("measure {}", path.display()))?;
+    Ok(total)
+}
+
+fn add_size(directory: &OwnedFd, device: Device, depth: &mut usize, total: &mut u64) -> io::Result<()> {
+    descend(depth)?;
+    for name in names(directory)? {
+        let stat = statat(directory, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if device.check(&stat).is_err() {
+            continue;
+        }
+        *total += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+        if kind_of(&stat) == FileType::Directory {
+            add_size(&open_directory_at(directory, &name)?, device, depth, total)?;
+        }
+    }
+    *depth -= 1;
+    Ok(())
 }
 
 fn path_of(name: &CStr) -> &Path {

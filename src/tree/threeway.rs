@@ -13,6 +13,7 @@ use crate::kernel::flags;
 use crate::text::{self, Merged, Side};
 use anyhow::{Context, Result};
 use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -249,6 +250,29 @@ pub fn contents(top: &Path, path: &Path, limit: usize) -> Result<Option<Vec<u8>>
     match open() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         read => read.with_context(|| format!("read {}", top.join(path).display())),
+    }
+}
+
+/// Whether there is something at `path` of the tree `top`.
+pub fn exists(top: &Path, path: &Path) -> Result<bool> {
+    let look = || -> io::Result<()> {
+        let top = open_directory(top).map_err(|e| io::Error::other(format!("{e:#}")))?;
+        let (directory, name) = open_parent(top.as_fd(), path)?;
+        rustix::fs::statat(&directory, &*name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(())
+    };
+    match look() {
+        Ok(()) => Ok(true),
+        // A link on the way is none that leads there.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e)
+            if [Errno::NOTDIR, Errno::LOOP, Errno::MLINK]
+                .map(|e| Some(e.raw_os_error()))
+                .contains(&e.raw_os_error()) =>
+        {
+            Ok(false)
+        }
+        Err(e) => Err(e).with_context(|| format!("look at {}", top.join(path).display())),
     }
 }
 

@@ -9,6 +9,7 @@ pub fn bin(name: &str) -> PathBuf {
         "jail-epair-down" => env!("CARGO_BIN_EXE_jail-epair-down"),
         "jail-sweep" => env!("CARGO_BIN_EXE_jail-sweep"),
         "jail-mkfstab" => env!("CARGO_BIN_EXE_jail-mkfstab"),
+        "jail-rebase" => env!("CARGO_BIN_EXE_jail-rebase"),
         "jail-clone" => env!("CARGO_BIN_EXE_jail-clone"),
         "jail-destroy" => env!("CARGO_BIN_EXE_jail-destroy"),
         "jail-list" => env!("CARGO_BIN_EXE_jail-list"),

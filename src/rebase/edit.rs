@@ -1,0 +1,51 @@
+//! Conflicts decided in an editor.
+
+use super::build::{make_private, private, write_private};
+use super::merged::Merged;
+use crate::host::Host;
+use crate::jail::JailName;
+use crate::tree;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Opens the editor on every text that conflicts, and takes what becomes of it.
+pub fn edit(host: &Host, jail: &JailName, merged: &mut Merged) -> Result<()> {
+    let texts: Vec<(PathBuf, crate::text::Conflict)> = merged
+        .conflicts()
+        .filter_map(|found| Some((found.path.clone(), found.conflict.as_ref()?.text.clone()?)))
+        .collect();
+    if texts.is_empty() {
+        return Ok(());
+    }
+    let directory = private(host, jail);
+    // What a killed run left.
+    tree::remove(&directory)?;
+    make_private(&directory)?;
+    let edited = texts.iter().try_for_each(|(path, conflict)| -> Result<()> {
+        let text = one(&directory, path, conflict.marked())?;
+        if conflict.is_marked(&text) {
+            bail!("{}: there are conflict markers left in it; nothing is changed", path.display());
+        }
+        merged.edit(path, text);
+        Ok(())
+    });
+    let removed = tree::remove(&directory);
+    edited.and(removed)
+}
+
+fn one(directory: &Path, path: &Path, marked: &[u8]) -> Result<Vec<u8>> {
+    // With its own name at the end, by which editors tell the syntax.
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let name: String = path.to_string_lossy().chars().map(plain).collect();
+    let file = directory.join(name);
+    write_private(&file, marked)?;
+    let mut command = Command::new("/bin/sh");
+    // An editor may be a command with options, as with crontab(1) and vipw(8).
+    command.args(["-c", "exec ${VISUAL:-${EDITOR:-vi}} \"$1\"", "sh"]).arg(&file);
+    let status = command.status().context("start the editor")?;
+    if !status.success() {
+        bail!("{}: the editor ended with {status}; nothing is changed", path.display());
+    }
+    Ok(fs_err::read(&file)?)
+}

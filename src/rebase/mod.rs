@@ -1,0 +1,522 @@
+//! What jail-rebase does: a jail's container anew, as a clone of another
+//! skeleton, with what the jail made of its own.
+//!
+//! The new container is built beside the old one, which nothing touches, and
+//! the two change places at the end. Applying the changes in the old container
+//! would move less where blocks can't be shared; but then its origin, which is
+//! the ancestor of the next move, would be the wrong one for ever, and could
+//! never be destroyed. With ZFS on one pool copy_file_range(2) shares blocks, so
+//! that data is not copied at all.
+
+mod build;
+mod edit;
+mod merged;
+mod place;
+mod policy;
+mod tell;
+
+use crate::claim;
+use crate::cli::{JailRebase, Rebasing};
+use crate::file;
+use crate::fstab::{self, Trees};
+use crate::host::Host;
+use crate::jail::JailName;
+use crate::kernel::is_at_or_below;
+use crate::layout::{Layout, Storage};
+use crate::lock::{Lock, Use};
+use crate::origin::{self, Origin};
+use crate::plan::{Action, Plan, Undo};
+use crate::progress::Progress;
+use crate::release::Release;
+use crate::service::StopJail;
+use crate::settings::Settings;
+use crate::tool::Tool;
+use crate::tree::{CopyTree, threeway::Tops};
+use crate::{interrupt, report, template, userland, zfs};
+use anyhow::{Context, Result, bail};
+use merged::Merged;
+use place::{Container, Places};
+use std::cell::RefCell;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+const PROGRAM: &str = "jail-rebase";
+
+/// Moves, commits or reverts.
+pub fn run(arguments: &JailRebase, host: &Host) -> Result<ExitCode> {
+    let (common, jail) = (&arguments.common, &arguments.name);
+    let settings = Settings::load(host.root())?;
+    let layout = Layout::find(host, &settings)?;
+    if cfg!(target_os = "freebsd") && !rustix::process::geteuid().is_root() {
+        bail!("this needs root: files of all owners are made");
+    }
+    if !common.dry_run {
+        claim::hold(host, jail)?;
+        interrupt::watch().context("watch signals")?;
+    } else {
+        claim::check(host, jail)?;
+    }
+    let running = host.kernel()?.running_jail(jail.as_str())?.is_some();
+    if running && !arguments.force {
+        bail!("jail {jail} is running; service jail stop {jail}, or give -f");
+    }
+    if !running {
+        check_mounts(host, &layout, jail)?;
+    }
+    let places = Places::find(host, &layout, jail)?;
+    let stop = running.then(|| StopJail { jail: jail.clone() });
+    let job = Job { host, layout: &layout, arguments, stop };
+    match &arguments.what {
+        Rebasing::To(release) => job.move_to(places, release),
+        Rebasing::Commit => job.commit(&places),
+        Rebasing::Revert => job.revert(&places),
+    }
+}
+
+/// Fails while something is mounted below the jail's path, or its container
+/// somewhere: the jail would lose it, or keep the old one.
+fn check_mounts(host: &Host, layout: &Layout, jail: &JailName) -> Result<()> {
+    let (path, container) = (host.root().at(&layout.path(jail)), host.root().at(&layout.container(jail)));
+    for mount in host.kernel()?.mounts()? {
+        let (from, on) = (mount.from.display(), mount.on.display());
+        if is_at_or_below(&mount.on, &path) {
+            bail!(
+                "{from} is still mounted on {on}; jail-sweep {jail} {} clears it",
+                layout.path(jail).display()
+            );
+        }
+        let inside = is_at_or_below(&mount.on, &container) && mount.on != container;
+        if inside || mount.kind == "nullfs" && is_at_or_below(&mount.from, &container) {
+            bail!("{from} is mounted on {on}; umount {on}");
+        }
+    }
+    Ok(())
+}
+
+/// A run.
+struct Job<'a> {
+    host: &'a Host,
+    layout: &'a Layout,
+    arguments: &'a JailRebase,
+    /// Stops the jail, if it runs.
+    stop: Option<StopJail>,
+}
+
+impl Job<'_> {
+    fn jail(&self) -> &JailName {
+        &self.arguments.name
+    }
+
+    /// Stops the jail if it runs, now that all that can be checked is.
+    fn stop(&self) -> Result<()> {
+        let Some(stop) = &self.stop else { return Ok(()) };
+        stop.perform(self.host, &mut Undo::default())?;
+        check_mounts(self.host, self.layout, self.jail())
+    }
+
+    fn dry_run(&self, plan: Plan) -> Result<ExitCode> {
+        let mut all = Plan::default();
+        if let Some(stop) = &self.stop {
+            all.push(stop.clone());
+        }
+        all.append(plan);
+        report::dry_run(PROGRAM, &all, self.arguments.common.json)
+    }
+
+    fn tell(&self, text: &str) {
+        if let Err(e) = report::print(format!("{text}\n").as_bytes()) {
+            report::note(PROGRAM, &format!("standard output: {e}"));
+        }
+    }
+
+    /// Asks, once, unless told not to.
+    fn confirm(&self, question: &str) -> Result<()> {
+        if self.arguments.yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() {
+            bail!("there is no terminal to ask on; give -y");
+        }
+        io::stderr().write_all(format!("{question} [y/N] ").as_bytes())?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { bail!("nothing is changed") }
+    }
+
+    /// The fstab of the jail, and the release whose base it mounts.
+    fn fstab(&self) -> Result<(PathBuf, Vec<u8>, Release)> {
+        let file = self.layout.fstab(self.jail());
+        let real = self.host.root().at(&file);
+        let Some(there) = file::look(&real)? else {
+            bail!("{}: not there; is {} a thin jail?", file.display(), self.jail());
+        };
+        if !there.is_file() {
+            bail!("{}: {}", real.display(), file::kind(&there));
+        }
+        let text = fs_err::read(&real)?;
+        let (entries, _) = fstab::parse(&text);
+        let base = entries.first().and_then(|(_, first)| self.layout.release_of(&first.source));
+        let base = base.with_context(|| format!("{}: its first line mounts no base", file.display()))?;
+        Ok((real, text, base))
+    }
+
+    /// Plans the jail's fstab with the base of another release.
+    fn plan_fstab(&self, release: &Release, plan: &mut Plan) -> Result<()> {
+        let (path, old, now) = self.fstab()?;
+        if now != *release {
+            let new = fstab::with_base(&old, &self.layout.base(release))?;
+            plan.push(file::Rewrite { path, old, new });
+        }
+        Ok(())
+    }
+
+    fn move_to(&self, places: Places, release: &Release) -> Result<ExitCode> {
+        let (host, layout, jail) = (self.host, self.layout, self.jail());
+        let _lock = Lock::template(host.root(), release, Use::Read)?;
+        if !places.jail.exists(host)? {
+            return self.complete(&places, release);
+        }
+        if let Some((kept, to)) = &places.kept {
+            bail!(
+                "jail {jail} was moved to {to} already, and {} is kept: jail-rebase --commit {jail} lets go of it, \
+                 jail-rebase --revert {jail} goes back to it",
+                kept.name
+            );
+        }
+        let (_, text, now) = self.fstab()?;
+        let at = |path: PathBuf| host.root().at(&path);
+        let (base, skeleton) = (at(layout.base(release)), at(layout.skeleton(release)));
+        template::check(release, &base, &skeleton)?;
+        check_kernel(host, &base)?;
+        let from = places.origin(host, layout, &places.jail, &now)?;
+        let (to, fresh) = self.newest(release, &skeleton)?;
+        if from == to && now == *release && !fresh {
+            self.tell(&format!("{jail}: {from} is what it is a clone of already"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        self.check_mounted(&places.jail)?;
+        let keep = places.keep(host, layout, release)?;
+        let ancestor = place::tree_of(host, layout, &from)?;
+        let theirs = if fresh { skeleton.clone() } else { place::tree_of(host, layout, &to)? };
+        let tops = Tops { ancestor: &ancestor, theirs: &theirs, ours: &places.jail.path };
+        let mut merged = {
+            let _progress = Progress::new(format!("compare {jail} with {from} and {to}"));
+            Merged::find(tops)?
+        };
+        self.check_space(&places.jail, &theirs)?;
+        merged.decide(self.arguments.keep);
+
+        let built = Rc::new(RefCell::new(merged));
+        let plan = self.plan_move(&places, &keep, [&from, &to], fresh, &text, built.clone())?;
+        if self.arguments.common.dry_run {
+            let commands = {
+                let mut all = Plan::default();
+                if let Some(stop) = &self.stop {
+                    all.push(stop.clone());
+                }
+                all.append(plan);
+                all.commands()
+            };
+            return tell::plan(
+                jail,
+                [&from, &to],
+                tops,
+                &built.borrow(),
+                &commands,
+                self.arguments.common.json,
+            );
+        }
+        if self.arguments.edit {
+            edit::edit(host, jail, &mut built.borrow_mut())?;
+        }
+        let conflicts = tell::conflicts(&built.borrow(), tops);
+        if !conflicts.is_empty() {
+            for line in &conflicts {
+                report::note(PROGRAM, line);
+            }
+            let n = built.borrow().conflicts().count();
+            bail!(
+                "jail {jail}: {n} conflict{}; nothing is changed: decide with -k ours or -k theirs, or --edit \
+                 (-n shows everything)",
+                if n == 1 { "" } else { "s" }
+            );
+        }
+        if self.stop.is_some() {
+            // What it changed while it was compared counts too.
+            self.stop()?;
+            let mut anew = Merged::find(tops)?;
+            anew.decide(self.arguments.keep);
+            anew.take_edits(&built.borrow())?;
+            *built.borrow_mut() = anew;
+        }
+        plan.carry_out(host)?;
+        self.tell(&format!("{jail}: {from} -> {to}: {}", built.borrow().summary()));
+        for note in tell::remains(jail, [&now, release], &places.jail.path, &built.borrow())? {
+            report::note(PROGRAM, &note);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// What the jail would be a clone of, and whether that has yet to be made.
+    fn newest(&self, release: &Release, skeleton: &Path) -> Result<(Origin, bool)> {
+        let Storage::Zfs(top) = self.layout.storage() else {
+            return origin::of_skeleton(self.host, self.layout, release);
+        };
+        let dataset = Layout::skeleton_dataset(top, release)?;
+        template::check_update(self.host, release, &dataset)?;
+        zfs::check_mounted(self.host, &dataset, skeleton)?;
+        let Some(newest) = template::newest_snapshot(self.host, &dataset)? else {
+            bail!("{dataset} has no snapshot; skel-split {release} completes the template and takes it");
+        };
+        let snapshot = newest.rsplit('@').next().unwrap_or_default().to_owned();
+        Ok((Origin { release: release.clone(), snapshot }, false))
+    }
+
+    fn check_mounted(&self, container: &Container) -> Result<()> {
+        match &container.dataset {
+            Some(dataset) => zfs::check_mounted(self.host, dataset, &container.path),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails if a plain copy of what the jail has would not fit. With ZFS it is
+    /// none where blocks are shared.
+    fn check_space(&self, container: &Container, theirs: &Path) -> Result<()> {
+        let (need, free) = match &container.dataset {
+            Some(dataset) => {
+                let shares = self.host.tools().ask(Tool::Sysctl, &["-n", "vfs.zfs.bclone_enabled"]);
+                if shares.is_ok_and(|printed| printed.stdout.trim() == "1") {
+                    return Ok(());
+                }
+                let found = zfs::properties(self.host.tools(), dataset.as_str(), ["used", "available"])?;
+                let Some([used, available]) = found else { return Ok(()) };
+                (used.parse::<u64>().unwrap_or(0), available.parse::<u64>().unwrap_or(u64::MAX))
+            }
+            None => {
+                let statvfs = rustix::fs::statvfs(&container.path).map_err(io::Error::from)?;
+                let need = crate::tree::size(&container.path)? + crate::tree::size(theirs)?;
+                (need, statvfs.f_bavail.saturating_mul(statvfs.f_frsize))
+            }
+        };
+        if need > free {
+            bail!("{}: a copy needs {need} bytes, and {free} are free", container.path.display());
+        }
+        Ok(())
+    }
+
+    /// Everything up to the new container in the old one's place.
+    fn plan_move(
+        &self,
+        places: &Places,
+        keep: &Container,
+        [from, to]: [&Origin; 2],
+        fresh: bool,
+        fstab: &[u8],
+        merged: Rc<RefCell<Merged>>,
+    ) -> Result<Plan> {
+        let (host, layout, jail) = (self.host, self.layout, self.jail());
+        let at = |path: PathBuf| host.root().at(&path);
+        let (base, skeleton) = (at(layout.base(&to.release)), at(layout.skeleton(&to.release)));
+        let mut plan = Plan::default();
+        if places.work.exists(host)? {
+            // A killed run got no further than building.
+            places.work.destroy(host, &mut plan)?;
+        }
+        match (layout.storage(), &places.work.dataset, &places.jail.dataset) {
+            (Storage::Zfs(top), Some(work), Some(old)) => plan.push(zfs::Clone {
+                snapshot: Layout::skeleton_dataset(top, &to.release)?.snapshot(&to.snapshot),
+                container: work.clone(),
+                jail: jail.clone(),
+                properties: zfs::local_properties(host, old)?,
+                mountpoint: places.work.path.clone(),
+            }),
+            _ => {
+                let copy = at(layout.copy(to));
+                if fresh {
+                    plan.push(CopyTree { from: skeleton, to: copy.clone() });
+                }
+                plan.push(CopyTree { from: copy, to: places.work.path.clone() });
+            }
+        }
+        plan.push(build::Merge {
+            ours: places.jail.path.clone(),
+            work: places.work.path.clone(),
+            merged: merged.clone(),
+        });
+        plan.push(build::Databases { jail: jail.clone(), work: places.work.path.clone(), merged });
+        plan.push(build::Links { base: base.clone(), work: places.work.path.clone() });
+        let trees = Trees { base, container: places.work.path.clone() };
+        plan.push(build::CheckMounts {
+            layout: layout.clone(),
+            jail: jail.clone(),
+            fstab: fstab.to_owned(),
+            trees,
+        });
+        if places.jail.dataset.is_none() {
+            let (old, new) = (file::look(&places.record)?, origin::record(&[from, to]));
+            match old {
+                None => plan.push(file::WriteFile { path: places.record.clone(), contents: new }),
+                Some(_) => {
+                    let old = fs_err::read(&places.record)?;
+                    plan.push(file::Rewrite { path: places.record.clone(), old, new });
+                }
+            }
+        }
+        plan.push(build::Sync { path: places.work.path.clone() });
+        plan.push(build::CheckStopped { layout: layout.clone(), jail: jail.clone() });
+        // Whoever is killed from here on leaves a jail without a container, and
+        // never one that starts with the wrong base.
+        places.jail.rename(keep, &mut plan);
+        self.plan_fstab(&to.release, &mut plan)?;
+        places.work.rename(&places.jail, &mut plan);
+        Ok(plan)
+    }
+
+    /// Completes a move that was killed while the containers changed places.
+    fn complete(&self, places: &Places, release: &Release) -> Result<ExitCode> {
+        let (host, jail) = (self.host, self.jail());
+        let Some((_, to)) = &places.kept else {
+            bail!("jail {jail} has no container: {} does not exist", places.jail.path.display());
+        };
+        if to != release {
+            bail!(
+                "jail {jail}: its move to {to} was interrupted; jail-rebase {jail} {to} completes it, \
+                 jail-rebase --revert {jail} takes it back"
+            );
+        }
+        if !places.work.exists(host)? {
+            bail!(
+                "jail {jail}: {} is gone; jail-rebase --revert {jail} goes back",
+                places.work.path.display()
+            );
+        }
+        let mut plan = Plan::default();
+        self.plan_fstab(release, &mut plan)?;
+        places.work.rename(&places.jail, &mut plan);
+        if self.arguments.common.dry_run {
+            return self.dry_run(plan);
+        }
+        plan.carry_out(host)?;
+        self.tell(&format!("{jail}: the move to {release} that was interrupted is complete"));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn commit(&self, places: &Places) -> Result<ExitCode> {
+        let (host, jail) = (self.host, self.jail());
+        places.check_whole(host)?;
+        let Some((kept, to)) = &places.kept else {
+            bail!("jail {jail}: nothing is kept of a move; there is nothing to commit");
+        };
+        let mut plan = Plan::default();
+        if kept.dataset.is_none()
+            && let Some(origin) = origin::recorded(&places.record, true)?
+        {
+            // First: with the former container its line loses its meaning.
+            let (old, new) = (fs_err::read(&places.record)?, origin::record(&[&origin]));
+            if old != new {
+                plan.push(file::Rewrite { path: places.record.clone(), old, new });
+            }
+        }
+        let mut clear = Plan::default();
+        let snapshots = kept.destroy(host, &mut clear)?;
+        if self.arguments.common.dry_run {
+            plan.append(clear);
+            // Nobody has to stop a jail for it.
+            return report::dry_run(PROGRAM, &plan, self.arguments.common.json);
+        }
+        let with = if snapshots > 0 { format!(" with its {snapshots} snapshots") } else { String::new() };
+        self.confirm(&format!(
+            "Destroy {}{with}, which jail {jail} was before its move to {to}?",
+            kept.name
+        ))?;
+        plan.carry_out(host)?;
+        match clear.carry_out_all(host).into_iter().next() {
+            None => Ok(ExitCode::SUCCESS),
+            Some(first) => Err(first.context(format!("{} is not wholly gone; run it again", kept.name))),
+        }
+    }
+
+    fn revert(&self, places: &Places) -> Result<ExitCode> {
+        let (host, jail) = (self.host, self.jail());
+        let (mut plan, mut clear) = (Plan::default(), Plan::default());
+        let built = places.work.exists(host)?;
+        let Some((kept, to)) = &places.kept else {
+            if !built {
+                bail!("jail {jail}: nothing is kept of a move; there is nothing to go back to");
+            }
+            // It was killed before anything of the jail was touched.
+            places.work.destroy(host, &mut clear)?;
+            if self.arguments.common.dry_run {
+                return report::dry_run(PROGRAM, &clear, self.arguments.common.json);
+            }
+            clear.carry_out(host)?;
+            return Ok(ExitCode::SUCCESS);
+        };
+        let moved = places.jail.exists(host)?;
+        if moved && built {
+            // Of a run that was killed at its end.
+            places.work.destroy(host, &mut plan)?;
+        }
+        let former = places.origin(host, self.layout, kept, to)?;
+        if moved {
+            places.jail.rename(&places.work, &mut plan);
+        }
+        self.plan_fstab(&former.release, &mut plan)?;
+        kept.rename(&places.jail, &mut plan);
+        let ends = if moved { &places.jail } else { &places.work };
+        // Under the name that it has by then.
+        let snapshots = match &ends.dataset {
+            Some(dataset) => zfs::own_snapshots(host, dataset)?.len(),
+            None => 0,
+        };
+        if self.arguments.common.dry_run {
+            if moved || built {
+                places.work.destroy_alone(&mut clear);
+            }
+            plan.append(clear);
+            return self.dry_run(plan);
+        }
+        if moved {
+            let with = if snapshots > 0 { format!(" with its {snapshots} snapshots") } else { String::new() };
+            self.confirm(&format!(
+                "Go back to what jail {jail} was before its move to {to}, and destroy what it is now{with}?"
+            ))?;
+        }
+        self.stop()?;
+        plan.carry_out(host)?;
+        if kept.dataset.is_none() {
+            self.forget_move(places)?;
+        }
+        if places.work.exists(host)? {
+            places.work.destroy(host, &mut clear)?;
+        }
+        self.tell(&format!("{jail}: back to {former}"));
+        match clear.carry_out_all(host).into_iter().next() {
+            None => Ok(ExitCode::SUCCESS),
+            Some(first) => {
+                Err(first.context(format!("{} is not wholly gone; run it again", places.work.name)))
+            }
+        }
+    }
+
+    /// Has the record of directory storage say what the jail is a clone of again.
+    fn forget_move(&self, places: &Places) -> Result<()> {
+        let Some(first) = origin::recorded(&places.record, false)? else { return Ok(()) };
+        file::write(&places.record, &origin::record(&[&first]))
+    }
+}
+
+/// Fails if the host's kernel is older than a base.
+fn check_kernel(host: &Host, base: &Path) -> Result<()> {
+    let version = userland::of_base(base)?;
+    let Ok(printed) = host.tools().ask(Tool::Sysctl, &["-n", "kern.osrelease"]) else { return Ok(()) };
+    let kernel = userland::major_and_minor(printed.stdout.trim());
+    if let Some(kernel) = kernel
+        && version.release.version() > kernel
+    {
+        bail!("{version} is later than this host's kernel, {}.{}; update the host first", kernel.0, kernel.1);
+    }
+    Ok(())
+}

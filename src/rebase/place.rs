@@ -1,0 +1,224 @@
+//! Where the trees of a jail that is being moved are.
+
+use crate::file;
+use crate::host::Host;
+use crate::jail::JailName;
+use crate::layout::{KEPT, Layout, Storage, WORK};
+use crate::origin::{self, Origin};
+use crate::plan::Plan;
+use crate::release::Release;
+use crate::tree::RemoveTree;
+use crate::zfs::{self, Dataset};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+
+/// A container: the jail's, the one that is being built, or the one kept.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// Its name among the containers.
+    pub name: String,
+    /// Its tree, a real path.
+    pub path: PathBuf,
+    /// Its dataset, with ZFS.
+    pub dataset: Option<Dataset>,
+}
+
+impl Container {
+    fn named(host: &Host, layout: &Layout, name: String) -> Result<Container> {
+        let dataset = match layout.storage() {
+            Storage::Directory => None,
+            Storage::Zfs(top) => {
+                let child = top.child(&format!("containers/{name}"));
+                Some(child.with_context(|| format!("{name}: the name of its dataset would be too long"))?)
+            }
+        };
+        let path = host.root().at(&layout.containers().join(&name));
+        Ok(Container { name, path, dataset })
+    }
+
+    /// Whether it is there.
+    pub fn exists(&self, host: &Host) -> Result<bool> {
+        match &self.dataset {
+            Some(dataset) => zfs::exists(host.tools(), dataset.as_str()),
+            None => Ok(file::look(&self.path)?.is_some()),
+        }
+    }
+
+    /// Fails unless it is the jail's and a clone of a skeleton.
+    pub fn check(&self, host: &Host, layout: &Layout, jail: &JailName) -> Result<()> {
+        let Some(dataset) = &self.dataset else {
+            return match file::look(&self.path)? {
+                Some(there) if !there.is_dir() => bail!("{}: {}", self.path.display(), file::kind(&there)),
+                _ => Ok(()),
+            };
+        };
+        let names = ["origin", zfs::OWNER_PROPERTY];
+        let Some([origin, owner]) = zfs::properties(host.tools(), dataset.as_str(), names)? else {
+            return Ok(());
+        };
+        if owner != jail.as_str() {
+            let whose =
+                if owner.is_empty() { "nobody's that is known".into() } else { format!("jail {owner}'s") };
+            bail!(
+                "dataset {dataset} is {whose}; if it is jail {jail}'s: zfs set {}={jail} {dataset}",
+                zfs::OWNER_PROPERTY
+            );
+        }
+        if origin_of(layout, &origin).is_none() {
+            let origin = if origin.is_empty() { "nothing" } else { &origin };
+            bail!(
+                "dataset {dataset} is a clone of {origin}, not of a skeleton: what it was made of is unknown"
+            );
+        }
+        Ok(())
+    }
+
+    /// Plans to rename it.
+    pub fn rename(&self, to: &Container, plan: &mut Plan) {
+        match (&self.dataset, &to.dataset) {
+            (Some(from), Some(to)) => {
+                let (from, to) = (from.as_str(), to.as_str());
+                plan.push(zfs::Command::new(&["rename", from, to]).taken_back_by(&["rename", to, from]));
+            }
+            _ => plan.push(file::Rename { from: self.path.clone(), to: to.path.clone() }),
+        }
+    }
+
+    /// Plans its end: snapshots that were taken of it go with it.
+    pub fn destroy(&self, host: &Host, plan: &mut Plan) -> Result<usize> {
+        let snapshots = match &self.dataset {
+            Some(dataset) => zfs::own_snapshots(host, dataset)?,
+            None => Vec::new(),
+        };
+        for snapshot in &snapshots {
+            plan.push(zfs::Command::new(&["destroy", snapshot]));
+        }
+        self.destroy_alone(plan);
+        Ok(snapshots.len())
+    }
+
+    /// Plans its end, if it has no snapshots.
+    pub fn destroy_alone(&self, plan: &mut Plan) {
+        match &self.dataset {
+            // Never with -r, never with -R.
+            Some(dataset) => plan.push(zfs::Command::new(&["destroy", dataset.as_str()])),
+            None => plan.push(RemoveTree { path: self.path.clone() }),
+        }
+    }
+}
+
+/// The skeleton that a snapshot is of, by its full name.
+fn origin_of(layout: &Layout, snapshot: &str) -> Option<Origin> {
+    let (dataset, name) = snapshot.split_once('@')?;
+    Some(Origin { release: layout.skeleton_release(dataset)?, snapshot: name.to_owned() })
+}
+
+/// All of them.
+pub struct Places {
+    /// The jail's.
+    pub jail: Container,
+    /// Where the new one is built.
+    pub work: Container,
+    /// The former one, and the release that the jail was moved to.
+    pub kept: Option<(Container, Release)>,
+    /// Where directory storage notes what they are clones of.
+    pub record: PathBuf,
+}
+
+impl Places {
+    /// Looks what is there.
+    pub fn find(host: &Host, layout: &Layout, jail: &JailName) -> Result<Places> {
+        let named = |name| Container::named(host, layout, name);
+        let mut kept = None;
+        for name in layout.containers_of(host, jail)? {
+            let Some(release) = name.strip_prefix(jail.as_str()).and_then(|n| n.strip_prefix(KEPT)) else {
+                continue;
+            };
+            let Ok(release) = release.parse::<Release>() else { continue };
+            if let Some((other, _)) = kept.replace((named(name.clone())?, release)) {
+                bail!("both {} and {name} are there; remove the one that nobody needs", other.name);
+            }
+        }
+        let places = Places {
+            jail: named(jail.to_string())?,
+            work: named(format!("{jail}{WORK}"))?,
+            kept,
+            record: host.root().at(&layout.origin(jail)),
+        };
+        for container in [Some(&places.jail), Some(&places.work), places.kept.as_ref().map(|(k, _)| k)] {
+            container.map_or(Ok(()), |container| container.check(host, layout, jail))?;
+        }
+        Ok(places)
+    }
+
+    /// Where the jail's container is kept when it is moved to a release.
+    pub fn keep(&self, host: &Host, layout: &Layout, release: &Release) -> Result<Container> {
+        Container::named(host, layout, format!("{}{KEPT}{release}", self.jail.name))
+    }
+
+    /// What the container is a clone of.
+    pub fn origin(
+        &self,
+        host: &Host,
+        layout: &Layout,
+        container: &Container,
+        now: &Release,
+    ) -> Result<Origin> {
+        if let Some(dataset) = &container.dataset {
+            let found = zfs::properties(host.tools(), dataset.as_str(), ["origin"])?;
+            let origin = found.and_then(|[origin]| origin_of(layout, &origin));
+            return origin.with_context(|| format!("dataset {dataset}: what it is a clone of is unknown"));
+        }
+        let is_later = container.name == self.jail.name && self.kept.is_some();
+        if let Some(origin) = origin::recorded(&self.record, is_later)? {
+            return Ok(origin);
+        }
+        // Made before such notes were taken.
+        let (skeleton, _) = origin::of_skeleton(host, layout, now)?;
+        let first = Origin { snapshot: crate::layout::BASE_SNAPSHOT.into(), ..skeleton.clone() };
+        let there = file::look(&host.root().at(&layout.copy(&first)))?.is_some();
+        Ok(if there { first } else { skeleton })
+    }
+
+    /// Fails while a move is half done.
+    pub fn check_whole(&self, host: &Host) -> Result<()> {
+        let name = &self.jail.name;
+        match &self.kept {
+            Some((_, release)) if !self.jail.exists(host)? => bail!(
+                "jail {name}: its move was interrupted; jail-rebase {name} {release} completes it, \
+                 jail-rebase --revert {name} takes it back"
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The tree of a skeleton as it was, a real path that is only read.
+pub fn tree_of(host: &Host, layout: &Layout, origin: &Origin) -> Result<PathBuf> {
+    let path = match layout.storage() {
+        Storage::Zfs(top) => {
+            let dataset = Layout::skeleton_dataset(top, &origin.release)?;
+            let mountpoint = host.root().at(&layout.skeleton(&origin.release));
+            zfs::check_mounted(host, &dataset, &mountpoint)?;
+            mountpoint.join(".zfs/snapshot").join(&origin.snapshot)
+        }
+        Storage::Directory => {
+            let copy = host.root().at(&layout.copy(origin));
+            // Nothing was ever cloned from it under a name of its own.
+            if file::look(&copy)?.is_none() {
+                host.root().at(&layout.skeleton(&origin.release))
+            } else {
+                copy
+            }
+        }
+    };
+    if !is_directory(&path) {
+        bail!("{origin}: {} is not there", path.display());
+    }
+    Ok(path)
+}
+
+/// Below `.zfs` a directory appears when it is looked into.
+fn is_directory(path: &Path) -> bool {
+    crate::tree::open_directory(path).is_ok()
+}

@@ -1,0 +1,169 @@
+//! What a move would do, and what remains to be done after it.
+
+use super::merged::Merged;
+use super::policy::{self, DATABASES, Made};
+use crate::jail::JailName;
+use crate::origin::Origin;
+use crate::release::Release;
+use crate::report;
+use crate::text::{self, Side};
+use crate::tree::threeway::{self, By, Contents, Event, Found, Step, Tops};
+use anyhow::Result;
+use serde_json::json;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// One line for every conflict, with where its three versions are.
+pub fn conflicts(merged: &Merged, tops: Tops) -> Vec<String> {
+    let line = |found: &Found| {
+        let conflict = found.conflict.as_ref()?;
+        let versions = [("ancestor", tops.ancestor), ("theirs", tops.theirs), ("ours", tops.ours)]
+            .map(|(name, top)| format!("{name} {}", top.join(&found.path).display()))
+            .join(", ");
+        Some(clean(&format!("conflict: {}: {} ({versions})", found.path.display(), conflict.why)))
+    };
+    merged.conflicts().filter_map(line).collect()
+}
+
+/// A name may hold anything; a line stays one.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// A letter for what happens to an entry, as diff(1) and zfs-diff(8) have them.
+fn letter(event: Event) -> char {
+    match event {
+        Event::Added => '+',
+        Event::Changed => 'M',
+        Event::Removed => '-',
+    }
+}
+
+fn by(found: &Found) -> &'static str {
+    match (&found.conflict, found.by) {
+        (Some(_), _) => "conflict",
+        (None, By::Release) => "release",
+        (None, By::Jail) => "jail",
+        (None, By::Both) => "both",
+    }
+}
+
+/// What the merged tree has in a file, if that is a text.
+fn result(found: &Found, tops: Tops) -> Result<Option<Vec<u8>>> {
+    let of = |top: &Path| threeway::contents(top, &found.path, text::LARGEST);
+    match &found.step {
+        Some(Step::Compose(compose)) => match &compose.contents {
+            Contents::Merged(text) => Ok(Some(text.clone())),
+            Contents::Of(Side::Ours) => of(tops.ours),
+            Contents::Of(Side::Theirs) => of(tops.theirs),
+        },
+        Some(Step::Take | Step::MakeDirectory) => of(tops.ours),
+        Some(Step::Remove) => Ok(None),
+        None => of(tops.theirs),
+    }
+}
+
+/// Tells the plan: a summary, every entry, every conflict, and what changes in
+/// each text of the jail as a unified diff.
+pub fn plan(
+    jail: &JailName,
+    [from, to]: [&Origin; 2],
+    tops: Tops,
+    merged: &Merged,
+    commands: &[String],
+    as_json: bool,
+) -> Result<ExitCode> {
+    let status =
+        if merged.conflicts().next().is_some() { ExitCode::from(report::FAILED) } else { ExitCode::SUCCESS };
+    if as_json {
+        let entries: Vec<_> = merged
+            .found()
+            .iter()
+            .map(|found| {
+                json!({
+                    "path": found.path.to_string_lossy(),
+                    "by": by(found),
+                    "event": match found.event {
+                        Event::Added => "added",
+                        Event::Changed => "changed",
+                        Event::Removed => "removed",
+                    },
+                    "why": found.conflict.as_ref().map(|c| c.why.to_string()),
+                })
+            })
+            .collect();
+        let document = json!({
+            "program": super::PROGRAM,
+            "jail": jail.as_str(),
+            "from": from.to_string(),
+            "to": to.to_string(),
+            "entries": entries,
+            "conflicts": merged.conflicts().count(),
+            "commands": commands,
+        });
+        report::print(format!("{document:#}\n").as_bytes())?;
+        return Ok(status);
+    }
+    let mut out = format!("{jail}: {from} -> {to}: {}\n", merged.summary()).into_bytes();
+    for found in merged.found() {
+        let line = format!("{} {:8} {}", letter(found.event), by(found), found.path.display());
+        out.extend(format!("{}\n", clean(&line)).bytes());
+    }
+    for line in conflicts(merged, tops) {
+        out.extend(format!("{line}\n").bytes());
+    }
+    for found in merged.found().iter().filter(|f| f.conflict.is_none() && f.by != By::Jail) {
+        let old = threeway::contents(tops.ours, &found.path, text::LARGEST)?;
+        let new = result(found, tops)?;
+        let names = [("a", &old), ("b", &new)].map(|(side, text)| match text {
+            Some(_) => clean(&format!("{side}/{}", found.path.display())),
+            None => "/dev/null".to_owned(),
+        });
+        let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
+        if [&old, &new].into_iter().all(|contents| text::is_text(contents)) {
+            out.extend(text::unified([&names[0], &names[1]], &old, &new));
+        } else if old != new {
+            out.extend(format!("Binary files {} and {} differ\n", names[0], names[1]).bytes());
+        }
+    }
+    if std::io::stdout().is_terminal() {
+        // What the jail's root wrote may tell a terminal to do something.
+        for byte in &mut out {
+            if byte.is_ascii_control() && !b"\n\t".contains(byte) {
+                *byte = b'?';
+            }
+        }
+    }
+    report::print(&out)?;
+    Ok(status)
+}
+
+/// What is left for the administrator.
+pub fn remains(
+    jail: &JailName,
+    [was, is]: [&Release; 2],
+    container: &Path,
+    merged: &Merged,
+) -> Result<Vec<String>> {
+    let mut notes = vec![format!("service jail start {jail} starts all its services anew")];
+    let packages = threeway::exists(container, Path::new("var/db/pkg/local.sqlite"))?;
+    if packages && was.version().0 != is.version().0 {
+        notes.push(format!(
+            "its packages were built for FreeBSD {}: once it runs, pkg -j {jail} upgrade -f",
+            was.version().0
+        ));
+    }
+    if merged.found().iter().any(policy::touches_certificates) {
+        notes.push(format!("it has certificates of its own: once it runs, jexec {jail} certctl rehash"));
+    }
+    let mailer =
+        |database: &&policy::Database| database.tool.is_none() && merged.made(database.source) == Made::Anew;
+    if DATABASES.iter().any(|database| mailer(&database)) {
+        notes.push(format!("its aliases were merged: once it runs, jexec {jail} newaliases"));
+    }
+    notes.push(format!(
+        "jail-rebase --revert {jail} goes back, jail-rebase --commit {jail} lets go of what it was"
+    ));
+    Ok(notes)
+}

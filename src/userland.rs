@@ -96,4 +96,11 @@ mod tests {
         std::fs::write(dir.path().join(SCRIPT), script).unwrap();
         assert_eq!(of_base(dir.path()).unwrap().to_string(), "15.0-RELEASE-p1");
     }
+
+    #[test]
+    fn versions_of_kernels() {
+        assert_eq!(major_and_minor("15.0-RELEASE-p3"), Some((15, 0)));
+        assert_eq!(major_and_minor("14.2-STABLE"), Some((14, 2)));
+        assert_eq!(major_and_minor("x"), None);
+    }
 }

@@ -283,11 +283,4 @@ mod tests {
             assert!(!is_the_line(no), "{no}");
         }
     }
-
-    #[test]
-    fn versions_of_kernels() {
-        assert_eq!(version("15.0-RELEASE-p3"), Some((15, 0)));
-        assert_eq!(version("14.2-STABLE"), Some((14, 2)));
-        assert_eq!(version("x"), None);
-    }
 }

@@ -70,6 +70,16 @@ struct Builder<'a> {
     times: BTreeMap<PathBuf, Timestamps>,
 }
 
+fn sources<'a>(compose: &Compose, [ours, theirs]: [&'a Entry; 2]) -> Sources<'a> {
+    let of = |side| if side == Side::Ours { ours } else { theirs };
+    Sources {
+        owner: of(compose.owner),
+        mode: of(compose.mode),
+        acl: of(compose.acl),
+        attributes: of(compose.attributes),
+    }
+}
+
 /// Opens a directory of a tree.
 fn directory(top: &Entry, path: &Path) -> io::Result<OwnedFd> {
     // The parent of anything in it.
@@ -79,6 +89,9 @@ fn directory(top: &Entry, path: &Path) -> io::Result<OwnedFd> {
 impl Builder<'_> {
     fn step(&mut self, path: &Path, step: &Step) -> io::Result<()> {
         self.copier.path = path.to_owned();
+        if let (Step::Compose(compose), true) = (step, path.as_os_str().is_empty()) {
+            return self.compose_directory(compose, [self.ours, self.work]);
+        }
         let (parent, name) = open_parent(self.work.fd.as_fd(), path)?;
         let parent = parent.as_fd();
         self.note_times(path.parent().unwrap_or(Path::new("")))?;
@@ -118,22 +131,10 @@ impl Builder<'_> {
         compose: &Compose,
         [ours, theirs]: [&Entry; 2],
     ) -> io::Result<()> {
-        let of = |side| if side == Side::Ours { ours } else { theirs };
-        let sources = Sources {
-            owner: of(compose.owner),
-            mode: of(compose.mode),
-            acl: of(compose.acl),
-            attributes: of(compose.attributes),
-        };
         if kind_of(&theirs.stat) == FileType::Directory {
-            let path = self.copier.path.clone();
-            self.note_times(&path)?;
-            effect::before("set the attributes of a directory")?;
-            if flags::flags(&theirs.stat) != 0 {
-                flags::set_flags(&theirs.fd, c"", 0)?;
-            }
-            return self.dress(&sources, of(compose.flags), theirs);
+            return self.compose_directory(compose, [ours, theirs]);
         }
+        let of = |side| if side == Side::Ours { ours } else { theirs };
         // Never the file as it is: that may have further names.
         remove_at(parent, name)?;
         effect::before("make a merged entry")?;
@@ -149,11 +150,22 @@ impl Builder<'_> {
             }
             Contents::Of(_) => {}
         }
-        self.dress(&sources, of(compose.flags), &made)?;
+        self.dress(&sources(compose, [ours, theirs]), of(compose.flags), &made)?;
         match &compose.contents {
             Contents::Of(_) => Ok(utimensat(&made.fd, c"", &times_of(&from.stat), AtFlags::EMPTY_PATH)?),
             Contents::Merged(_) => Ok(()),
         }
+    }
+
+    fn compose_directory(&mut self, compose: &Compose, [ours, theirs]: [&Entry; 2]) -> io::Result<()> {
+        let path = self.copier.path.clone();
+        self.note_times(&path)?;
+        effect::before("set the attributes of a directory")?;
+        if flags::flags(&theirs.stat) != 0 {
+            flags::set_flags(&theirs.fd, c"", 0)?;
+        }
+        let flagged = if compose.flags == Side::Ours { ours } else { theirs };
+        self.dress(&sources(compose, [ours, theirs]), flagged, theirs)
     }
 
     /// Gives an entry all but its contents and its times; its flags at the end,

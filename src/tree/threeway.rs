@@ -230,7 +230,9 @@ pub fn compare(tops: Tops, policy: &dyn Policy) -> Result<Vec<Found>> {
     let (a, t, o) = (a.context("ancestor")?, t.context("theirs")?, o.context("ours")?);
     let devices = [&a, &t, &o].map(|top| Device::of(&top.stat));
     let mut walk = Walk { policy, devices, path: PathBuf::new(), depth: 0, found: Vec::new() };
-    walk.directory([Some(&a), Some(&t), Some(&o)])
+    let three = [Some(a), Some(t), Some(o)];
+    walk.facts(&three)
+        .and_then(|()| walk.directory(three.each_ref().map(Option::as_ref)))
         .with_context(|| format!("compare {}", tops.ours.join(&walk.path).display()))?;
     Ok(walk.found)
 }
@@ -578,5 +580,287 @@ impl Facts {
             })?,
         ));
         Ok(Facts(facts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{apply, copy, difference};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    /// Every row of the table: two versions, or absence, at each place.
+    #[test]
+    fn the_decision_table() {
+        use Decision::{Alike, Conflict, Ours, Theirs};
+        let (no, x, y, z) = (None, Some('x'), Some('y'), Some('z'));
+        for (ancestor, theirs, ours, decision) in [
+            (no, no, no, Alike),
+            (no, no, x, Ours),
+            (no, x, no, Theirs),
+            (no, x, x, Alike),
+            (no, x, y, Conflict),
+            (x, no, no, Alike),
+            (x, no, x, Theirs),
+            (x, no, y, Conflict),
+            (x, x, no, Ours),
+            (x, y, no, Conflict),
+            (x, x, x, Alike),
+            (x, x, y, Ours),
+            (x, y, x, Theirs),
+            (x, y, y, Alike),
+            (x, y, z, Conflict),
+        ] {
+            assert_eq!(decide(ancestor, theirs, ours), decision, "{ancestor:?} {theirs:?} {ours:?}");
+        }
+    }
+
+    struct Plain;
+
+    impl Policy for Plain {
+        fn rule(&self, path: &Path) -> Rule {
+            match path.to_str() {
+                Some("own") => Rule::Own,
+                Some("release") => Rule::Release,
+                Some("made") => Rule::Generated,
+                _ => Rule::Merge,
+            }
+        }
+
+        fn merge(&self, _: &Path, ancestor: &[u8], ours: &[u8], theirs: &[u8]) -> Option<Merged> {
+            text::is_text(ours).then(|| text::merge(ancestor, ours, theirs))
+        }
+    }
+
+    /// One version of an entry.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    enum Version {
+        File(&'static str, u32),
+        Link(&'static str),
+        Directory(u32, BTreeMap<&'static str, Version>),
+        Fifo,
+    }
+
+    fn make(at: &Path, version: &Version) {
+        let mode = |mode| fs::set_permissions(at, fs::Permissions::from_mode(mode)).unwrap();
+        match version {
+            Version::File(text, bits) => {
+                fs::write(at, text).unwrap();
+                mode(*bits);
+            }
+            Version::Link(to) => symlink(to, at).unwrap(),
+            Version::Fifo => rustix::fs::mkfifoat(rustix::fs::CWD, at, rustix::fs::Mode::RWXU).unwrap(),
+            Version::Directory(bits, entries) => {
+                fs::create_dir(at).unwrap();
+                entries.iter().for_each(|(name, entry)| make(&at.join(name), entry));
+                mode(*bits);
+            }
+        }
+    }
+
+    fn see(at: &Path) -> Option<Version> {
+        let there = fs::symlink_metadata(at).ok()?;
+        let bits = there.permissions().mode() & 0o7777;
+        let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+        Some(match there.file_type() {
+            kind if kind.is_symlink() => {
+                Version::Link(leak(fs::read_link(at).unwrap().display().to_string()))
+            }
+            kind if kind.is_file() => Version::File(leak(fs::read_to_string(at).unwrap()), bits),
+            kind if kind.is_dir() => {
+                let names = fs::read_dir(at).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+                let entries = names.map(|name| (leak(name.clone()), see(&at.join(name)).unwrap())).collect();
+                Version::Directory(bits, entries)
+            }
+            _ => Version::Fifo,
+        })
+    }
+
+    /// Three trees in a directory, and a fourth that is merged of them.
+    fn trees(three: [&Version; 3]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, tree) in ["ancestor", "theirs", "ours"].into_iter().zip(three) {
+            make(&dir.path().join(name), tree);
+        }
+        dir
+    }
+
+    fn tops(dir: &Path) -> [PathBuf; 3] {
+        ["ancestor", "theirs", "ours"].map(|name| dir.join(name))
+    }
+
+    fn found(dir: &Path) -> Vec<Found> {
+        let [ancestor, theirs, ours] = &tops(dir);
+        compare(Tops { ancestor, theirs, ours }, &Plain).unwrap()
+    }
+
+    fn merged(dir: &Path, side: Side) -> Version {
+        let mut found = found(dir);
+        for one in &mut found {
+            if let Some(conflict) = one.conflict.take() {
+                one.step = conflict.step(side);
+            }
+        }
+        let work = dir.join("work");
+        copy(&dir.join("theirs"), &work).unwrap();
+        apply(&found, &dir.join("ours"), &work, &mut |_| ()).unwrap();
+        see(&work).unwrap()
+    }
+
+    /// What becomes of an entry, whose change it is, and with a conflict what
+    /// each side makes of it.
+    #[track_caller]
+    fn becomes(three: [Option<Version>; 3], by: Option<By>, why: Option<Why>, results: [Option<Version>; 2]) {
+        let top = |version: &Option<Version>| {
+            Version::Directory(0o755, version.clone().into_iter().map(|v| ("x", v)).collect())
+        };
+        let [a, t, o] = &three;
+        for (side, result) in [Side::Ours, Side::Theirs].into_iter().zip(&results) {
+            let dir = trees([&top(a), &top(t), &top(o)]);
+            let found = found(dir.path());
+            let first = found.iter().find(|f| f.path == Path::new("x"));
+            assert_eq!(first.map(|f| f.by), by, "{three:?}");
+            assert_eq!(first.and_then(|f| f.conflict.as_ref()).map(|c| &c.why), why.as_ref(), "{three:?}");
+            assert_eq!(merged(dir.path(), side), top(result), "{three:?} {side:?}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_change() {
+        use Version::{Directory, Fifo, File, Link};
+        let file = |text| Some(File(text, 0o644));
+        let (a, b, c) = (file("a\n"), file("b\n"), file("c\n"));
+        let directory =
+            |entries: &[(&'static str, Version)]| Some(Directory(0o755, entries.iter().cloned().collect()));
+        let (jail, release, both) = (Some(By::Jail), Some(By::Release), Some(By::Both));
+        let same = |v: &Option<Version>| [v.clone(), v.clone()];
+        becomes([None, None, a.clone()], jail, None, same(&a));
+        becomes([None, a.clone(), None], release, None, same(&a));
+        becomes([None, a.clone(), a.clone()], None, None, same(&a));
+        becomes([None, a.clone(), b.clone()], both, Some(Why::AddedByBoth), [b.clone(), a.clone()]);
+        becomes([a.clone(), None, None], None, None, same(&None));
+        becomes([a.clone(), None, a.clone()], release, None, same(&None));
+        becomes([a.clone(), None, b.clone()], both, Some(Why::RemovedByRelease), [b.clone(), None]);
+        becomes([a.clone(), a.clone(), None], jail, None, same(&None));
+        becomes([a.clone(), b.clone(), None], both, Some(Why::RemovedByJail), [None, b.clone()]);
+        becomes([a.clone(), a.clone(), b.clone()], jail, None, same(&b));
+        becomes([a.clone(), b.clone(), a.clone()], release, None, same(&b));
+        becomes([a.clone(), b.clone(), b.clone()], None, None, same(&b));
+        becomes([a.clone(), b.clone(), c.clone()], both, Some(Why::Lines(1)), [c.clone(), b.clone()]);
+        // Texts, both changed.
+        let (x, y, z) = (file("1\n2\n3\n4\n5\n"), file("1\n2\n3\n4\nV\n"), file("I\n2\n3\n4\n5\n"));
+        becomes([x, y, z], both, None, same(&file("I\n2\n3\n4\nV\n")));
+        // A mode from one side, contents from the other.
+        let exec = |text| Some(File(text, 0o755));
+        becomes([a.clone(), b.clone(), exec("a\n")], both, None, same(&exec("b\n")));
+        becomes([a.clone(), exec("a\n"), b.clone()], both, None, same(&exec("b\n")));
+        let secret = Some(File("a\n", 0o600));
+        let why = Some(Why::Fact(What::Mode));
+        becomes([a.clone(), exec("a\n"), secret.clone()], both, why, [secret.clone(), exec("a\n")]);
+        // What is no text.
+        let (m, n, o) = (file("a\0"), file("b\0"), file("c\0"));
+        becomes([m, n.clone(), o.clone()], both, Some(Why::Contents), [o, n]);
+        // Links, and other kinds.
+        let link = |to| Some(Link(to));
+        becomes([link("a"), link("b"), link("a")], release, None, same(&link("b")));
+        becomes([link("a"), link("a"), link("/etc")], jail, None, same(&link("/etc")));
+        becomes([link("a"), link("b"), link("c")], both, Some(Why::Contents), [link("c"), link("b")]);
+        becomes([a.clone(), a.clone(), Some(Fifo)], jail, None, same(&Some(Fifo)));
+        becomes([a.clone(), b.clone(), Some(Fifo)], both, Some(Why::Kind), [Some(Fifo), b.clone()]);
+        becomes([a.clone(), link("b"), a.clone()], release, None, same(&link("b")));
+        // Directories.
+        let one = File("1\n", 0o644);
+        let (empty, full) = (directory(&[]), directory(&[("f", one.clone())]));
+        becomes([full.clone(), None, full.clone()], release, None, same(&None));
+        becomes([full.clone(), full.clone(), None], jail, None, same(&None));
+        let more = directory(&[("f", one.clone()), ("g", one.clone())]);
+        becomes([full.clone(), None, more.clone()], jail, None, same(&directory(&[("g", one.clone())])));
+        becomes([full.clone(), more.clone(), None], both, Some(Why::RemovedByJail), [None, more.clone()]);
+        becomes([None, None, full.clone()], jail, None, same(&full));
+        becomes([empty.clone(), link("b"), full.clone()], both, Some(Why::Kind), [full.clone(), link("b")]);
+        becomes([full.clone(), full.clone(), link("/")], jail, None, same(&link("/")));
+        let private = Some(Directory(0o700, [("f", one.clone())].into()));
+        becomes([full.clone(), full.clone(), private.clone()], jail, None, same(&private));
+        becomes([full.clone(), private.clone(), full.clone()], release, None, same(&private));
+    }
+
+    #[test]
+    fn rules_of_their_own() {
+        let top = |own: &'static str, release: &'static str, made: &'static str| {
+            let file = |text| Version::File(text, 0o644);
+            let entries = [("own", file(own)), ("release", file(release)), ("made", file(made))];
+            Version::Directory(0o755, entries.into())
+        };
+        let dir = trees([&top("a", "a", "a"), &top("b", "b", "b"), &top("a", "c", "c")]);
+        assert!(found(dir.path()).iter().all(|f| f.conflict.is_none()));
+        assert_eq!(merged(dir.path(), Side::Ours), top("a", "b", "b"));
+    }
+
+    #[test]
+    fn names_of_one_file_stay_such() {
+        let (one, two) = (Version::File("1", 0o644), Version::Directory(0o755, BTreeMap::new()));
+        let dir = trees([&two, &two, &Version::Directory(0o755, [("a", one)].into())]);
+        let ours = dir.path().join("ours");
+        fs::create_dir(ours.join("d")).unwrap();
+        fs::hard_link(ours.join("a"), ours.join("d/b")).unwrap();
+        merged(dir.path(), Side::Ours);
+        assert_eq!(difference(&ours.join("d"), &dir.path().join("work/d")).unwrap(), None);
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(fs::metadata(dir.path().join("work/a")).unwrap().nlink(), 2);
+    }
+
+    fn version(depth: u32) -> BoxedStrategy<Version> {
+        let text = prop::sample::select(vec!["", "1\n2\n3\n4\n", "1\nb\n3\n4\n", "1\n2\n3\nd\n", "x\0"]);
+        let mode = prop::sample::select(vec![0o644, 0o600, 0o4755]);
+        let leaf = prop_oneof![
+            6 => (text, mode).prop_map(|(text, mode)| Version::File(text, mode)),
+            1 => prop::sample::select(vec!["a", "/", "../.."]).prop_map(Version::Link),
+            1 => Just(Version::Fifo),
+        ];
+        if depth == 0 {
+            return leaf.boxed();
+        }
+        prop_oneof![3 => leaf, 2 => directory(depth)].boxed()
+    }
+
+    fn directory(depth: u32) -> BoxedStrategy<Version> {
+        let name = prop::sample::select(vec!["a", "b", "c", "own"]);
+        let entries = prop::collection::btree_map(name, version(depth - 1), 0..4);
+        (prop::sample::select(vec![0o755, 0o700]), entries)
+            .prop_map(|(mode, entries)| Version::Directory(mode, entries))
+            .boxed()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn laws(a in directory(3), b in directory(3), c in directory(3)) {
+            let without_own = |mut version: Version| {
+                if let Version::Directory(_, entries) = &mut version {
+                    entries.remove("own");
+                }
+                version
+            };
+            // Who changes nothing gets what the other one has, but for what is his own.
+            let dir = trees([&a, &b, &a]);
+            prop_assert_eq!(without_own(merged(dir.path(), Side::Ours)), without_own(b.clone()));
+            let dir = trees([&a, &a, &b]);
+            prop_assert_eq!(merged(dir.path(), Side::Theirs), b.clone());
+            let dir = trees([&a, &b, &b]);
+            prop_assert_eq!(merged(dir.path(), Side::Theirs), b.clone());
+            // Without a conflict it does not matter how conflicts are decided, and
+            // nothing is there that nobody has.
+            let dir = trees([&a, &b, &c]);
+            if found(dir.path()).iter().all(|f| f.conflict.is_none()) {
+                let again = trees([&a, &b, &c]);
+                prop_assert_eq!(merged(dir.path(), Side::Ours), merged(again.path(), Side::Theirs));
+            } else {
+                merged(dir.path(), Side::Ours);
+            }
+        }
     }
 }

@@ -226,6 +226,26 @@ impl Action for Remove {
     }
 }
 
+/// Removes a file that may be gone by then.
+pub struct RemoveIfThere {
+    /// Which.
+    pub path: PathBuf,
+}
+
+impl Action for RemoveIfThere {
+    fn shell(&self) -> String {
+        shell::line(["/bin/rm".as_ref(), "-f".as_ref(), self.path.as_os_str()])
+    }
+
+    fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
+        if look(&self.path)?.is_some() {
+            effect::before("remove")?;
+            fs_err::remove_file(&self.path)?;
+        }
+        Ok(())
+    }
+}
+
 /// Has the file system that `path` is on store what was written so far.
 pub fn sync(path: &Path) -> io::Result<()> {
     #[cfg(target_os = "linux")]

@@ -565,26 +565,8 @@ impl Action for WriteConf {
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         let text = fs_err::read_to_string(host.root().at(Path::new(CONF)))?;
-        undo.push(RemoveIfThere { path: self.path.clone() });
+        undo.push(file::RemoveIfThere { path: self.path.clone() });
         file::write(&self.path, conf_for_base(&text).as_bytes())
-    }
-}
-
-struct RemoveIfThere {
-    path: PathBuf,
-}
-
-impl Action for RemoveIfThere {
-    fn shell(&self) -> String {
-        shell::line(["/bin/rm".as_ref(), "-f".as_ref(), self.path.as_os_str()])
-    }
-
-    fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
-        if file::look(&self.path)?.is_some() {
-            effect::before("remove")?;
-            fs_err::remove_file(&self.path)?;
-        }
-        Ok(())
     }
 }
 
@@ -681,7 +663,7 @@ impl Action for Install {
             }
             self.state.changed.set(true);
         }
-        RemoveIfThere { path: self.conf.clone() }.perform(host, &mut Undo::default())
+        file::RemoveIfThere { path: self.conf.clone() }.perform(host, &mut Undo::default())
     }
 }
 

@@ -1,6 +1,8 @@
 //! jail-rebase: a jail on another release, with all that it made of its own.
 #![cfg(not(target_os = "freebsd"))]
 
+#[path = "../share/bench/basetree.rs"]
+mod basetree;
 #[path = "common/bin.rs"]
 mod bin;
 #[path = "common/listing.rs"]
@@ -13,22 +15,24 @@ mod small;
 use bin::bin;
 use listing::{Times, listing};
 use setup::{Stage, Storage};
-use small::{fails, ok, run};
-use std::collections::BTreeMap;
+use small::{fails, ok};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 const OLD: &str = "/zdata/jails/templates/14.2-RELEASE-base";
 const NEW: &str = "/zdata/jails/templates/15.0-RELEASE-base";
 const WEB: &str = "/zdata/jails/containers/web";
 const STORAGES: [Storage; 2] = [Storage::Directory, Storage::Zfs];
 
+const WORDS: &str = "# ntp\nserver a\n\n# leap\nleapfile /x\n\n# last\nend\n";
+
 /// A host with the releases 14.2 and 15.0, and the jail web on the first.
 fn stage(storage: Storage) -> Stage {
     let stage = small::stage(storage);
-    text(&stage, &format!("{OLD}/etc/ntp.conf"), "# ntp\nserver a\n\n# leap\nleapfile /x\n\n# end\nend\n");
+    text(&stage, &format!("{OLD}/etc/ntp.conf"), WORDS);
     text(&stage, &format!("{OLD}/etc/motd.template"), "Welcome\n");
     text(&stage, &format!("{OLD}/etc/old.conf"), "old\n");
     text(&stage, &format!("{OLD}/etc/group"), "wheel:*:0:root\n");
@@ -42,7 +46,11 @@ fn stage(storage: Storage) -> Stage {
     }
     small::fill(&stage.path(NEW));
     text(&stage, &format!("{NEW}/bin/freebsd-version"), "#!/bin/sh\nUSERLAND_VERSION=\"15.0-RELEASE\"\n");
-    text(&stage, &format!("{NEW}/etc/ntp.conf"), "# ntp\nserver a\n\n# leap\nleapfile /x\n\n# end\nend 15\n");
+    text(
+        &stage,
+        &format!("{NEW}/etc/ntp.conf"),
+        "# ntp\nserver a\n\n# leap\nleapfile /x\n\n# last\nend 15\n",
+    );
     text(&stage, &format!("{NEW}/etc/motd.template"), "Welcome to 15\n");
     text(&stage, &format!("{NEW}/etc/new.conf"), "new\n");
     text(&stage, &format!("{NEW}/etc/group"), "wheel:*:0:root\n_new:*:845:\n");
@@ -75,7 +83,7 @@ fn there_and_back() {
         text(
             &stage,
             &format!("{WEB}/etc/ntp.conf"),
-            "# ntp\nserver b\n\n# leap\nleapfile /x\n\n# end\nend\n",
+            "# ntp\nserver b\n\n# leap\nleapfile /x\n\n# last\nend\n",
         );
         text(&stage, &format!("{WEB}/usr/local/etc/app.conf"), "app\n");
         text(&stage, &format!("{WEB}/etc/rc.conf"), "sshd_enable=\"YES\"\n");
@@ -84,7 +92,7 @@ fn there_and_back() {
         let told = ok(&stage, "jail-rebase web 15.0");
         assert!(told.contains("14.2-RELEASE-skeleton@base -> 15.0-RELEASE-skeleton@base"), "{told}");
         let now = |file: &str| read(&stage, &format!("{WEB}/{file}"));
-        assert_eq!(now("etc/ntp.conf"), "# ntp\nserver b\n\n# leap\nleapfile /x\n\n# end\nend 15\n");
+        assert_eq!(now("etc/ntp.conf"), "# ntp\nserver b\n\n# leap\nleapfile /x\n\n# last\nend 15\n");
         assert_eq!(now("etc/motd.template"), "Welcome to 15\n");
         assert_eq!(now("etc/new.conf"), "new\n");
         assert_eq!(now("usr/local/etc/app.conf"), "app\n");
@@ -98,5 +106,566 @@ fn there_and_back() {
         ok(&stage, "jail-rebase web 15.0");
         ok(&stage, "jail-rebase -y --commit web");
         ok(&stage, "jail-destroy -y web");
+    }
+}
+
+/// All that a move may touch, but for what the jail's own tree is.
+fn surroundings(stage: &Stage) -> Vec<String> {
+    let mut all = Vec::new();
+    for place in ["/zdata", "/etc", "/var/run"] {
+        let trees = listing(&stage.path(place), Times::None);
+        let lines = trees.into_iter().map(|(path, line)| (format!("{place}/{}", path.display()), line));
+        all.extend(
+            lines.filter(|(path, _)| !path.contains("/.zfs")).map(|(path, line)| format!("{path} {line}")),
+        );
+    }
+    // Locks and claims stay.
+    all.retain(|line| !line.contains("/var/run/thinjail-"));
+    all.push(stage.ok("zfs", &["list", "-H", "-o", "name,origin,thinjail:jail,quota", "-t", "all"]));
+    all.push(stage.ok("mount", &["-p"]));
+    all
+}
+
+/// Fails with what differs alone.
+#[track_caller]
+fn same(now: &[String], before: &[String], when: &str) {
+    let new: Vec<_> = now.iter().filter(|line| !before.contains(line)).collect();
+    let gone: Vec<_> = before.iter().filter(|line| !now.contains(line)).collect();
+    assert!(new.is_empty() && gone.is_empty(), "{when}\nnew: {new:#?}\ngone: {gone:#?}");
+}
+
+fn lines(tree: BTreeMap<PathBuf, String>) -> Vec<String> {
+    tree.into_iter().map(|(path, line)| format!("{} {line}", path.display())).collect()
+}
+
+#[test]
+fn a_jail_that_changed_nothing_is_the_new_skeleton() {
+    for storage in STORAGES {
+        let stage = stage(storage);
+        ok(&stage, "jail-rebase web 15.0");
+        let all = |path: &str| {
+            let mut all = listing(&stage.path(path), Times::All);
+            all.retain(|path, _| !path.starts_with(".zfs"));
+            all
+        };
+        assert_eq!(all(WEB), all("/zdata/jails/templates/15.0-RELEASE-skeleton"));
+        ok(&stage, "jail-rebase -y --commit web");
+        if storage == Storage::Zfs {
+            let origin =
+                stage.ok("zfs", &["get", "-H", "-o", "value", "origin", "zdata/jails/containers/web"]);
+            assert_eq!(origin, "zdata/jails/templates/15.0-RELEASE-skeleton@base\n");
+        }
+        let gone = fs::read_dir(stage.path("/zdata/jails/containers")).unwrap();
+        let names: BTreeSet<_> = gone.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(names.iter().all(|name| ["web", "web.origin"].contains(&name.as_str())), "{names:?}");
+    }
+}
+
+#[test]
+fn to_what_it_is_already() {
+    for storage in STORAGES {
+        let stage = stage(storage);
+        text(&stage, &format!("{WEB}/etc/ntp.conf"), "changed\n");
+        let before = (surroundings(&stage), tree(&stage, WEB));
+        let told = ok(&stage, "jail-rebase web 14.2");
+        assert_eq!(told, "web: 14.2-RELEASE-skeleton@base is what it is a clone of already\n");
+        assert_eq!((surroundings(&stage), tree(&stage, WEB)), before);
+    }
+}
+
+/// A patch level of the same release: the base is the same one, etc is newer.
+#[test]
+fn to_a_later_patch_level() {
+    for storage in STORAGES {
+        let stage = stage(storage);
+        let skeleton = "/zdata/jails/templates/14.2-RELEASE-skeleton";
+        text(&stage, &format!("{WEB}/etc/ntp.conf"), &WORDS.replace("server a", "server b"));
+        text(&stage, &format!("{skeleton}/etc/ntp.conf"), &WORDS.replace("end\n", "end p1\n"));
+        if storage == Storage::Zfs {
+            stage.ok("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p1"]);
+        }
+        let fstab = read(&stage, "/zdata/jails/web-nullfs-base.fstab");
+        ok(&stage, "jail-rebase web 14.2");
+        let expect = WORDS.replace("server a", "server b").replace("end\n", "end p1\n");
+        assert_eq!(read(&stage, &format!("{WEB}/etc/ntp.conf")), expect);
+        assert_eq!(read(&stage, "/zdata/jails/web-nullfs-base.fstab"), fstab);
+        // And on from there: the ancestor of the next move is that level.
+        ok(&stage, "jail-rebase -y --commit web");
+        let told = ok(&stage, "jail-rebase web 14.2");
+        assert!(told.ends_with("is what it is a clone of already\n"), "{told}");
+        text(&stage, &format!("{skeleton}/etc/motd.template"), "again\n");
+        if storage == Storage::Zfs {
+            stage.ok("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p2"]);
+        }
+        let told = ok(&stage, "jail-rebase web 14.2");
+        assert!(told.contains(": 1 from the release, 1 kept of the jail's own, 0 merged\n"), "{told}");
+        assert_eq!(read(&stage, &format!("{WEB}/etc/motd.template")), "again\n");
+    }
+}
+
+/// The jail's changes that both conflict with 15.0 and don't.
+fn conflicts(stage: &Stage) {
+    let put = |file: &str, words: &str| text(stage, &format!("{WEB}/{file}"), words);
+    put("etc/ntp.conf", &WORDS.replace("end\n", "end of mine\n").replace("server a", "server b"));
+    put("etc/new.conf", "mine\n");
+    put("etc/old.conf", "mine\n");
+    fs::remove_file(stage.path(&format!("{WEB}/etc/motd.template"))).unwrap();
+}
+
+#[test]
+fn conflicts_are_told_and_decided() {
+    for storage in STORAGES {
+        let stage = stage(storage);
+        conflicts(&stage);
+        let before = (surroundings(&stage), tree(&stage, WEB));
+        let told = fails(&stage, "jail-rebase web 15.0");
+        let lines: Vec<&str> = told.lines().collect();
+        let expect = [
+            ("etc/motd.template", "removed by the jail, changed by the release"),
+            ("etc/new.conf", "both added it, and they differ"),
+            ("etc/ntp.conf", "both changed the same lines, in one place"),
+            ("etc/old.conf", "removed by the release, changed by the jail"),
+        ];
+        assert_eq!(lines.len(), expect.len() + 1, "{told}");
+        for (line, (file, why)) in lines.iter().zip(expect) {
+            let (what, versions) = line.split_once(" (").unwrap();
+            assert_eq!(what, format!("jail-rebase: conflict: {file}: {why}"));
+            for version in versions.trim_end_matches(')').split(", ") {
+                let (side, path) = version.split_once(' ').unwrap();
+                assert!(["ancestor", "theirs", "ours"].contains(&side) && path.ends_with(file), "{line}");
+            }
+        }
+        assert_eq!(
+            lines[4],
+            "jail-rebase: jail web: 4 conflicts; nothing is changed: decide with -k ours or -k theirs, or --edit \
+             (-n shows everything)"
+        );
+        assert_eq!((surroundings(&stage), tree(&stage, WEB)), before);
+
+        let has = |file: &str| fs::read_to_string(stage.path(&format!("{WEB}/{file}"))).ok();
+        let told = ok(&stage, "jail-rebase -k ours web 15.0");
+        assert!(told.contains(", 4 decided\n"), "{told}");
+        let mine = WORDS.replace("end\n", "end of mine\n").replace("server a", "server b");
+        assert_eq!(has("etc/ntp.conf"), Some(mine));
+        assert_eq!(has("etc/new.conf").as_deref(), Some("mine\n"));
+        assert_eq!(has("etc/old.conf").as_deref(), Some("mine\n"));
+        assert_eq!(has("etc/motd.template"), None);
+        ok(&stage, "jail-rebase -y --revert web");
+        assert_eq!(tree(&stage, WEB), before.1);
+
+        ok(&stage, "jail-rebase -k theirs web 15.0");
+        // What does not conflict is merged all the same.
+        assert_eq!(
+            has("etc/ntp.conf"),
+            Some(WORDS.replace("end\n", "end 15\n").replace("server a", "server b"))
+        );
+        assert_eq!(has("etc/new.conf").as_deref(), Some("new\n"));
+        assert_eq!(has("etc/old.conf"), None);
+        assert_eq!(has("etc/motd.template").as_deref(), Some("Welcome to 15\n"));
+    }
+}
+
+fn edited(stage: &Stage, line: &str, editor: &str) -> Output {
+    let mut words = line.split(' ');
+    let mut command = stage.wear(Command::new(bin(words.next().unwrap())));
+    command.args(words).env_remove("VISUAL").env("EDITOR", editor).output().unwrap()
+}
+
+#[test]
+fn conflicts_are_edited() {
+    for storage in STORAGES {
+        let stage = stage(storage);
+        let mine = WORDS.replace("end\n", "end of mine\n");
+        text(&stage, &format!("{WEB}/etc/ntp.conf"), &mine);
+        let before = (surroundings(&stage), tree(&stage, WEB));
+        let told = edited(&stage, "jail-rebase --edit web 15.0", "true");
+        let stderr = String::from_utf8(told.stderr).unwrap();
+        assert_eq!(
+            stderr,
+            "jail-rebase: etc/ntp.conf: there are conflict markers left in it; nothing is changed\n"
+        );
+        let told = edited(&stage, "jail-rebase --edit web 15.0", "false");
+        let stderr = String::from_utf8(told.stderr).unwrap();
+        assert!(stderr.starts_with("jail-rebase: etc/ntp.conf: the editor ended with "), "{stderr}");
+        assert_eq!((surroundings(&stage), tree(&stage, WEB)), before);
+        // Both lines are wanted. A jail can't be started meanwhile.
+        let script = stage.path("/editor");
+        let start = format!(
+            "THINJAIL_ROOT={} {} web /zdata/jails/web-nullfs-base 2>\"$0.told\"",
+            stage.root().display(),
+            bin("jail-sweep").display()
+        );
+        fs::write(
+            &script,
+            format!("cp \"$1\" \"$0.saw\"\nsed -i '/^[<|=>]\\{{7\\}}/d;/^end$/d' \"$1\"\n{start}\n:\n"),
+        )
+        .unwrap();
+        let told = edited(&stage, "jail-rebase --edit web 15.0", &format!("sh {}", script.display()));
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        let saw = read(&stage, "/editor.saw");
+        assert!(saw.ends_with(
+            "<<<<<<< ours\nend of mine\n||||||| original\nend\n=======\nend 15\n>>>>>>> theirs\n"
+        ));
+        assert_eq!(
+            read(&stage, &format!("{WEB}/etc/ntp.conf")),
+            WORDS.replace("end\n", "end of mine\nend 15\n")
+        );
+        let told = read(&stage, "/editor.told");
+        assert!(told.starts_with("jail-sweep: jail web is in the hands of jail-rebase, process "), "{told}");
+        assert!(!stage.path("/var/run/thinjail-rebase-web").exists());
+    }
+}
+
+#[test]
+fn a_dry_run_shows_it_and_changes_nothing() {
+    for storage in STORAGES {
+        let stage = stage(storage);
+        conflicts(&stage);
+        let before = (surroundings(&stage), tree(&stage, WEB));
+        let output = small::run(&stage, "jail-rebase -n web 15.0");
+        let told = stage.strip(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("\nM conflict etc/ntp.conf\n"), "{told}");
+        let told = ok(&stage, "jail-rebase -n -k theirs web 15.0");
+        let diff = "--- a/etc/ntp.conf\n+++ b/etc/ntp.conf\n@@ -5,4 +5,4 @@\n leapfile /x\n\n # last\n-end of mine\n+end 15\n";
+        assert!(told.contains(diff), "{told}");
+        for line in ["M decided  etc/ntp.conf", "- decided  etc/old.conf", "+ decided  etc/motd.template"] {
+            assert!(told.lines().any(|l| l == line), "{told}");
+        }
+        assert!(told.contains("--- a/etc/new.conf\n+++ b/etc/new.conf\n"), "{told}");
+        assert!(told.contains("--- a/etc/old.conf\n+++ /dev/null\n"), "{told}");
+        assert!(told.contains("--- /dev/null\n+++ b/etc/motd.template\n"), "{told}");
+        let told = ok(&stage, "jail-rebase -n --json -k theirs web 15.0");
+        let document: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(document["to"], "15.0-RELEASE-skeleton@base");
+        let commands = document["commands"].as_array().unwrap();
+        assert!(commands.iter().any(|c| c.as_str().unwrap().contains("web.before-15.0-RELEASE")), "{told}");
+        assert_eq!((surroundings(&stage), tree(&stage, WEB)), before);
+    }
+}
+
+#[test]
+fn users_of_both_sides_survive() {
+    for storage in STORAGES {
+        let stage = stage(storage);
+        let old = read(&stage, &format!("{WEB}/etc/master.passwd"));
+        let skeleton = "/zdata/jails/templates/15.0-RELEASE-skeleton";
+        let theirs = format!("{old}_new:*:845:845::0:0:New:/nonexistent:/usr/sbin/nologin\n");
+        text(&stage, &format!("{skeleton}/etc/master.passwd"), &theirs);
+        if storage == Storage::Zfs {
+            stage.ok("zfs", &["snapshot", "zdata/jails/templates/15.0-RELEASE-skeleton@p1"]);
+        }
+        let bob = "bob:$6$x:1001:1001::0:0:Bob:/home/bob:/bin/sh\n";
+        text(&stage, &format!("{WEB}/etc/master.passwd"), &format!("{old}{bob}"));
+        text(&stage, &format!("{WEB}/etc/group"), "wheel:*:0:root,bob\nbob:*:1001:\n");
+        // Where a program that ran in the jail's tree would write.
+        let victim = stage.path("/victim");
+        fs::write(&victim, "untouched").unwrap();
+        for name in ["pwd.db.tmp", "spwd.db.tmp", "passwd", "pwd.db", "master.passwd.tmp"] {
+            let path = stage.path(&format!("{WEB}/etc/{name}"));
+            let _ = fs::remove_file(&path);
+            symlink(&victim, &path).unwrap();
+        }
+        stage.forget_calls();
+        ok(&stage, "jail-rebase web 15.0");
+        assert_eq!(read(&stage, &format!("{WEB}/etc/master.passwd")), format!("{theirs}{bob}"));
+        let mode = |file: &str| fs::symlink_metadata(stage.path(&format!("{WEB}/{file}"))).unwrap().mode();
+        assert_eq!(mode("etc/master.passwd") & 0o777, 0o600);
+        assert_eq!(
+            read(&stage, &format!("{WEB}/etc/group")),
+            "wheel:*:0:root,bob\n_new:*:845:\nbob:*:1001:\n"
+        );
+        for made in ["etc/passwd", "etc/pwd.db", "etc/spwd.db"] {
+            assert!(fs::symlink_metadata(stage.path(&format!("{WEB}/{made}"))).unwrap().is_file(), "{made}");
+        }
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
+        let calls: Vec<String> = stage.calls().into_iter().filter(|c| c.contains("_mkdb")).collect();
+        assert_eq!(calls.len(), 1, "{calls:?}");
+        assert!(calls[0].contains("/var/run/thinjail-rebase-web"), "{calls:?}");
+        assert!(!stage.path("/var/run/thinjail-rebase-web").exists());
+    }
+}
+
+#[test]
+fn what_somebody_set_on_the_dataset_stays() {
+    let stage = stage(Storage::Zfs);
+    stage.ok("zfs", &["set", "quota=10G", "zdata/jails/containers/web"]);
+    ok(&stage, "jail-rebase web 15.0");
+    let get = |name: &str| {
+        stage.ok("zfs", &["get", "-H", "-o", "value,source", name, "zdata/jails/containers/web"])
+    };
+    assert_eq!(get("quota"), "10G\tlocal\n");
+    assert_eq!(get("thinjail:jail"), "web\tlocal\n");
+}
+
+#[test]
+fn a_running_jail_is_stopped_only_by_force() {
+    for storage in STORAGES {
+        let stage = stage(storage);
+        stage.ok("jail", &["-c", "web"]);
+        let told = fails(&stage, "jail-rebase web 15.0");
+        assert_eq!(told, "jail-rebase: jail web is running; service jail stop web, or give -f\n");
+        ok(&stage, "jail-rebase -f web 15.0");
+        assert!(stage.kernel().jails.iter().all(|jail| jail.name != "web"));
+        // It starts on its new base.
+        stage.ok("jail", &["-c", "web"]);
+        let mounts = stage.ok("mount", &["-p"]);
+        assert!(mounts.contains("templates/15.0-RELEASE-base"), "{mounts}");
+        ok(&stage, "jail-rebase -fy --revert web");
+        stage.ok("jail", &["-c", "web"]);
+        assert!(stage.ok("mount", &["-p"]).contains("templates/14.2-RELEASE-base"));
+        stage.ok("jail", &["-r", "web"]);
+        stage.nothing_left();
+    }
+}
+
+/// What is refused, each with nothing changed.
+#[test]
+fn refusals() {
+    type Case = (&'static str, fn(&Stage), &'static str, &'static str);
+    let cases: [Case; 9] = [
+        ("no jail", |_| {}, "jail-rebase db 15.0", "jail db has no container: "),
+        ("no release", |_| {}, "jail-rebase web 13.0", "no base of 13.0-RELEASE: "),
+        (
+            "nothing kept",
+            |_| {},
+            "jail-rebase -y --commit web",
+            "nothing is kept of a move; there is nothing to commit",
+        ),
+        ("nothing to go back to", |_| {}, "jail-rebase -y --revert web", "there is nothing to go back to"),
+        (
+            "a later base",
+            |stage| {
+                for version in ["bin/freebsd-version"] {
+                    let path = format!("{NEW}/{version}");
+                    text(stage, &path, "#!/bin/sh\nUSERLAND_VERSION=\"99.0-RELEASE\"\n");
+                }
+            },
+            "jail-rebase web 15.0",
+            "99.0-RELEASE is later than this host's kernel, ",
+        ),
+        (
+            "no fstab",
+            |stage| fs::remove_file(stage.path("/zdata/jails/web-nullfs-base.fstab")).unwrap(),
+            "jail-rebase web 15.0",
+            "web-nullfs-base.fstab: not there; is web a thin jail?",
+        ),
+        (
+            "a mount that would have no place",
+            |stage| {
+                let path = "/zdata/jails/web-nullfs-base.fstab";
+                let more = "/zdata /zdata/jails/web-nullfs-base/nowhere nullfs ro 0 0\n";
+                text(stage, path, &format!("{}{more}", read(stage, path)));
+            },
+            "jail-rebase web 15.0",
+            "line 3: there would be no /nowhere to mount on",
+        ),
+        (
+            "a split that was interrupted",
+            |stage| fs::create_dir(stage.path(&format!("{NEW}/.etc.thinjail"))).unwrap(),
+            "jail-rebase web 15.0",
+            "its split was interrupted; skel-split 15.0-RELEASE finishes it",
+        ),
+        (
+            "etc is a link",
+            |stage| {
+                fs::remove_dir_all(stage.path(&format!("{WEB}/etc"))).unwrap();
+                symlink("/etc", stage.path(&format!("{WEB}/etc"))).unwrap();
+            },
+            "jail-rebase -k ours web 15.0",
+            "containers/web/etc: not a directory",
+        ),
+    ];
+    for storage in STORAGES {
+        for (name, prepare, line, expect) in cases {
+            let stage = stage(storage);
+            prepare(&stage);
+            let before = (surroundings(&stage), tree(&stage, "/zdata/jails/containers"));
+            let told = fails(&stage, line);
+            assert_eq!(told.lines().count(), 1, "{name}: {told}");
+            assert!(told.contains(expect), "{name}: {told}");
+            assert_eq!((surroundings(&stage), tree(&stage, "/zdata/jails/containers")), before, "{name}");
+        }
+    }
+}
+
+#[test]
+fn one_move_at_a_time() {
+    for storage in STORAGES {
+        let stage = stage(storage);
+        ok(&stage, "jail-rebase web 15.0");
+        let told = fails(&stage, "jail-rebase web 14.2");
+        assert!(
+            told.contains("jail web was moved to 15.0-RELEASE already, and web.before-15.0-RELEASE is kept")
+        );
+        let told = fails(&stage, "jail-destroy -y web");
+        assert!(
+            told.contains("web.before-15.0-RELEASE is kept of a move of jail web by jail-rebase"),
+            "{told}"
+        );
+        let told = fails(&stage, "jail-rebase --commit web");
+        assert!(told.contains("there is no terminal to ask on; give -y"), "{told}");
+        ok(&stage, "jail-rebase -y --commit web");
+        // Down again is a move like any other.
+        ok(&stage, "jail-rebase web 14.2");
+        ok(&stage, "jail-rebase -y --commit web");
+        ok(&stage, "jail-destroy -y web");
+        let left = fs::read_dir(stage.path("/zdata/jails/containers")).unwrap().count();
+        assert_eq!(left, 0);
+    }
+}
+
+/// One that was cloned before directory storage noted origins.
+#[test]
+fn a_jail_without_a_note_of_its_origin() {
+    let stage = stage(Storage::Directory);
+    fs::remove_file(stage.path("/zdata/jails/containers/web.origin")).unwrap();
+    fs::remove_dir_all(stage.path("/zdata/jails/templates/14.2-RELEASE-skeleton@base")).unwrap();
+    text(&stage, &format!("{WEB}/etc/rc.conf"), "mine\n");
+    ok(&stage, "jail-rebase web 15.0");
+    assert_eq!(read(&stage, &format!("{WEB}/etc/rc.conf")), "mine\n");
+    assert_eq!(read(&stage, &format!("{WEB}/etc/motd.template")), "Welcome to 15\n");
+    ok(&stage, "jail-rebase -y --revert web");
+    assert_eq!(read(&stage, "/zdata/jails/containers/web.origin"), "14.2-RELEASE-skeleton@base\n");
+}
+
+/// Every effect in turn is the last one of its process; then the same command,
+/// or the way back.
+#[cfg(feature = "inject")]
+#[test]
+fn killed_before_each_effect() {
+    use std::os::unix::process::ExitStatusExt;
+    let killed = |stage: &Stage, line: &str, number: usize| {
+        let mut words = line.split(' ');
+        let mut command = stage.wear(Command::new(bin(words.next().unwrap())));
+        let output = command.args(words).env("THINJAIL_INJECT", format!("kill@{number}")).output().unwrap();
+        let ended = output.status.signal() == Some(9) || output.status.success();
+        assert!(ended, "{line} {number}: {output:?}");
+        !output.status.success()
+    };
+    for storage in STORAGES {
+        let stage = stage(storage);
+        conflicts(&stage);
+        text(&stage, &format!("{WEB}/etc/master.passwd"), "root:$6$x:0:0::0:0:Charlie &:/root:/bin/sh\n");
+        text(&stage, &format!("{WEB}/usr/local/etc/app.conf"), "app\n");
+        let quiet = |line: &str| assert!(small::run(&stage, line).status.success(), "{line}");
+        let state = |stage: &Stage| {
+            let mut all = listing(&stage.path(WEB), Times::None);
+            all.retain(|path, _| !path.starts_with(".zfs"));
+            let mut all = lines(all);
+            all.push(read(stage, "/zdata/jails/web-nullfs-base.fstab"));
+            let record = fs::read_to_string(stage.path("/zdata/jails/containers/web.origin"));
+            // In its first line; a second one counts beside what is kept only.
+            all.extend(record.ok().and_then(|r| Some(r.lines().next()?.to_owned())));
+            // A dataset leaves an empty directory where it was mounted.
+            let empty = |p: &PathBuf| p.is_dir() && fs::read_dir(p).unwrap().next().is_none();
+            let names =
+                fs::read_dir(stage.path("/zdata/jails/containers")).unwrap().map(|e| e.unwrap().path());
+            all.extend(names.filter(|p| !empty(p)).map(|p| stage.strip(p.to_str().unwrap().as_bytes())));
+            all
+        };
+        // Once there and back, so that what is kept for ever is there.
+        quiet("jail-rebase -k ours web 15.0");
+        let moved = state(&stage);
+        quiet("jail-rebase -y --revert web");
+        let before = state(&stage);
+        let mut cases = 0;
+        for number in 1.. {
+            if !killed(&stage, "jail-rebase -k ours web 15.0", number) {
+                quiet("jail-rebase -y --revert web");
+                break;
+            }
+            cases += 1;
+            let there = stage.path(WEB).join("etc/rc.conf").exists();
+            if there {
+                // It is what it was before, or what it is to be, with the base that belongs to it.
+                let now = state(&stage);
+                let whole = |one: &[String]| one.iter().all(|line| now.contains(line));
+                assert!(whole(&before) || whole(&moved), "{number}: {now:#?}");
+            }
+            if number % 2 == 0 {
+                quiet("jail-rebase -k ours web 15.0");
+                same(&state(&stage), &moved, &format!("{number} and again"));
+                quiet("jail-rebase -y --revert web");
+            } else {
+                let output = small::run(&stage, "jail-rebase -y --revert web");
+                let told = String::from_utf8_lossy(&output.stderr).into_owned();
+                let nothing = told.contains("nothing is kept of a move; there is nothing to go back to");
+                assert!(output.status.success() || there && nothing, "{number}: {told}");
+            }
+            same(&state(&stage), &before, &format!("{number} and back"));
+        }
+        assert!(cases > 10, "{cases}");
+        for number in 1.. {
+            quiet("jail-rebase -k ours web 15.0");
+            let met = killed(&stage, "jail-rebase -y --revert web", number);
+            if met {
+                let output = small::run(&stage, "jail-rebase -y --revert web");
+                let told = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(output.status.success() || told.contains("there is nothing to go back to"), "{told}");
+            }
+            same(&state(&stage), &before, &format!("back {number}"));
+            if !met {
+                break;
+            }
+        }
+        for number in 1.. {
+            quiet("jail-rebase -k ours web 15.0");
+            let met = killed(&stage, "jail-rebase -y --commit web", number);
+            let now = state(&stage);
+            let of_moved: Vec<_> = moved
+                .iter()
+                .filter(|l| !l.contains("web.before") && !l.contains("-skeleton@"))
+                .cloned()
+                .collect();
+            same(
+                &of_moved,
+                &now.iter().filter(|l| of_moved.contains(l)).cloned().collect::<Vec<_>>(),
+                "commit",
+            );
+            if met {
+                quiet("jail-rebase -y --commit web");
+            }
+            let now = state(&stage);
+            assert!(!now.iter().any(|line| line.contains("web.before")), "{now:?}");
+            if !met {
+                break;
+            }
+            // There again, by the other way round.
+            quiet("jail-rebase -k ours web 14.2");
+            quiet("jail-rebase -y --commit web");
+        }
+    }
+}
+
+/// Every effect fails in turn: nothing is changed, and one line says why.
+#[cfg(feature = "inject")]
+#[test]
+fn a_failing_effect_is_undone() {
+    for storage in STORAGES {
+        let stage = stage(storage);
+        conflicts(&stage);
+        assert!(small::run(&stage, "jail-rebase -k ours web 15.0").status.success());
+        assert!(small::run(&stage, "jail-rebase -y --revert web").status.success());
+        let state = |stage: &Stage| {
+            let mut all = surroundings(stage);
+            all.retain(|line| !line.contains("containers/web.") || line.contains("web.before"));
+            all.extend(lines(tree(stage, WEB)));
+            all
+        };
+        let before = state(&stage);
+        for number in 1.. {
+            let errno = ["ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE"][number % 5];
+            let mut command = stage.wear(Command::new(bin("jail-rebase")));
+            let command = command.args(["-k", "ours", "web", "15.0"]);
+            let output = command.env("THINJAIL_INJECT", format!("{errno}@{number}")).output().unwrap();
+            if output.status.success() {
+                assert!(number > 10, "{number}");
+                break;
+            }
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{number}: {stderr}");
+            same(&state(&stage), &before, &format!("{errno}@{number}: {stderr}"));
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub struct Merged {
     found: Vec<Found>,
     /// Conflicts that were decided for one side.
-    decided: usize,
+    decided: Vec<PathBuf>,
     edits: Vec<Edit>,
 }
 
@@ -51,9 +51,15 @@ impl Merged {
         for found in &mut self.found {
             if let Some(conflict) = found.conflict.take() {
                 found.step = conflict.step(side);
-                self.decided += 1;
+                found.event = conflict.event(side);
+                self.decided.push(found.path.clone());
             }
         }
+    }
+
+    /// Whether a conflict was decided for one side.
+    pub fn is_decided(&self, found: &Found) -> bool {
+        self.decided.contains(&found.path)
     }
 
     /// Gives a conflict the text that somebody made of it.
@@ -128,10 +134,10 @@ impl Merged {
         let mut parts = vec![
             format!("{} from the release", count(By::Release)),
             format!("{} kept of the jail's own", count(By::Jail)),
-            format!("{} merged", count(By::Both) - self.decided.min(count(By::Both))),
+            format!("{} merged", count(By::Both) - self.decided.len()),
         ];
-        if self.decided > 0 {
-            parts.push(format!("{} decided", self.decided));
+        if !self.decided.is_empty() {
+            parts.push(format!("{} decided", self.decided.len()));
         }
         match self.conflicts().count() {
             0 => {}

@@ -31,7 +31,7 @@ use crate::release::Release;
 use crate::service::StopJail;
 use crate::settings::Settings;
 use crate::tool::Tool;
-use crate::tree::{CopyTree, threeway::Tops};
+use crate::tree::{CopyTree, RemoveTree, threeway::Tops};
 use crate::{interrupt, report, template, userland, zfs};
 use anyhow::{Context, Result, bail};
 use merged::Merged;
@@ -442,12 +442,22 @@ impl Job<'_> {
         let (host, jail) = (self.host, self.jail());
         let (mut plan, mut clear) = (Plan::default(), Plan::default());
         let built = places.work.exists(host)?;
+        for file in [places.record.clone(), host.root().at(&self.layout.fstab(jail))] {
+            let aside = file::temp_beside(&file);
+            if file::look(&aside)?.is_some_and(|there| there.is_file()) {
+                clear.push(file::RemoveIfThere { path: aside });
+            }
+        }
         let Some((kept, to)) = &places.kept else {
-            if !built {
+            let torso = places.work.torso()?;
+            if !built && torso.is_none() {
                 bail!("jail {jail}: nothing is kept of a move; there is nothing to go back to");
             }
             // It was killed before anything of the jail was touched.
-            places.work.destroy(host, &mut clear)?;
+            if built {
+                places.work.destroy(host, &mut clear)?;
+            }
+            torso.into_iter().for_each(|path| clear.push(RemoveTree { path }));
             if self.arguments.common.dry_run {
                 return report::dry_run(PROGRAM, &clear, self.arguments.common.json);
             }

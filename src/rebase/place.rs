@@ -84,6 +84,12 @@ impl Container {
         }
     }
 
+    /// What a killed run left of a copy that was not yet one.
+    pub fn torso(&self) -> Result<Option<PathBuf>> {
+        let aside = file::temp_beside(&self.path);
+        Ok(file::look(&aside)?.map(|_| aside).filter(|_| self.dataset.is_none()))
+    }
+
     /// Plans its end: snapshots that were taken of it go with it.
     pub fn destroy(&self, host: &Host, plan: &mut Plan) -> Result<usize> {
         let snapshots = match &self.dataset {

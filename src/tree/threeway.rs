@@ -186,6 +186,17 @@ impl Conflict {
         self.steps[usize::from(side == Side::Theirs)].clone()
     }
 
+    /// What happens to the entry, as the jail sees it, when it is decided for one
+    /// side.
+    pub fn event(&self, side: Side) -> Event {
+        match (&self.why, side) {
+            (Why::RemovedByRelease, Side::Theirs) => Event::Removed,
+            (Why::RemovedByJail, Side::Ours) => Event::Removed,
+            (Why::RemovedByJail, Side::Theirs) => Event::Added,
+            _ => Event::Changed,
+        }
+    }
+
     /// What is done when somebody has edited the text.
     pub fn edited(&self, contents: Vec<u8>) -> Option<Step> {
         let compose = self.steps.iter().flatten().find_map(|step| match step {

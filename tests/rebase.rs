@@ -18,7 +18,7 @@ use setup::{Stage, Storage};
 use small::{fails, ok};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -667,5 +667,251 @@ fn a_failing_effect_is_undone() {
             assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{number}: {stderr}");
             same(&state(&stage), &before, &format!("{errno}@{number}: {stderr}"));
         }
+    }
+}
+
+/// A version of an entry, for the oracle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Version {
+    kind: char,
+    mode: u32,
+    holds: Vec<u8>,
+}
+
+fn versions(top: &Path) -> BTreeMap<PathBuf, Version> {
+    fn walk(top: &Path, below: &Path, all: &mut BTreeMap<PathBuf, Version>) {
+        for entry in fs::read_dir(top.join(below)).unwrap() {
+            let path = below.join(entry.unwrap().file_name());
+            let real = top.join(&path);
+            let meta = fs::symlink_metadata(&real).unwrap();
+            let (kind, holds) = match meta.file_type() {
+                kind if kind.is_dir() => ('d', Vec::new()),
+                kind if kind.is_symlink() => {
+                    ('l', fs::read_link(&real).unwrap().into_os_string().into_encoded_bytes())
+                }
+                _ => ('f', fs::read(&real).unwrap()),
+            };
+            let mode = if kind == 'l' { 0 } else { meta.mode() & 0o7777 };
+            all.insert(path.clone(), Version { kind, mode, holds });
+            if kind == 'd' {
+                walk(top, &path, all);
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    walk(top, Path::new(""), &mut all);
+    all
+}
+
+/// What `git merge-file` makes of three texts, conflicts as the jail has them.
+fn git_merge(dir: &Path, texts: [&[u8]; 3]) -> Vec<u8> {
+    let files = ["a", "t", "o"].map(|name| dir.join(name));
+    for (file, text) in files.iter().zip(texts) {
+        fs::write(file, text).unwrap();
+    }
+    let [a, t, o] = &files;
+    let output =
+        Command::new("git").args(["merge-file", "-p", "-q", "--ours"]).args([o, a, t]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+/// What there should be at a path of the merged tree, told apart from any of the
+/// suite's own code.
+fn expected(dir: &Path, [a, t, o]: [Option<&Version>; 3]) -> Option<Version> {
+    if t == o || a == o {
+        return t.cloned();
+    }
+    let (Some(a), Some(t), Some(o)) = (a, t, o) else {
+        // Added, removed, or in conflict: as the jail has it.
+        return o.cloned();
+    };
+    if a == t || a.kind != t.kind || a.kind != o.kind {
+        return Some(o.clone());
+    }
+    let mode = if a.mode == o.mode { t.mode } else { o.mode };
+    let holds = match () {
+        () if a.holds == o.holds => t.holds.clone(),
+        () if a.holds == t.holds || t.holds == o.holds => o.holds.clone(),
+        () if o.kind != 'f' || [a, t, o].iter().any(|v| v.holds.contains(&0)) => o.holds.clone(),
+        () => git_merge(dir, [&a.holds, &t.holds, &o.holds]),
+    };
+    Some(Version { kind: o.kind, mode, holds })
+}
+
+/// Two realistic trees, three hundred changes between them, sixty of the jail's
+/// own; the result is what an oracle makes of every entry by itself.
+#[test]
+fn a_realistic_jail_as_an_oracle_has_it() {
+    if Command::new("git").arg("--version").output().is_err() {
+        return;
+    }
+    for storage in STORAGES {
+        let stage = Stage::bare(storage);
+        let make = |release: &str| {
+            let name = format!("zdata/jails/templates/{release}-base");
+            match storage {
+                Storage::Zfs => drop(stage.ok("zfs", &["create", "-p", &name])),
+                Storage::Directory => fs::create_dir_all(stage.path(&format!("/{name}"))).unwrap(),
+            }
+            stage.path(&format!("/{name}"))
+        };
+        let base = make("14.2-RELEASE");
+        match storage {
+            Storage::Zfs => drop(stage.ok("zfs", &["create", "zdata/jails/containers"])),
+            Storage::Directory => fs::create_dir_all(stage.path("/zdata/jails/containers")).unwrap(),
+        }
+        // The moved trees of a real base, in a base that is otherwise small.
+        let whole = tempfile::tempdir().unwrap();
+        let parts = [whole.path().join("base"), whole.path().join("skeleton")];
+        basetree::split(&parts[0], &parts[1], basetree::Certificates::Files).unwrap();
+        small::fill(&base);
+        let lay = |base: &Path| {
+            for (path, version) in versions(&parts[1]) {
+                let real = base.join(&path);
+                let generated = path.extension().is_some_and(|e| e == "db") || path.ends_with("etc/passwd");
+                match version.kind {
+                    'd' => fs::create_dir_all(&real).unwrap(),
+                    'l' if fs::symlink_metadata(&real).is_err() => {
+                        symlink(std::ffi::OsStr::new(std::str::from_utf8(&version.holds).unwrap()), &real)
+                            .unwrap();
+                    }
+                    'l' => {}
+                    // Kept as they are where the least base has them already.
+                    _ if real.exists() || generated => {}
+                    _ => {
+                        let lines: Vec<String> =
+                            (0..30).map(|n| format!("line {n} of {}\n", path.display())).collect();
+                        fs::write(&real, lines.concat()).unwrap();
+                        fs::set_permissions(&real, fs::Permissions::from_mode(version.mode & 0o7777))
+                            .unwrap();
+                    }
+                }
+            }
+        };
+        // A jail's etc grows.
+        let more = parts[1].join("etc/more");
+        fs::create_dir(&more).unwrap();
+        (0..260).for_each(|n| fs::write(more.join(format!("{n}.conf")), "").unwrap());
+        lay(&base);
+        fs::write(base.join("bin/freebsd-version"), "#!/bin/sh\nUSERLAND_VERSION=\"14.2-RELEASE\"\n")
+            .unwrap();
+        ok(&stage, "skel-split 14.2");
+        ok(&stage, "jail-clone -r 14.2 web 10");
+
+        // The next release: every file but a few is another one.
+        let next = make("15.0-RELEASE");
+        small::fill(&next);
+        lay(&next);
+        fs::write(next.join("bin/freebsd-version"), "#!/bin/sh\nUSERLAND_VERSION=\"15.0-RELEASE\"\n")
+            .unwrap();
+        let merged_here = |path: &Path| {
+            let inside = ["etc", "var"].iter().any(|top| path.starts_with(top));
+            let left_out = ["etc/ssl/certs", "etc/ssl/untrusted", "var/db/pkg", "etc/mtree"];
+            inside && !left_out.iter().any(|out| path.starts_with(out))
+        };
+        let by_name =
+            ["etc/master.passwd", "etc/group", "etc/login.conf", "etc/services", "etc/mail/aliases"];
+        let files: Vec<PathBuf> = versions(&parts[1])
+            .into_iter()
+            .filter(|(path, v)| {
+                v.kind == 'f' && merged_here(path) && !by_name.iter().any(|n| path == Path::new(n))
+            })
+            .filter(|(path, _)| path.extension().is_none_or(|e| e != "db") && !path.ends_with("etc/passwd"))
+            .map(|(path, _)| path)
+            .filter(|path| fs::read_to_string(next.join(path)).is_ok_and(|t| t.starts_with("line 0")))
+            .collect();
+        let edit = |top: &Path, path: &Path, line: usize, by: &str| {
+            let text = fs::read_to_string(top.join(path)).unwrap();
+            let lines: Vec<String> = text
+                .lines()
+                .enumerate()
+                .map(|(n, l)| if n == line { format!("{by} changed this\n") } else { format!("{l}\n") })
+                .collect();
+            fs::write(top.join(path), lines.concat()).unwrap();
+        };
+        for (number, path) in files.iter().enumerate() {
+            match number % 12 {
+                0 => fs::remove_file(next.join(path)).unwrap(),
+                1 => fs::set_permissions(next.join(path), fs::Permissions::from_mode(0o600)).unwrap(),
+                2 => {}
+                _ => edit(&next, path, number % 30, "the release"),
+            }
+        }
+        for number in 0..40 {
+            fs::write(next.join(format!("etc/new{number}")), format!("new {number}\n")).unwrap();
+        }
+        let _ = fs::remove_file(next.join("etc/termcap"));
+        symlink("/usr/share/misc/termcap.db", next.join("etc/termcap")).unwrap();
+        ok(&stage, "skel-split 15.0");
+        if storage == Storage::Zfs {
+            stage.ok("zfs", &["set", "snapdir=visible", "zdata/jails/templates"]);
+        }
+
+        // Sixty changes of the jail's own, of every kind.
+        let web = stage.path(WEB);
+        let mut own = 0;
+        for (number, path) in
+            files.iter().enumerate().filter(|(number, _)| number % 4 == 0 || number % 12 == 1)
+        {
+            if own == 55 {
+                break;
+            }
+            own += 1;
+            match number % 7 {
+                0 => fs::remove_file(web.join(path)).unwrap(),
+                1 => fs::set_permissions(web.join(path), fs::Permissions::from_mode(0o640)).unwrap(),
+                2 => fs::write(web.join(path), b"binary\0").unwrap(),
+                3 => {
+                    fs::remove_file(web.join(path)).unwrap();
+                    symlink("/nowhere", web.join(path)).unwrap();
+                }
+                // The very line, or another one.
+                4 => edit(&web, path, number % 30, "the jail"),
+                _ => edit(&web, path, (number + 9) % 30, "the jail"),
+            }
+        }
+        assert_eq!(own, 55, "{} files", files.len());
+        fs::write(web.join("etc/rc.conf.local"), "x=1\n").unwrap();
+        fs::write(web.join("etc/new7"), "the jail's\n").unwrap();
+        fs::create_dir(web.join("etc/of-its-own")).unwrap();
+        fs::write(web.join("etc/of-its-own/x"), "x\n").unwrap();
+        fs::write(web.join("usr/local/etc/app"), "app\n").unwrap();
+        fs::write(web.join("root/notes"), "notes\n").unwrap();
+
+        let path_of =
+            |release: &str| stage.path(&format!("/zdata/jails/templates/{release}-RELEASE-skeleton"));
+        let without_control = |top: &Path| {
+            let mut all = versions(top);
+            all.retain(|path, _| !path.starts_with(".zfs"));
+            all
+        };
+        let (a, t, o) =
+            (without_control(&path_of("14.2")), without_control(&path_of("15.0")), without_control(&web));
+        let differ = |x: &BTreeMap<PathBuf, Version>, y: &BTreeMap<PathBuf, Version>| {
+            x.iter().filter(|(path, v)| y.get(*path) != Some(v)).count()
+        };
+        let gone = a.keys().filter(|path| !t.contains_key(*path)).count();
+        let fresh = t.keys().filter(|path| !a.contains_key(*path)).count();
+        let (theirs, ours) = (differ(&a, &t) - gone, differ(&o, &a));
+        assert!(theirs >= 300 && gone >= 30 && fresh >= 40, "{theirs} {gone} {fresh}");
+        assert!(ours + differ(&a, &o) >= 60, "{ours}");
+        ok(&stage, "jail-rebase -k ours web 15.0");
+        let result = without_control(&web);
+        let scratch = tempfile::tempdir().unwrap();
+        let paths: BTreeSet<&PathBuf> = a.keys().chain(t.keys()).chain(o.keys()).collect();
+        let mut merged = 0;
+        for path in &paths {
+            let own = ["usr/local", "home", "root", "var/db/pkg"].iter().any(|own| path.starts_with(own));
+            let three = [a.get(*path), t.get(*path), o.get(*path)];
+            let expect = if own { three[2].cloned() } else { expected(scratch.path(), three) };
+            merged += usize::from(three.iter().all(|v| expect.as_ref() != *v));
+            assert_eq!(result.get(*path), expect.as_ref(), "{}: {three:?}", path.display());
+        }
+        assert!(result.keys().all(|path| paths.contains(path)));
+        assert!(merged > 10, "{merged}");
+        ok(&stage, "jail-rebase -y --revert web");
+        assert_eq!(without_control(&web), o);
+        eprintln!("{theirs} changed, {fresh} added, {gone} removed, {own} of the jail's; {merged} merged");
     }
 }

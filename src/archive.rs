@@ -82,7 +82,7 @@ pub fn check(tools: &Tools, path: &Path, expected: u64, progress: &mut Progress)
 /// A listing of `tar -tvf`, as far as it was read. Names are compared as tar(1)
 /// writes them; `/` is never escaped.
 #[derive(Default)]
-struct Listing {
+pub struct Listing {
     contents: Contents,
     links: HashSet<String>,
     /// Names that something is unpacked below, or linked to.
@@ -146,7 +146,8 @@ fn components<'a>(what: &str, name: &'a str) -> Result<Vec<&'a str>> {
 }
 
 impl Listing {
-    fn line(&mut self, line: &[u8]) -> Result<()> {
+    /// Takes the next line; fails for an entry that no base has.
+    pub fn line(&mut self, line: &[u8]) -> Result<()> {
         let line = std::str::from_utf8(line).context("what tar lists is not UTF-8")?;
         let Line { kind, size, name, target } = read(line)?;
         self.contents.entries += 1;
@@ -182,7 +183,8 @@ impl Listing {
         }
     }
 
-    fn finish(self) -> Result<Contents> {
+    /// The end of the listing; fails for what only the whole of it shows.
+    pub fn finish(self) -> Result<Contents> {
         // In whatever order they come: a link may be unpacked over a directory.
         if let Some(link) = self.links.iter().filter(|l| self.through.contains(*l)).min() {
             bail!("an entry leads through the link {link}");

@@ -37,7 +37,12 @@ impl Entry {
         let mut line = vis::encode(self.source.as_os_str());
         line.push(b' ');
         line.extend(vis::encode(self.target.as_os_str()));
-        line.extend(format!(" {} {} 0 0\n", self.kind, self.options.join(",")).bytes());
+        line.extend(format!(" {}", self.kind).bytes());
+        // Read as it was: further fields would be taken for the options.
+        if !self.options.is_empty() {
+            line.extend(format!(" {} 0 0", self.options.join(",")).bytes());
+        }
+        line.push(b'\n');
         line
     }
 }
@@ -534,6 +539,13 @@ mod tests {
         assert_eq!(entries[1].1.options, ["rw"]);
         assert!(entries[2].1.options.is_empty());
         assert_eq!(findings.iter().map(|f| f.line).collect::<Vec<_>>(), [5, 6]);
+    }
+
+    #[test]
+    fn no_options_stay_none() {
+        let (entries, _) = parse(b"/d /p/z nullfs\n");
+        let written = format(&[entries[0].1.clone()]);
+        assert_eq!((written.as_slice(), parse(&written).0), (&b"/d /p/z nullfs\n"[..], entries));
     }
 
     proptest! {

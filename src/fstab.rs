@@ -80,6 +80,10 @@ pub fn parse(text: &[u8]) -> (Vec<(usize, Entry)>, Vec<Finding>) {
             continue;
         }
         let mut find = |what: &str| findings.push(Finding { line: number, what: what.to_owned() });
+        if line.contains(&0) {
+            find("a NUL, where to jail(8) the line ends");
+            continue;
+        }
         if fields.len() < 3 {
             find("missing information: device, mount point and type are needed");
             continue;
@@ -539,6 +543,12 @@ mod tests {
         assert_eq!(entries[1].1.options, ["rw"]);
         assert!(entries[2].1.options.is_empty());
         assert_eq!(findings.iter().map(|f| f.line).collect::<Vec<_>>(), [5, 6]);
+    }
+
+    #[test]
+    fn no_path_has_a_nul() {
+        let (entries, findings) = parse(b"/a\0b /p nullfs rw\n/a /p nullfs rw # \0\n");
+        assert_eq!((entries.len(), findings.len(), findings[0].line), (1, 1, 1));
     }
 
     #[test]

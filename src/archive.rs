@@ -16,6 +16,10 @@ use std::path::Path;
 /// declares more is made to fill the disk.
 const LARGEST: u64 = 4 << 30;
 
+/// PATH_MAX (freebsd-src: sys/sys/syslimits.h): no base has a longer name, and
+/// of one that is nothing but levels all of them would be noted.
+const LONGEST: usize = 1024;
+
 /// The SHA-256 of a file.
 pub fn checksum(path: &Path, progress: &mut Progress) -> Result<[u8; 32]> {
     let mut file = fs_err::File::open(path)?;
@@ -135,6 +139,9 @@ fn read(line: &str) -> Result<Line<'_>> {
 
 /// The components of a name below the top; fails for one that leaves it.
 fn components<'a>(what: &str, name: &'a str) -> Result<Vec<&'a str>> {
+    if name.len() > LONGEST {
+        bail!("{what} of {} bytes: no base has a name longer than {LONGEST}", name.len());
+    }
     if name.is_empty() || name.starts_with('/') {
         bail!("{what} {name:?} is not below the top of the tree");
     }
@@ -284,6 +291,7 @@ lrwxr-xr-x  0 root   wheel       0 Nov 23 14:02 ./sys -> usr/src/sys
             ("crw------- 0 r w 1,3 Nov 23 14:02 null", "null: a device"),
             ("prw------- 0 r w 0 Nov 23 14:02 p", "p: neither file, directory nor link"),
             ("-rw-r--r-- 0 r w 10737418240 Nov 23 14:02 big", "big makes it unpack to more than 4 GB"),
+            (&format!("-rw-r--r-- 0 r w 1 Nov 23 14:02 {}", "a/".repeat(513)), "entry of 1026 bytes: no base"),
             ("", "it is empty"),
         ] {
             let told = judge(listing).unwrap_err().to_string();

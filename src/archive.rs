@@ -291,7 +291,10 @@ lrwxr-xr-x  0 root   wheel       0 Nov 23 14:02 ./sys -> usr/src/sys
             ("crw------- 0 r w 1,3 Nov 23 14:02 null", "null: a device"),
             ("prw------- 0 r w 0 Nov 23 14:02 p", "p: neither file, directory nor link"),
             ("-rw-r--r-- 0 r w 10737418240 Nov 23 14:02 big", "big makes it unpack to more than 4 GB"),
-            (&format!("-rw-r--r-- 0 r w 1 Nov 23 14:02 {}", "a/".repeat(513)), "entry of 1026 bytes: no base"),
+            (
+                &format!("-rw-r--r-- 0 r w 1 Nov 23 14:02 {}", "a/".repeat(513)),
+                "entry of 1026 bytes: no base",
+            ),
             ("", "it is empty"),
         ] {
             let told = judge(listing).unwrap_err().to_string();

@@ -184,7 +184,9 @@ impl Sentinels {
 fn watch(top: &Path) -> OwnedFd {
     use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
     let watch = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
-    let flags = WatchFlags::ALL_EVENTS | WatchFlags::ONLYDIR;
+    // Not that something is closed: what another thread's child was born with
+    // is closed later than this process has done it.
+    let flags = WatchFlags::ALL_EVENTS.difference(WatchFlags::CLOSE) | WatchFlags::ONLYDIR;
     let mut directories = vec![top.to_owned()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory).unwrap() {
@@ -229,7 +231,7 @@ pub struct Tree {
     /// Whether it has more levels than a path can name.
     pub deep: bool,
     /// Directories that can be swapped with what is beside them.
-    swapped: Vec<(PathBuf, PathBuf)>,
+    swapped: Vec<(Arc<Name>, Arc<Name>)>,
     growing: Option<PathBuf>,
     /// Sockets exist while somebody holds them, or their names do.
     paths: Vec<PathBuf>,
@@ -284,7 +286,7 @@ impl Tree {
             threads.push(std::thread::spawn(move || {
                 let Ok(mut file) = fs::File::options().append(true).open(file) else { return };
                 let mut written = 0;
-                while !stop.load(Ordering::Relaxed) && written < 64 << 20 {
+                while !stop.load(Ordering::Relaxed) && written < 8 << 20 {
                     written += file.write(&[b'x'; 4096]).unwrap_or(0);
                     std::thread::yield_now();
                 }
@@ -294,19 +296,34 @@ impl Tree {
     }
 }
 
+/// A name in an open directory: the way to it may be swapped as well.
+struct Name {
+    directory: OwnedFd,
+    name: OsString,
+}
+
+impl Name {
+    fn of(path: &Path) -> Arc<Name> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let directory = rustix::fs::open(path.parent().unwrap(), flags, Mode::empty()).unwrap();
+        Arc::new(Name { directory, name: path.file_name().unwrap().to_owned() })
+    }
+}
+
 /// Two names change places, at one blow where the system can do that.
-fn swap(one: &Path, other: &Path) {
+fn swap(one: &Name, other: &Name) {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{RenameFlags, renameat_with};
-        let _ = renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE);
+        let flags = RenameFlags::EXCHANGE;
+        let _ = renameat_with(&one.directory, &*one.name, &other.directory, &*other.name, flags);
     }
     #[cfg(not(target_os = "linux"))]
     {
-        let aside = one.with_extension("aside");
-        let _ = fs::rename(one, &aside);
-        let _ = fs::rename(other, one);
-        let _ = fs::rename(&aside, other);
+        use rustix::fs::renameat;
+        let _ = renameat(&one.directory, &*one.name, &one.directory, "aside");
+        let _ = renameat(&other.directory, &*other.name, &one.directory, &*one.name);
+        let _ = renameat(&one.directory, "aside", &other.directory, &*other.name);
     }
 }
 
@@ -497,7 +514,7 @@ impl Maker<'_> {
     /// path can name.
     fn chain(&mut self, at: &Path) {
         fs::create_dir(at).unwrap();
-        let levels = match self.random.below(20) {
+        let levels = match self.random.below(40) {
             0 => 2500,
             1 | 2 => 300,
             _ => 1 + self.random.below(40),
@@ -517,7 +534,7 @@ impl Maker<'_> {
     /// More entries than a buffer for them takes.
     fn crowd(&mut self, at: &Path) {
         fs::create_dir(at).unwrap();
-        let number = if self.random.once_in(8) { 3000 } else { 40 };
+        let number = if self.random.once_in(30) { 3000 } else { 40 };
         for n in 0..number {
             if n % 7 == 0 {
                 symlink(self.sentinels.top().join("dir"), at.join(n.to_string())).unwrap();
@@ -562,7 +579,7 @@ impl Maker<'_> {
             let link = self.tree.top.join(format!("swap{number}"));
             let victim = self.random.one(&["dir", "etc/ssl", "", "private"]);
             if symlink(self.sentinels.top().join(victim), &link).is_ok() {
-                self.tree.swapped.push((directory.clone(), link));
+                self.tree.swapped.push((Name::of(directory), Name::of(&link)));
             }
         }
         let growing = self.tree.top.join("growing");

@@ -53,7 +53,7 @@ fn copied_compared_completed_and_removed() {
     let (mut shallow, mut deep) = (0, 0);
     let dir = scratch();
     let sentinels = Sentinels::make(dir.path());
-    for seed in seeds(65) {
+    for seed in seeds(70) {
         let tree = Tree::make(&dir.path().join("tree"), seed, &sentinels);
         let (from, to) = (tree.top.clone(), dir.path().join("copy"));
         let (one, other) = (from.clone(), to.clone());
@@ -98,7 +98,7 @@ fn copied_compared_completed_and_removed() {
 fn trees_that_change_meanwhile() {
     let dir = scratch();
     let sentinels = Sentinels::make(dir.path());
-    for seed in seeds(65) {
+    for seed in seeds(70) {
         let tree = Tree::make(&dir.path().join("tree"), seed, &sentinels);
         let race = tree.race();
         let (top, to) = (tree.top.clone(), dir.path().join("copy"));
@@ -199,7 +199,7 @@ impl Host {
 #[test]
 fn every_program_on_a_container() {
     let host = Host::new();
-    for seed in seeds(30) {
+    for seed in seeds(25) {
         let tree = Tree::make(&host.container(), seed, &host.sentinels);
         let mut random = Random::new(!seed);
         host.line("jail-list");
@@ -225,7 +225,7 @@ fn every_program_on_a_container() {
 #[test]
 fn every_program_on_a_container_that_changes() {
     let host = Host::new();
-    for seed in seeds(30) {
+    for seed in seeds(25) {
         let tree = Tree::make(&host.container(), seed, &host.sentinels);
         let race = tree.race();
         host.line("jail-doctor web");

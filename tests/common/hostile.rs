@@ -257,7 +257,7 @@ impl Tree {
         let mut maker = Maker { random: Random::new(seed), sentinels, tree, depth: 0, serial: 0 };
         maker.expected();
         let number = 5 + maker.random.below(25);
-        maker.fill(&top.to_owned(), number);
+        maker.fill(top, number);
         maker.race();
         maker.tree
     }

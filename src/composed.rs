@@ -218,7 +218,7 @@ mod tests {
         let (dir, view) = view();
         let top = dir.path().join("container/etc");
         let mut here = crate::tree::open_directory(&top).unwrap();
-        for level in 0..16_000 {
+        for level in 0..1_600 {
             if level % 500 == 0 {
                 symlinkat("d/".repeat(500) + "link", &here, "link").unwrap();
             }
@@ -226,7 +226,7 @@ mod tests {
             here = openat(&here, "d", OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).unwrap();
         }
         let told = found(&view, "/", "etc/link");
-        assert!(told.starts_with("Missing(\"/skeleton/etc/d/d/"), "{told}");
+        assert!(told.starts_with("Missing(\"/skeleton/etc/d/d/") && told.len() < 1050, "{told}");
         crate::tree::remove(&top.join("d")).unwrap();
     }
 

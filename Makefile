@@ -26,8 +26,13 @@ all:
 check:
 	$(CARGO) test --locked --features inject
 
+# Looks for inputs that a parser takes badly: FUZZ_SECONDS each, 60 if not set.
+fuzz:
+	CARGO="$(CARGO)" sh tests/fuzz/run.sh
+
 lint:
 	$(CARGO) fmt --check
+	cd tests/fuzz && $(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features inject -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
@@ -77,4 +82,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check lint man-lint demo bench install uninstall clean
+.PHONY: all check fuzz lint man-lint demo bench install uninstall clean

@@ -16,6 +16,10 @@ use std::path::Path;
 /// declares more is made to fill the disk.
 const LARGEST: u64 = 4 << 30;
 
+/// PATH_MAX (freebsd-src: sys/sys/syslimits.h): no base has a longer name, and
+/// of one that is nothing but levels all of them would be noted.
+const LONGEST: usize = 1024;
+
 /// The SHA-256 of a file.
 pub fn checksum(path: &Path, progress: &mut Progress) -> Result<[u8; 32]> {
     let mut file = fs_err::File::open(path)?;
@@ -82,7 +86,7 @@ pub fn check(tools: &Tools, path: &Path, expected: u64, progress: &mut Progress)
 /// A listing of `tar -tvf`, as far as it was read. Names are compared as tar(1)
 /// writes them; `/` is never escaped.
 #[derive(Default)]
-struct Listing {
+pub struct Listing {
     contents: Contents,
     links: HashSet<String>,
     /// Names that something is unpacked below, or linked to.
@@ -135,6 +139,9 @@ fn read(line: &str) -> Result<Line<'_>> {
 
 /// The components of a name below the top; fails for one that leaves it.
 fn components<'a>(what: &str, name: &'a str) -> Result<Vec<&'a str>> {
+    if name.len() > LONGEST {
+        bail!("{what} of {} bytes: no base has a name longer than {LONGEST}", name.len());
+    }
     if name.is_empty() || name.starts_with('/') {
         bail!("{what} {name:?} is not below the top of the tree");
     }
@@ -146,7 +153,8 @@ fn components<'a>(what: &str, name: &'a str) -> Result<Vec<&'a str>> {
 }
 
 impl Listing {
-    fn line(&mut self, line: &[u8]) -> Result<()> {
+    /// Takes the next line; fails for an entry that no base has.
+    pub fn line(&mut self, line: &[u8]) -> Result<()> {
         let line = std::str::from_utf8(line).context("what tar lists is not UTF-8")?;
         let Line { kind, size, name, target } = read(line)?;
         self.contents.entries += 1;
@@ -182,7 +190,8 @@ impl Listing {
         }
     }
 
-    fn finish(self) -> Result<Contents> {
+    /// The end of the listing; fails for what only the whole of it shows.
+    pub fn finish(self) -> Result<Contents> {
         // In whatever order they come: a link may be unpacked over a directory.
         if let Some(link) = self.links.iter().filter(|l| self.through.contains(*l)).min() {
             bail!("an entry leads through the link {link}");
@@ -282,6 +291,10 @@ lrwxr-xr-x  0 root   wheel       0 Nov 23 14:02 ./sys -> usr/src/sys
             ("crw------- 0 r w 1,3 Nov 23 14:02 null", "null: a device"),
             ("prw------- 0 r w 0 Nov 23 14:02 p", "p: neither file, directory nor link"),
             ("-rw-r--r-- 0 r w 10737418240 Nov 23 14:02 big", "big makes it unpack to more than 4 GB"),
+            (
+                &format!("-rw-r--r-- 0 r w 1 Nov 23 14:02 {}", "a/".repeat(513)),
+                "entry of 1026 bytes: no base",
+            ),
             ("", "it is empty"),
         ] {
             let told = judge(listing).unwrap_err().to_string();

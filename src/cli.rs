@@ -20,7 +20,7 @@ use crate::root::Root;
 use crate::syslog::{self, Severity};
 use crate::text::Side;
 use anyhow::{Context, Result};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -657,7 +657,12 @@ pub fn parse<P: Arguments>() -> Result<P, ExitCode> {
 }
 
 fn read<P: Arguments>() -> Result<P, Stop> {
-    P::read(&P::PROGRAM.parse(std::env::args_os().skip(1).collect())?)
+    read_from(std::env::args_os().skip(1).collect())
+}
+
+/// Reads the arguments behind a program's name.
+pub fn read_from<P: Arguments>(arguments: Vec<OsString>) -> Result<P, Stop> {
+    P::read(&P::PROGRAM.parse(arguments)?)
 }
 
 /// Runs an administrator's program.
@@ -697,7 +702,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
-    use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
 
     fn read<P: Arguments>(line: &str) -> Result<P, Stop> {

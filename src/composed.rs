@@ -21,6 +21,11 @@ use std::rc::Rc;
 /// MAXSYMLINKS (freebsd-src: sys/sys/param.h).
 const MAX_LINKS: usize = 32;
 
+/// PATH_MAX (freebsd-src: sys/sys/syslimits.h). What lies deeper has no name that
+/// a program could use; the way there would be looked up level by level, again
+/// and again, for each of as many links as a jail's root likes to make.
+const LONGEST: usize = 1024;
+
 /// Directories kept open; a tree has far fewer that links point to.
 const CACHED: usize = 128;
 
@@ -86,6 +91,9 @@ impl Composed {
                 continue;
             }
             let next = here.join(&part);
+            if next.as_os_str().len() > LONGEST {
+                return Ok(Found::Missing(next));
+            }
             let Some(kind) = self.kind(&here, &next, &part)? else { return Ok(Found::Missing(next)) };
             match kind {
                 FileType::Directory => here = next,
@@ -201,6 +209,25 @@ mod tests {
         assert_eq!(found(&view, "/skeleton/etc/ssl", "../../usr/share"), "Missing(\"/skeleton/usr/share\")");
         assert_eq!(found(&view, "/", "usr/share/certs/a.pem/x"), "NotDirectory(\"/usr/share/certs/a.pem\")");
         assert_eq!(found(&view, "/", "etc/loop"), "TooManyLinks");
+    }
+
+    /// Links in a chain of directories, each leading further down it.
+    #[test]
+    fn deeper_than_any_name() {
+        use rustix::fs::{Mode, OFlags, mkdirat, openat, symlinkat};
+        let (dir, view) = view();
+        let top = dir.path().join("container/etc");
+        let mut here = crate::tree::open_directory(&top).unwrap();
+        for level in 0..1_600 {
+            if level % 500 == 0 {
+                symlinkat("d/".repeat(500) + "link", &here, "link").unwrap();
+            }
+            mkdirat(&here, "d", Mode::RWXU).unwrap();
+            here = openat(&here, "d", OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).unwrap();
+        }
+        let told = found(&view, "/", "etc/link");
+        assert!(told.starts_with("Missing(\"/skeleton/etc/d/d/") && told.len() < 1050, "{told}");
+        crate::tree::remove(&top.join("d")).unwrap();
     }
 
     #[test]

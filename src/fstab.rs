@@ -37,7 +37,12 @@ impl Entry {
         let mut line = vis::encode(self.source.as_os_str());
         line.push(b' ');
         line.extend(vis::encode(self.target.as_os_str()));
-        line.extend(format!(" {} {} 0 0\n", self.kind, self.options.join(",")).bytes());
+        line.extend(format!(" {}", self.kind).bytes());
+        // Read as it was: further fields would be taken for the options.
+        if !self.options.is_empty() {
+            line.extend(format!(" {} 0 0", self.options.join(",")).bytes());
+        }
+        line.push(b'\n');
         line
     }
 }
@@ -75,6 +80,10 @@ pub fn parse(text: &[u8]) -> (Vec<(usize, Entry)>, Vec<Finding>) {
             continue;
         }
         let mut find = |what: &str| findings.push(Finding { line: number, what: what.to_owned() });
+        if line.contains(&0) {
+            find("a NUL, where to jail(8) the line ends");
+            continue;
+        }
         if fields.len() < 3 {
             find("missing information: device, mount point and type are needed");
             continue;
@@ -576,6 +585,19 @@ mod tests {
         assert_eq!(entries[1].1.options, ["rw"]);
         assert!(entries[2].1.options.is_empty());
         assert_eq!(findings.iter().map(|f| f.line).collect::<Vec<_>>(), [5, 6]);
+    }
+
+    #[test]
+    fn no_path_has_a_nul() {
+        let (entries, findings) = parse(b"/a\0b /p nullfs rw\n/a /p nullfs rw # \0\n");
+        assert_eq!((entries.len(), findings.len(), findings[0].line), (1, 1, 1));
+    }
+
+    #[test]
+    fn no_options_stay_none() {
+        let (entries, _) = parse(b"/d /p/z nullfs\n");
+        let written = format(&[entries[0].1.clone()]);
+        assert_eq!((written.as_slice(), parse(&written).0), (&b"/d /p/z nullfs\n"[..], entries));
     }
 
     proptest! {

@@ -116,16 +116,20 @@ struct Leftover {
 
 /// What a relative text leads to, read as if the trees had not been moved.
 #[derive(Debug, PartialEq, Eq)]
-enum Reading {
+pub enum Reading {
     /// It stays within the moved trees.
     Inside,
-    /// It leaves them: the absolute target, and the text that leads there from
-    /// the link's real directory.
-    Outside { target: PathBuf, text: OsString },
+    /// It leaves them.
+    Outside {
+        /// Where it leads to, an absolute path.
+        target: PathBuf,
+        /// The text that leads there from the link's real directory.
+        text: OsString,
+    },
 }
 
 /// Reads `text` in the directory `directory` of the unsplit tree (`etc/ssl`).
-fn read_text(directory: &Path, text: &[u8]) -> Reading {
+pub fn read_text(directory: &Path, text: &[u8]) -> Reading {
     let mut here: Vec<&[u8]> = directory.iter().map(OsStr::as_bytes).collect();
     let inside = |here: &[&[u8]]| {
         MOVED.iter().any(|tree| {

@@ -2,6 +2,7 @@
 //! (freebsd-src: release/scripts/make-manifest.sh).
 
 use anyhow::{Result, bail};
+use std::collections::HashSet;
 
 /// A set of a release, such as `base.txz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub struct Set {
 /// three matter here.
 pub fn parse(text: &str) -> Result<Vec<Set>> {
     let mut sets: Vec<Set> = Vec::new();
+    let mut names = HashSet::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let mut fields = line.split('\t');
         let (Some(name), Some(sum), Some(count)) = (fields.next(), fields.next(), fields.next()) else {
@@ -32,7 +34,7 @@ pub fn parse(text: &str) -> Result<Vec<Set>> {
         let Ok(entries) = count.parse() else {
             bail!("line {}: {count:?} is not a number of files", number + 1);
         };
-        if sets.iter().any(|s| s.name == name) {
+        if !names.insert(name) {
             bail!("line {}: {name} is listed twice", number + 1);
         }
         sets.push(Set { name: name.to_owned(), sha256, entries });

@@ -3,6 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+/// PATH_MAX (freebsd-src: sys/sys/syslimits.h). No base has a longer path, and a
+/// file of nothing but levels would otherwise need memory for the square of
+/// their number.
+const LONGEST: usize = 1024;
+
 /// The directories of a specification, relative to its top, parents first.
 /// What is not understood is passed over: the answer only helps to notice what
 /// is missing.
@@ -25,10 +30,14 @@ pub fn directories(text: &str) -> Vec<PathBuf> {
             ".." => drop(here.pop()),
             "." => {}
             _ if !directory => {}
-            _ if name.contains('/') => found.push(plain(Path::new(name))),
+            _ if name.contains('/') => {
+                found.extend(Some(plain(Path::new(name))).filter(|p| p.as_os_str().len() <= LONGEST));
+            }
             _ => {
                 here.push(name);
-                found.push(here.clone());
+                if here.as_os_str().len() <= LONGEST {
+                    found.push(here.clone());
+                }
             }
         }
     }
@@ -67,6 +76,13 @@ mod tests {
         let names: Vec<String> = directories(text).iter().map(|p| p.display().to_string()).collect();
         assert_eq!(names, ["account", "db", "db/entropy", "db/etcupdate", "empty"]);
         assert_eq!(directories("./var/db type=dir\n./etc/rc type=file\n"), [PathBuf::from("var/db")]);
+    }
+
+    #[test]
+    fn levels_without_end() {
+        let found = directories(&"a\n".repeat(20_000));
+        assert_eq!((found.len(), found[511].as_os_str().len()), (512, 1023));
+        assert!(directories(&"a/".repeat(1000)).is_empty());
     }
 
     proptest! {

@@ -80,23 +80,29 @@ pub fn properties<const N: usize>(
     match tools.ask(Tool::Zfs, &["get", "-H", "-p", "-o", "property,value,source", &list, dataset]) {
         Err(e) if e.says(ABSENT) => Ok(None),
         Err(e) => Err(e.into()),
-        Ok(printed) => {
-            let value = |name: &str| {
-                let of = |line: &str| {
-                    let mut fields = line.split('\t');
-                    let (known, value, source) = (fields.next()?, fields.next()?, fields.next()?);
-                    let counts = !name.contains(':') || source == "local";
-                    (known == name).then(|| if counts { value } else { "-" }.to_owned())
-                };
-                printed.stdout.lines().find_map(of)
-            };
-            if let Some(name) = names.iter().find(|name| value(name).is_none()) {
-                bail!("zfs get {name} {dataset}: no value in {:?}", printed.stdout);
-            }
-            let said = |name| value(name).filter(|v| v != "-").unwrap_or_default();
-            Ok(Some(names.map(said)))
-        }
+        Ok(printed) => match values_in(&printed.stdout, names) {
+            Ok(values) => Ok(Some(values)),
+            Err(name) => bail!("zfs get {name} {dataset}: no value in {:?}", printed.stdout),
+        },
     }
+}
+
+/// Reads what `zfs get -H -o property,value,source` prints of one dataset. The
+/// error is the first name that has no value there.
+pub fn values_in<'n, const N: usize>(text: &str, names: [&'n str; N]) -> Result<[String; N], &'n str> {
+    let value = |name: &str| {
+        let of = |line: &str| {
+            let mut fields = line.split('\t');
+            let (known, value, source) = (fields.next()?, fields.next()?, fields.next()?);
+            let counts = !name.contains(':') || source == "local";
+            (known == name).then(|| if counts { value } else { "-" }.to_owned())
+        };
+        text.lines().find_map(of)
+    };
+    if let Some(name) = names.into_iter().find(|name| value(name).is_none()) {
+        return Err(name);
+    }
+    Ok(names.map(|name| value(name).filter(|v| v != "-").unwrap_or_default()))
 }
 
 /// The values of some properties, in order, of datasets and of what is up to
@@ -122,8 +128,14 @@ pub fn told<const N: usize>(
         },
         Err(e) => return Err(e.into()),
     };
+    Ok(told_in(&stdout, names))
+}
+
+/// Reads what `zfs get -H -o name,property,value,source` prints. Other lines are
+/// passed over.
+pub fn told_in<const N: usize>(text: &str, names: [&str; N]) -> Vec<(String, [String; N])> {
     let mut all: Vec<(String, [String; N])> = Vec::new();
-    for line in stdout.lines() {
+    for line in text.lines() {
         let mut fields = line.split('\t');
         let (Some(dataset), Some(property), Some(value), Some(source)) =
             (fields.next(), fields.next(), fields.next(), fields.next())
@@ -139,7 +151,7 @@ pub fn told<const N: usize>(
             values[at] = value.to_owned();
         }
     }
-    Ok(all)
+    all
 }
 
 /// Whether a dataset or snapshot exists.

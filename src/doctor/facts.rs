@@ -323,7 +323,7 @@ fn value<'v>(all: &'v [(String, String)], name: &str) -> Option<&'v str> {
 }
 
 /// `name="value"` lines, as sysrc(8) prints them.
-fn assignments(text: &str) -> Vec<(String, String)> {
+pub fn assignments(text: &str) -> Vec<(String, String)> {
     let one = |line: &str| {
         let (name, value) = line.split_once('=')?;
         let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);

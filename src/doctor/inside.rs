@@ -88,9 +88,10 @@ pub fn read_at(directory: &OwnedFd, name: &CString) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// The regular files of a directory, each with what is in it.
-pub fn files(tree: &Path, path: &Path) -> Vec<Vec<u8>> {
+/// What `find` finds in the regular files of a directory. One file is held at a
+/// time: all together may be more than there is memory.
+pub fn find_in_files<T>(tree: &Path, path: &Path, find: impl Fn(&[u8]) -> Option<T>) -> Vec<T> {
     let Ok(directory) = open(tree, path) else { return Vec::new() };
     let names = tree::names(&directory).unwrap_or_default();
-    names.iter().take(MOST).filter_map(|name| read_at(&directory, name)).collect()
+    names.iter().take(MOST).filter_map(|name| find(&read_at(&directory, name)?)).collect()
 }

@@ -12,6 +12,7 @@ use crate::links::{self, Scope as Links};
 use crate::mac::PairMacs;
 use crate::report;
 use rustix::fs::FileType;
+use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -75,13 +76,14 @@ struct One<'a> {
 /// The certificates that a base brings, read once for all jails on it.
 #[derive(Default)]
 struct Shipped {
-    trusted: BTreeSet<Vec<u8>>,
-    distrusted: BTreeSet<Vec<u8>>,
+    trusted: BTreeSet<[u8; 32]>,
+    distrusted: BTreeSet<[u8; 32]>,
 }
 
-/// The certificates in the regular files of a directory.
-fn bodies(tree: &Path, path: &str) -> BTreeSet<Vec<u8>> {
-    inside::files(tree, Path::new(path)).iter().filter_map(|text| body(text)).collect()
+/// The certificates in the regular files of a directory, by their checksums: a
+/// file that claims to be one may be long.
+fn bodies(tree: &Path, path: &str) -> BTreeSet<[u8; 32]> {
+    inside::find_in_files(tree, Path::new(path), digest).into_iter().collect()
 }
 
 impl One<'_> {
@@ -401,14 +403,16 @@ impl One<'_> {
     }
 }
 
-/// The certificate in a file, without the text around it and line breaks.
-fn body(text: &[u8]) -> Option<Vec<u8>> {
+/// The checksum of the certificate in a file, without the text around it and
+/// line breaks.
+fn digest(text: &[u8]) -> Option<[u8; 32]> {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     const END: &str = "-----END CERTIFICATE-----";
     let text = String::from_utf8_lossy(text);
     let (_, rest) = text.split_once(BEGIN)?;
     let (body, _) = rest.split_once(END)?;
-    Some(body.bytes().filter(|b| !b.is_ascii_whitespace()).collect())
+    let body: Vec<u8> = body.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    Some(Sha256::digest(body).into())
 }
 
 type PairMac = (String, [u8; 6]);
@@ -487,9 +491,9 @@ mod tests {
     #[test]
     fn certificates() {
         let text = b"Subject: x\n-----BEGIN CERTIFICATE-----\nQU\nJD\n-----END CERTIFICATE-----\ny";
-        assert_eq!(body(text).unwrap(), b"QUJD");
+        assert_eq!(digest(text), Some(Sha256::digest(b"QUJD").into()));
         for none in [&b""[..], b"-----END CERTIFICATE----------BEGIN CERTIFICATE-----", b"\xff"] {
-            assert_eq!(body(none), None);
+            assert_eq!(digest(none), None);
         }
     }
 

@@ -158,17 +158,23 @@ fn compile(pattern: &[u8]) -> (Vec<Token>, bool) {
     let mut tokens = Vec::new();
     let mut magic = false;
     let mut at = 0;
+    // Where one bracket is not closed, none behind it is; looking for its end
+    // again and again would take the square of their number.
+    let mut closed = true;
     while let Some(&(b, escaped)) = rest.get(at) {
         at += 1;
         let token = match b {
             b'*' if !escaped => Token::Any,
             b'?' if !escaped => Token::One,
-            b'[' if !escaped => match set(rest.get(at..).unwrap_or_default()) {
+            b'[' if !escaped && closed => match set(rest.get(at..).unwrap_or_default()) {
                 Some((token, length)) => {
                     at += length;
                     token
                 }
-                None => Token::Byte(b),
+                None => {
+                    closed = false;
+                    Token::Byte(b)
+                }
             },
             _ => Token::Byte(b),
         };
@@ -282,6 +288,8 @@ mod tests {
             ("[]-a]", "^", true),
             ("[a-]", "-", true),
             ("[a", "[a", true),
+            ("[]x[a", "[]x[a", true),
+            ("[a]b[c", "ab[c", true),
             ("\\*", "*", true),
             ("\\*", "a", false),
             ("[\\]]", "]", true),

@@ -98,6 +98,8 @@ pub struct Config {
     /// place in the order of blocks when the first such parameter is read, and
     /// parameters far below it, in other files even, still land in it.
     globals: Option<usize>,
+    /// Which blocks are wildcards; every jail asks for them.
+    wild: Vec<usize>,
 }
 
 impl Config {
@@ -177,8 +179,7 @@ impl Config {
 
     /// The parameters of a jail of this configuration as jail(8) has them.
     pub fn resolve(&self, jail: &Jail) -> Resolved {
-        let wild = self.blocks.iter().filter(|block| resolve::is_wild(&block.name));
-        resolve::resolve(jail, wild)
+        resolve::resolve(jail, self.wild.iter().filter_map(|at| self.blocks.get(*at)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::include::{self, Files};
 use super::lex::{Kind, Lexer, Token};
+use super::resolve::is_wild;
 use super::{Config, Error, Jail, Position};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -118,6 +119,9 @@ impl<'a> Parser<'a> {
 
     fn block(&mut self, name: String, position: Position) -> usize {
         let sequence = self.config.blocks.len();
+        if is_wild(&name) {
+            self.config.wild.push(sequence);
+        }
         self.config.blocks.push(Jail {
             name,
             range: position.offset..position.offset,

@@ -3,7 +3,7 @@
 
 use super::parse::{Piece, Statement};
 use super::{Error, Jail, Position};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// The most bytes that substitution may add to the parameters of one jail.
 /// Twenty variables, each the one before it twice, make a million bytes; forty
@@ -206,7 +206,16 @@ impl Entry {
 
 struct Resolver<'a> {
     jail: &'a str,
+    /// In the order in which they were first set.
     entries: Vec<Entry>,
+    /// Where in `entries` those are that may be one parameter, by [`stem`].
+    /// Looking through all of them for each would take the square of their
+    /// number, and that for every jail.
+    stems: HashMap<String, Vec<usize>>,
+    /// All entries in the order of `jail -e`.
+    order: Vec<usize>,
+    /// Those that were taken up in this round.
+    taken: Vec<usize>,
     errors: Vec<Error>,
     warnings: Vec<Error>,
     /// What is left of [`EXPANSION_LIMIT`].
@@ -218,6 +227,9 @@ pub(super) fn resolve<'a>(jail: &Jail, wild: impl Iterator<Item = &'a Jail>) -> 
     let mut resolver = Resolver {
         jail: &jail.name,
         entries: Vec::new(),
+        stems: HashMap::new(),
+        order: Vec::new(),
+        taken: Vec::new(),
         errors: Vec::new(),
         warnings: Vec::new(),
         budget: EXPANSION_LIMIT,
@@ -236,7 +248,7 @@ pub(super) fn resolve<'a>(jail: &Jail, wild: impl Iterator<Item = &'a Jail>) -> 
     // A jail that is named by a number has that for its name as well, unless it
     // has been given another.
     let named = |entry: &Entry| !entry.is_variable && equal_options(&entry.name, "name");
-    if !resolver.entries.iter().any(named) {
+    if resolver.first("name", named).is_none() {
         resolver.imply("name", jail);
     }
     resolver.variables();
@@ -244,9 +256,22 @@ pub(super) fn resolve<'a>(jail: &Jail, wild: impl Iterator<Item = &'a Jail>) -> 
 }
 
 impl Resolver<'_> {
+    fn push(&mut self, entry: Entry) {
+        let at = self.entries.len();
+        self.stems.entry(stem(&entry.name)).or_default().push(at);
+        self.order.push(at);
+        self.entries.push(entry);
+    }
+
+    /// The first entry that can be one parameter with `name` and is wanted.
+    fn first(&self, name: &str, wanted: impl Fn(&Entry) -> bool) -> Option<usize> {
+        let alike = self.stems.get(&stem(name))?;
+        alike.iter().copied().find(|at| self.entries.get(*at).is_some_and(&wanted))
+    }
+
     /// A parameter that follows from the name of the block.
     fn imply(&mut self, name: &str, jail: &Jail) {
-        self.entries.push(Entry {
+        self.push(Entry {
             name: name.to_owned(),
             is_variable: false,
             is_immutable: true,
@@ -265,8 +290,8 @@ impl Resolver<'_> {
             name: statement.name.clone(),
             at: statement.position.clone(),
         };
-        let same = self.entries.iter_mut().find(|entry| equal_options(&entry.name, &statement.name));
-        if let Some(entry) = same {
+        let same = self.first(&statement.name, |entry| equal_options(&entry.name, &statement.name));
+        if let Some(entry) = same.and_then(|at| self.entries.get_mut(at)) {
             if entry.is_variable != statement.is_variable {
                 self.errors.push(clash());
             } else if entry.is_immutable {
@@ -290,7 +315,7 @@ impl Resolver<'_> {
             // It stays all the same, and later statements clash with it.
             self.errors.push(clash());
         }
-        self.entries.push(Entry {
+        self.push(Entry {
             name: statement.name.clone(),
             is_variable: statement.is_variable,
             is_immutable: !statement.is_variable
@@ -310,18 +335,40 @@ impl Resolver<'_> {
     fn variables(&mut self) {
         let mut round = 0;
         let mut at = 0;
-        while at < self.entries.len() {
+        while let Some(&entry) = self.order.get(at) {
             round += 1;
-            if let Some(entry) = self.entries.get_mut(at) {
-                entry.round = round;
-            }
-            while let Some(first) = self.settle(at, round) {
-                let entry = self.entries.remove(first);
+            self.taken.clear();
+            self.take_up(entry, round);
+            while let Some(first) = self.order.get(at).copied().and_then(|entry| self.settle(entry, round)) {
                 // Entries before this one are all settled, so `first` is not
                 // among them and `at` still points at the right place.
-                self.entries.insert(at, entry);
+                if let Some(place) = self.order.iter().position(|entry| *entry == first) {
+                    self.order.remove(place);
+                    self.order.insert(at, first);
+                }
             }
             at += 1;
+        }
+    }
+
+    fn take_up(&mut self, at: usize, round: usize) {
+        if let Some(entry) = self.entries.get_mut(at) {
+            entry.round = round;
+            self.taken.push(at);
+        }
+    }
+
+    /// The entry of exactly that name; of several, which changing the spelling
+    /// can make, the first in order.
+    fn named(&self, name: &str) -> Option<usize> {
+        let alike = self.stems.get(&stem(name))?;
+        let is = |at: &usize| self.entries.get(*at).is_some_and(|entry| entry.name == name);
+        let mut found = alike.iter().copied().filter(is);
+        match (found.next(), found.next()) {
+            (Some(first), Some(_)) => {
+                self.order.iter().copied().find(|at| alike.contains(at) && is(at)).or(Some(first))
+            }
+            (first, _) => first,
         }
     }
 
@@ -336,13 +383,11 @@ impl Resolver<'_> {
                 index += 1;
                 continue;
             };
-            let target = self.entries.iter().position(|e| e.name == variable);
+            let target = self.named(variable);
             let target = match target.and_then(|target| Some((target, self.entries.get(target)?))) {
                 Some((target, found)) if !found.values.is_empty() => {
                     if !found.is_bad && found.round != round && !found.is_settled() {
-                        if let Some(found) = self.entries.get_mut(target) {
-                            found.round = round;
-                        }
+                        self.take_up(target, round);
                         return Some(target);
                     }
                     Some(found)
@@ -368,8 +413,10 @@ impl Resolver<'_> {
                 Err(error) => {
                     self.errors.extend(error);
                     // Whatever waits for this value is lost with it.
-                    for entry in &mut self.entries {
-                        entry.is_bad |= entry.round == round;
+                    for taken in &self.taken {
+                        if let Some(entry) = self.entries.get_mut(*taken) {
+                            entry.is_bad = true;
+                        }
                     }
                     let entry = self.entries.get_mut(at)?;
                     entry.values.get_mut(index)?.substitute("");
@@ -411,7 +458,9 @@ impl Resolver<'_> {
     }
 
     fn finish(self) -> Resolved {
-        let params = self.entries.into_iter().map(|entry| Param {
+        let mut entries: Vec<Option<Entry>> = self.entries.into_iter().map(Some).collect();
+        let in_order = self.order.into_iter().filter_map(|at| entries.get_mut(at)?.take());
+        let params = in_order.map(|entry| Param {
             name: entry.name,
             values: entry.values.into_iter().map(|text| text.done).collect(),
             is_variable: entry.is_variable,
@@ -462,6 +511,17 @@ fn number(text: &str) -> (bool, bool) {
     let digits = text.len() - rest.len();
     let nonzero = text.bytes().take(digits).any(|b| b != b'0');
     (nonzero, digits > 0 && rest.is_empty())
+}
+
+/// What names have in common that are one parameter: the name without any `no`
+/// before a component.
+fn stem(name: &str) -> String {
+    let mut stem = String::with_capacity(name.len());
+    for component in name.split('.') {
+        stem.push_str(component.trim_start_matches("no"));
+        stem.push('.');
+    }
+    stem
 }
 
 /// Whether two names are one parameter: `allow.mount` and `allow.nomount`.
@@ -536,6 +596,7 @@ mod tests {
         ] {
             assert_eq!(equal_options(one, two), expected, "{one} {two}");
             assert_eq!(equal_options(two, one), expected, "{two} {one}");
+            assert!(!expected || stem(one) == stem(two), "{one} {two}");
         }
     }
 

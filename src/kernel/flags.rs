@@ -46,13 +46,15 @@ pub fn set_flags(_directory: impl AsFd, _name: &CStr, _flags: u32) -> io::Result
 
 /// Copies all data of a file, holes as holes: the kernel finds them.
 /// copy_file_range(2) lets ZFS share blocks between datasets of a pool instead
-/// of copying them.
+/// of copying them. A file that grows meanwhile is copied up to its size as it
+/// was: whoever writes it may never end.
 #[cfg(target_os = "freebsd")]
 #[allow(unsafe_code)]
-pub fn copy_data(from: impl AsFd, to: impl AsFd, _stat: &Stat) -> io::Result<()> {
+pub fn copy_data(from: impl AsFd, to: impl AsFd, stat: &Stat) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let (from, to) = (from.as_fd(), to.as_fd());
-    loop {
+    let mut left = usize::try_from(stat.st_size).unwrap_or(0);
+    while left > 0 {
         // SAFETY: both descriptors are open; null offsets mean the file offsets.
         let copied = unsafe {
             libc::copy_file_range(
@@ -60,14 +62,15 @@ pub fn copy_data(from: impl AsFd, to: impl AsFd, _stat: &Stat) -> io::Result<()>
                 std::ptr::null_mut(),
                 to.as_raw_fd(),
                 std::ptr::null_mut(),
-                1 << 30,
+                left.min(1 << 30),
                 0,
             )
         };
-        match copied {
-            0 => return Ok(()),
-            1.. => {}
-            _ => {
+        match usize::try_from(copied) {
+            // It has become shorter.
+            Ok(0) => return Ok(()),
+            Ok(bytes) => left = left.saturating_sub(bytes),
+            Err(_) => {
                 let e = io::Error::last_os_error();
                 if e.kind() != io::ErrorKind::Interrupted {
                     return Err(e);
@@ -75,6 +78,7 @@ pub fn copy_data(from: impl AsFd, to: impl AsFd, _stat: &Stat) -> io::Result<()>
             }
         }
     }
+    Ok(())
 }
 
 /// Copies all data of a file, holes as holes.

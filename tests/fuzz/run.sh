@@ -1,0 +1,41 @@
+#!/bin/sh
+# Fuzzes every parser, or those named, FUZZ_SECONDS each, one after the other.
+# Needs a C++ compiler beside cargo, and neither a nightly toolchain nor
+# cargo-fuzz: what libFuzzer wants of the compiler, stable has.
+set -eu
+cd "$(dirname "$0")"
+cargo=${CARGO:-cargo}
+seconds=${FUZZ_SECONDS:-60}
+built=${CARGO_TARGET_DIR:-$(cd ../.. && pwd)/target}/fuzz
+
+missing() {
+    printf 'fuzz: %s\n' "$*" >&2
+    exit 1
+}
+command -v "$cargo" >/dev/null || missing "$cargo is missing; rustup (https://rustup.rs) installs it"
+command -v "${CXX:-c++}" >/dev/null ||
+    missing "${CXX:-c++} is missing, and libFuzzer is C++; install a C++ compiler, such as clang or g++"
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+# As cargo-fuzz does it. --target keeps the flags from build scripts.
+sancov="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
+RUSTFLAGS="$(echo $sancov) --cfg fuzzing" "$cargo" build --quiet --locked --release --bins \
+    --target "$host" --target-dir "$built"
+
+[ $# -gt 0 ] || set -- $(ls targets | sed 's/\.rs$//')
+for name; do
+    # What is found is kept beside what was built; tests/fuzz/corpus is only read.
+    mkdir -p "$built/corpus/$name" "$built/found/$name"
+    printf '%s: ' "$name"
+    log=$built/$name.log
+    if ! "$built/$host/release/$name" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 \
+        -max_len="${FUZZ_LENGTH:-4096}" -fork=0 -print_final_stats=1 -artifact_prefix="$built/found/$name/" \
+        "$built/corpus/$name" "corpus/$name" >"$log" 2>&1; then
+        echo "found something"
+        tail -n 30 "$log" >&2
+        missing "$name failed; the input is in $built/found/$name, all that was told in $log"
+    fi
+    sed -n 's/^stat::number_of_executed_units: *//p' "$log" | sed 's/$/ executions/'
+done

@@ -1,0 +1,279 @@
+//! Everything that walks or reads a tree that a jail's root can write, on trees
+//! that were prepared for it: nothing outside is opened, read or changed, nothing
+//! hangs, and errors are lines. HOSTILE_SEEDS=5000 tries more of them.
+#![cfg(not(target_os = "freebsd"))]
+
+#[path = "common/bin.rs"]
+mod bin;
+#[path = "common/hostile.rs"]
+mod hostile;
+#[path = "standins/setup.rs"]
+mod setup;
+#[path = "common/small.rs"]
+mod small;
+
+use bin::bin;
+use hostile::{Random, Sentinels, Tree, in_time, run, seeds};
+use setup::{Stage, Storage};
+use std::ffi::OsString;
+use std::fs;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use thinjail::{torn, tree};
+
+const CONTAINER: &str = "/zdata/jails/containers/web";
+
+fn scratch() -> tempfile::TempDir {
+    let memory = || Some(PathBuf::from("/dev/shm")).filter(|place| place.is_dir());
+    let place =
+        std::env::var_os("TMPDIR").map(PathBuf::from).or_else(memory).unwrap_or_else(std::env::temp_dir);
+    tempfile::Builder::new().prefix("thinjail-hostile").tempdir_in(place).unwrap()
+}
+
+/// Fails unless nothing is left in a directory but the sentinels.
+#[track_caller]
+fn only_sentinels(directory: &Path) {
+    let left: Vec<_> = fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["outside"]);
+}
+
+fn differences(one: &Path, other: &Path) -> anyhow::Result<Vec<String>> {
+    let mut all = Vec::new();
+    tree::compare(one, other, &mut |found| {
+        all.push(found.to_string());
+        ControlFlow::Continue(())
+    })?;
+    Ok(all)
+}
+
+#[test]
+fn copied_compared_completed_and_removed() {
+    let (mut shallow, mut deep) = (0, 0);
+    let dir = scratch();
+    let sentinels = Sentinels::make(dir.path());
+    for seed in seeds(70) {
+        let tree = Tree::make(&dir.path().join("tree"), seed, &sentinels);
+        let (from, to) = (tree.top.clone(), dir.path().join("copy"));
+        let (one, other) = (from.clone(), to.clone());
+        let copied = in_time(&format!("copy {seed}"), move || tree::copy(&one, &other));
+        sentinels.untouched();
+        match copied {
+            Err(e) => {
+                let text = format!("{e:#}");
+                assert!(tree.deep && text.contains("more than 256 levels"), "{seed}: {text}");
+                deep += 1;
+            }
+            Ok(()) => {
+                shallow += 1;
+                assert_eq!(differences(&from, &to).unwrap(), Vec::<String>::new(), "{seed}");
+                // Something is missing, and completed.
+                let mut names: Vec<_> = fs::read_dir(&to).unwrap().map(|e| e.unwrap().path()).collect();
+                names.sort();
+                let lost = Random::new(seed).one(&names).clone();
+                match fs::symlink_metadata(&lost).unwrap().is_dir() {
+                    true => tree::remove(&lost).unwrap(),
+                    false => fs::remove_file(&lost).unwrap(),
+                }
+                let (one, other) = (from.clone(), to.clone());
+                in_time(&format!("merge {seed}"), move || tree::merge(&one, &other)).unwrap();
+                let left = differences(&from, &to).unwrap();
+                assert!(left.iter().all(|d| d == ".: another modification time"), "{seed}: {left:?}");
+                let verdict = torn::examine(&from, &to).unwrap();
+                assert_eq!(verdict, torn::Verdict::Equal, "{seed}");
+            }
+        }
+        for top in [from, to] {
+            in_time(&format!("remove {seed}"), move || tree::remove(&top)).unwrap();
+        }
+        sentinels.untouched();
+        only_sentinels(dir.path());
+    }
+    assert!(shallow > deep, "{shallow} {deep}");
+}
+
+/// A directory becomes a link at the very moment.
+#[test]
+fn trees_that_change_meanwhile() {
+    let dir = scratch();
+    let sentinels = Sentinels::make(dir.path());
+    for seed in seeds(70) {
+        let tree = Tree::make(&dir.path().join("tree"), seed, &sentinels);
+        let race = tree.race();
+        let (top, to) = (tree.top.clone(), dir.path().join("copy"));
+        let (one, other) = (top.clone(), to.clone());
+        // Whether it succeeds is chance.
+        in_time(&format!("race {seed}"), move || {
+            let told = [
+                tree::copy(&one, &other),
+                tree::compare(&one, &other, &mut |_| ControlFlow::Continue(())),
+                tree::merge(&one, &other),
+                tree::compare(&one, &one, &mut |_| ControlFlow::Continue(())),
+                tree::remove(&one),
+            ];
+            for error in told.into_iter().filter_map(Result::err) {
+                assert!(!thinjail::report::line(&error).chars().any(char::is_control));
+            }
+        });
+        race.end();
+        sentinels.untouched();
+        for top in [top, to] {
+            in_time(&format!("remove {seed}"), move || tree::remove(&top)).unwrap();
+        }
+        sentinels.untouched();
+        only_sentinels(dir.path());
+    }
+}
+
+/// A host with a template and the jail web, and what lies outside.
+struct Host {
+    stage: Stage,
+    sentinels: Sentinels,
+}
+
+impl Host {
+    fn new() -> Host {
+        let stage = small::stage(Storage::Directory);
+        small::ok(&stage, "skel-split 14.2");
+        small::ok(&stage, "jail-clone web 10");
+        fs::create_dir(stage.path("/source")).unwrap();
+        let sentinels = Sentinels::make(&stage.root());
+        Host { stage, sentinels }
+    }
+
+    fn container(&self) -> PathBuf {
+        self.stage.path(CONTAINER)
+    }
+
+    fn run(&self, program: &str, arguments: &[OsString]) -> Output {
+        let mut command = self.stage.wear(Command::new(bin(program)));
+        command.args(arguments);
+        run(command)
+    }
+
+    fn line(&self, line: &str) -> Output {
+        let mut words = line.split(' ');
+        let program = words.next().unwrap();
+        self.run(program, &words.map(OsString::from).collect::<Vec<_>>())
+    }
+
+    /// A target of jail-mkfstab that was prepared. What is written must lead
+    /// through no link.
+    fn mount_on(&self, path: &Path, seed: u64) {
+        let mut argument = b"/source:/".to_vec();
+        for b in path.as_os_str().as_encoded_bytes() {
+            if matches!(b, b':' | b'\\') {
+                argument.push(b'\\');
+            }
+            argument.push(*b);
+        }
+        let words = ["-o".into(), "-".into(), "-m".into(), OsString::from_vec(argument), "web".into()];
+        let output = self.run("jail-mkfstab", &words);
+        if !output.status.success() {
+            return;
+        }
+        let (entries, findings) = thinjail::fstab::parse(&output.stdout);
+        assert!(entries.len() == 3 && findings.is_empty(), "{seed}: {output:?}");
+        let top = Path::new("/zdata/jails/web-nullfs-base");
+        let below = entries[2].1.target.strip_prefix(top).unwrap().to_owned();
+        let Ok(below) = below.strip_prefix("skeleton") else { return };
+        let mut real = self.container();
+        for part in below {
+            real.push(part);
+            let kind = fs::symlink_metadata(&real).unwrap().file_type();
+            assert!(!kind.is_symlink(), "{seed}: {}", real.display());
+        }
+        assert!(real.is_dir(), "{seed}: {}", real.display());
+    }
+
+    /// Removes the container in a way of its own, and makes the jail anew.
+    fn again(&self, seed: u64) {
+        let output = self.line("jail-destroy -y web");
+        assert!(output.status.success(), "{seed}: {output:?}");
+        assert!(fs::symlink_metadata(self.container()).is_err(), "{seed}");
+        small::ok(&self.stage, "jail-clone web 10");
+    }
+}
+
+#[test]
+fn every_program_on_a_container() {
+    let host = Host::new();
+    for seed in seeds(25) {
+        let tree = Tree::make(&host.container(), seed, &host.sentinels);
+        let mut random = Random::new(!seed);
+        host.line("jail-list");
+        host.line("jail-list -j");
+        host.line("jail-doctor web");
+        host.line("jail-doctor -j");
+        host.sentinels.untouched();
+        for _ in 0..3 {
+            host.mount_on(&tree.some_path(&mut random), seed);
+        }
+        host.mount_on(Path::new("etc/ssl/certs"), seed);
+        host.sentinels.untouched();
+        for line in ["-c", "-a -n", "-a -c", "", "-a"] {
+            host.line(&format!("skel-fixcerts {line} {CONTAINER}").replace("  ", " "));
+        }
+        host.line("jail-doctor -x");
+        host.sentinels.untouched();
+        host.again(seed);
+        host.sentinels.untouched();
+    }
+}
+
+#[test]
+fn every_program_on_a_container_that_changes() {
+    let host = Host::new();
+    for seed in seeds(25) {
+        let tree = Tree::make(&host.container(), seed, &host.sentinels);
+        let race = tree.race();
+        host.line("jail-doctor web");
+        host.line("jail-list");
+        host.line(&format!("skel-fixcerts -c -a {CONTAINER}"));
+        host.line(&format!("skel-fixcerts -a {CONTAINER}"));
+        host.line(&format!("skel-fixcerts {CONTAINER}"));
+        host.line("jail-doctor -x");
+        let destroyed = host.line("jail-destroy -y web");
+        race.end();
+        host.sentinels.untouched();
+        if !destroyed.status.success() {
+            let again = host.line("jail-destroy -y web");
+            assert!(again.status.success(), "{seed}: {destroyed:?} {again:?}");
+        }
+        small::ok(&host.stage, "jail-clone web 10");
+        host.sentinels.untouched();
+    }
+}
+
+/// A skeleton and a base are nobody's but the administrator's. Still nothing
+/// but an error comes of such ones.
+#[test]
+fn templates_that_are_no_better() {
+    for seed in seeds(10) {
+        let host = Host::new();
+        let base = host.stage.path(small::BASE);
+        Tree::make(&host.stage.path(small::SKELETON), seed, &host.sentinels);
+        let cloned = host.line("jail-clone db 11");
+        let copy = host.stage.path("/zdata/jails/containers/db");
+        if cloned.status.success() {
+            assert_eq!(differences(&host.stage.path(small::SKELETON), &copy).unwrap(), Vec::<String>::new());
+            assert!(host.line("jail-destroy -y db").status.success());
+        }
+        assert!(fs::symlink_metadata(copy).is_err(), "{seed}");
+        host.line("skel-fixcerts -a 14.2");
+        host.line("jail-doctor -x");
+        host.sentinels.untouched();
+        // Torn: what was moved is in both.
+        fs::remove_file(base.join("var")).unwrap();
+        fs::create_dir(base.join("var")).unwrap();
+        Tree::make(&base.join("var"), seed + 1, &host.sentinels);
+        host.line("skel-split -n 14.2");
+        host.line("skel-split 14.2");
+        host.sentinels.untouched();
+        for top in [base, host.stage.path(small::SKELETON), host.container()] {
+            in_time("remove", move || tree::remove(&top)).unwrap();
+        }
+        host.sentinels.untouched();
+    }
+}

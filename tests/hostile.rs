@@ -246,6 +246,88 @@ fn every_program_on_a_container_that_changes() {
     }
 }
 
+/// A second release to move the jail to.
+fn next_release(host: &Host) {
+    let base = host.stage.path("/zdata/jails/templates/15.0-RELEASE-base");
+    fs::create_dir(&base).unwrap();
+    small::fill(&base);
+    fs::write(base.join("bin/freebsd-version"), "#!/bin/sh\nUSERLAND_VERSION=\"15.0-RELEASE\"\n").unwrap();
+    fs::write(base.join("etc/new.conf"), "new\n").unwrap();
+    fs::write(base.join("etc/rc.conf"), "hostname=\"y\"\n").unwrap();
+    small::ok(&host.stage, "skel-split 15.0");
+}
+
+/// A move fails with a line for each conflict and one more, or does all of it.
+fn moved(host: &Host, seed: u64) -> bool {
+    host.line("jail-rebase -n web 15.0");
+    host.line("jail-rebase -n --json -k theirs web 15.0");
+    host.line("jail-rebase web 15.0");
+    host.sentinels.untouched();
+    host.line("jail-rebase -y --revert web");
+    let output = host.line("jail-rebase -k ours web 15.0");
+    host.sentinels.untouched();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        assert!(told.lines().count() == 1 && !told.contains("panicked"), "{seed}: {told}");
+    }
+    output.status.success()
+}
+
+#[test]
+fn a_container_that_is_moved() {
+    let host = Host::new();
+    next_release(&host);
+    let mut done = 0;
+    for seed in seeds(25) {
+        let tree = Tree::make(&host.container(), seed, &host.sentinels);
+        let rc_conf = host.container().join("etc/rc.conf");
+        let _ = fs::remove_file(&rc_conf);
+        match seed % 3 {
+            0 => std::os::unix::fs::symlink(host.sentinels.top(), &rc_conf).unwrap(),
+            1 => rustix::fs::mkfifoat(rustix::fs::CWD, &rc_conf, rustix::fs::Mode::RWXU).unwrap(),
+            _ => fs::write(&rc_conf, "mine\n").unwrap(),
+        }
+        let was = host.stage.path("/was");
+        let copied = tree::copy(&host.container(), &was);
+        if moved(&host, seed) {
+            assert!(copied.is_ok() && !tree.deep, "{seed}");
+            done += 1;
+            // What is only the jail's is as it was.
+            for own in ["usr/local", "home", "root"] {
+                assert_eq!(
+                    differences(&was.join(own), &host.container().join(own)).unwrap(),
+                    [""; 0],
+                    "{seed}"
+                );
+            }
+            assert_eq!(fs::read_to_string(host.container().join("etc/new.conf")).unwrap(), "new\n");
+            let back = host.line("jail-rebase -y --revert web");
+            assert!(back.status.success(), "{seed}: {back:?}");
+            assert_eq!(differences(&was, &host.container()).unwrap(), [""; 0], "{seed}");
+        }
+        in_time("remove", move || tree::remove(&was)).unwrap();
+        host.again(seed);
+        host.sentinels.untouched();
+    }
+    assert!(done > 10, "{done}");
+}
+
+#[test]
+fn a_container_that_changes_while_it_is_moved() {
+    let host = Host::new();
+    next_release(&host);
+    for seed in seeds(25) {
+        let tree = Tree::make(&host.container(), seed, &host.sentinels);
+        let race = tree.race();
+        moved(&host, seed);
+        race.end();
+        host.sentinels.untouched();
+        host.line("jail-rebase -y --revert web");
+        host.again(seed);
+        host.sentinels.untouched();
+    }
+}
+
 /// A skeleton and a base are nobody's but the administrator's. Still nothing
 /// but an error comes of such ones.
 #[test]

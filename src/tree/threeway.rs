@@ -390,7 +390,7 @@ impl Walk<'_> {
 
     /// What is the jail's own is as the jail has it.
     fn own(&mut self, [theirs, ours]: [Option<Entry>; 2]) -> io::Result<()> {
-        if !self.same(&theirs, &ours)? {
+        if !same(&theirs, &ours, Times::Count)? {
             match (theirs, ours) {
                 (_, Some(_)) => self.tell(By::Jail, Event::Changed, Some(Step::Take)),
                 _ => self.tell(By::Jail, Event::Removed, Some(Step::Remove)),
@@ -419,8 +419,9 @@ impl Walk<'_> {
     /// An entry that is not there, or not of the same kind, in all three trees.
     fn replaced(&mut self, three: &Three<Option<Entry>>) -> io::Result<()> {
         let [ancestor, theirs, ours] = three;
-        let alike = self.same(ours, theirs)?;
-        let kept = [self.same(ancestor, ours)?, !alike && self.same(ancestor, theirs)?];
+        let same = |one, other| same(one, other, Times::Pass);
+        let alike = same(ours, theirs)?;
+        let kept = [same(ancestor, ours)?, !alike && same(ancestor, theirs)?];
         let event = |now: &Option<Entry>| match (ancestor, now) {
             (None, Some(_)) => Event::Added,
             (_, Some(_)) => Event::Changed,
@@ -442,22 +443,6 @@ impl Walk<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether two entries are the same, with all below them, but for times.
-    fn same(&self, one: &Option<Entry>, other: &Option<Entry>) -> io::Result<bool> {
-        let (one, other) = match (one, other) {
-            (None, None) => return Ok(true),
-            (Some(one), Some(other)) if kind_of(&one.stat) == kind_of(&other.stat) => (one, other),
-            _ => return Ok(false),
-        };
-        let mut same = true;
-        let mut visit = |found: super::Difference| {
-            same &= matches!(found.what, What::ModificationTime | What::HardLinks);
-            if same { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        };
-        Comparison::new(one, other, &mut visit).pair(one, other)?;
-        Ok(same)
     }
 
     /// An entry of one kind in both trees, and in the ancestor if it was there:
@@ -541,6 +526,30 @@ impl Walk<'_> {
         let [Some(a), Some(o), Some(t)] = texts.map(io::Result::transpose) else { return Ok(None) };
         Ok(self.policy.merge(&self.path, &a?, &o?, &t?))
     }
+}
+
+/// Whether modification times make a difference.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Times {
+    Count,
+    Pass,
+}
+
+/// Whether two entries are the same, with all below them.
+fn same(one: &Option<Entry>, other: &Option<Entry>, times: Times) -> io::Result<bool> {
+    let (one, other) = match (one, other) {
+        (None, None) => return Ok(true),
+        (Some(one), Some(other)) if kind_of(&one.stat) == kind_of(&other.stat) => (one, other),
+        _ => return Ok(false),
+    };
+    let mut same = true;
+    let mut visit = |found: super::Difference| {
+        let passed = times == Times::Pass && found.what == What::ModificationTime;
+        same &= passed || found.what == What::HardLinks;
+        if same { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    Comparison::new(one, other, &mut visit).pair(one, other)?;
+    Ok(same)
 }
 
 /// What became of each fact of an entry.

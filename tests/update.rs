@@ -84,14 +84,14 @@ fn the_next_patch_level() {
         match storage {
             Storage::Directory => {
                 assert_eq!(told, "14.2-RELEASE: updated to 14.2-RELEASE-p1\n");
-                assert!(noted.contains("jails with an older etc than their base: old\n"), "{noted}");
+                assert!(noted.contains("jails with an older etc than their base: old; jail-rebase NAME 14.2-RELEASE merges what is new\n"), "{noted}");
             }
             Storage::Zfs => {
                 assert_eq!(
                     told,
                     format!("14.2-RELEASE: updated to 14.2-RELEASE-p1, snapshot {DATASET}@p1\n")
                 );
-                assert!(noted.contains("jails with an older etc than their base: old (@base)\n"), "{noted}");
+                assert!(noted.contains("jails with an older etc than their base: old (@base); jail-rebase NAME 14.2-RELEASE merges what is new\n"), "{noted}");
                 assert_eq!(snapshots(&stage), ["14.2-RELEASE-skeleton@base", "14.2-RELEASE-skeleton@p1"]);
             }
         }

@@ -76,6 +76,11 @@ fn the_next_patch_level() {
     for storage in [Storage::Directory, Storage::Zfs] {
         let stage = stage(storage);
         patch(&stage, 1);
+        if storage == Storage::Zfs {
+            // No jail, but what jail-rebase keeps of one.
+            let kept = "zdata/jails/containers/old.before-15.0-RELEASE";
+            stage.ok("zfs", &["clone", &format!("{DATASET}@base"), kept]);
+        }
         let output = run(&stage, "skel-update 14.2");
         let (told, noted) = (stage.strip(&output.stdout), stage.strip(&output.stderr));
         assert!(output.status.success(), "{noted}");

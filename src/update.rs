@@ -900,7 +900,10 @@ fn tell_jails(host: &Host, layout: &Layout, release: &Release, changed: bool) ->
                 for clone in zfs::clones(host, snapshot)? {
                     let name = clone.rsplit('/').next().unwrap_or_default();
                     let of = snapshot.rsplit('@').next().unwrap_or_default();
-                    jails.push(format!("{name} (@{of})"));
+                    // What jail-rebase builds and keeps is no jail.
+                    if name.parse::<JailName>().is_ok() {
+                        jails.push(format!("{name} (@{of})"));
+                    }
                 }
             }
             jails
@@ -909,7 +912,13 @@ fn tell_jails(host: &Host, layout: &Layout, release: &Release, changed: bool) ->
         Storage::Directory => Vec::new(),
     };
     if !jails.is_empty() {
-        report::note(PROGRAM, &format!("jails with an older etc than their base: {}", jails.join(", ")));
+        let jails = jails.join(", ");
+        report::note(
+            PROGRAM,
+            &format!(
+                "jails with an older etc than their base: {jails}; jail-rebase NAME {release} merges what is new"
+            ),
+        );
     }
     Ok(())
 }

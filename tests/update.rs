@@ -76,6 +76,11 @@ fn the_next_patch_level() {
     for storage in [Storage::Directory, Storage::Zfs] {
         let stage = stage(storage);
         patch(&stage, 1);
+        if storage == Storage::Zfs {
+            // No jail, but what jail-rebase keeps of one.
+            let kept = "zdata/jails/containers/old.before-15.0-RELEASE";
+            stage.ok("zfs", &["clone", &format!("{DATASET}@base"), kept]);
+        }
         let output = run(&stage, "skel-update 14.2");
         let (told, noted) = (stage.strip(&output.stdout), stage.strip(&output.stderr));
         assert!(output.status.success(), "{noted}");
@@ -84,14 +89,14 @@ fn the_next_patch_level() {
         match storage {
             Storage::Directory => {
                 assert_eq!(told, "14.2-RELEASE: updated to 14.2-RELEASE-p1\n");
-                assert!(noted.contains("jails with an older etc than their base: old\n"), "{noted}");
+                assert!(noted.contains("jails with an older etc than their base: old; jail-rebase NAME 14.2-RELEASE merges what is new\n"), "{noted}");
             }
             Storage::Zfs => {
                 assert_eq!(
                     told,
                     format!("14.2-RELEASE: updated to 14.2-RELEASE-p1, snapshot {DATASET}@p1\n")
                 );
-                assert!(noted.contains("jails with an older etc than their base: old (@base)\n"), "{noted}");
+                assert!(noted.contains("jails with an older etc than their base: old (@base); jail-rebase NAME 14.2-RELEASE merges what is new\n"), "{noted}");
                 assert_eq!(snapshots(&stage), ["14.2-RELEASE-skeleton@base", "14.2-RELEASE-skeleton@p1"]);
             }
         }

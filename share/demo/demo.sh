@@ -18,8 +18,8 @@ for tool in cap_mkdb certctl freebsd-update ifconfig jail jexec jls mount pwd_mk
     sh sysctl sysrc tar umount zfs; do
     ln -s "$built/examples/standin" "$top/tools/$tool"
 done
-for program in jail-clone jail-destroy jail-epair-down jail-epair-up jail-list jail-mkfstab jail-sweep \
-    skel-fetch skel-fixcerts skel-split skel-update; do
+for program in jail-clone jail-destroy jail-epair-down jail-epair-up jail-list jail-mkfstab jail-rebase \
+    jail-sweep skel-fetch skel-fixcerts skel-split skel-update; do
     ln -s "$built/$program" "$root/usr/local/sbin/$program"
 done
 PATH=$top/tools:$root/usr/local/sbin:$PATH
@@ -114,6 +114,37 @@ run skel-update 14.2
 run jail-clone cache
 run zfs list -H -r -o name,origin zdata/jails/containers
 
+title "A new release: it changes a file and adds a group; so has the jail db"
+medium=$root/mnt/usr/freebsd-dist
+"$built/examples/basetree" --archive "$medium/base.txz" 15.0-RELEASE >"$medium/MANIFEST"
+run skel-fetch -f /mnt/usr/freebsd-dist/base.txz 15.0
+etc=$templates/15.0-RELEASE-base/etc
+echo '*.notice /var/log/messages' >"$etc/syslog.conf"
+echo '_new:*:845:' >>"$etc/group"
+run skel-split 15.0
+etc=$root/zdata/jails/containers/db/etc
+echo '*.* @loghost.example.org' >"$etc/syslog.conf"
+echo 'web:*:1001:' >>"$etc/group"
+echo 'sshd_enable="YES"' >"$etc/rc.conf"
+# Hidden on a real host, and there all the same.
+zfs set snapdir=visible zdata/jails/templates
+
+title "The jail moves to it: merged where that can be done, and asked where not"
+run service jail stop db
+printf '# jail-rebase -n db 15.0\n'
+! jail-rebase -n db 15.0 >"$top/out"
+sed "s|$root||g; /^conflict/s/ (.*//" "$top/out" | sed -n '1,/^--- /{/^--- /!p;}' >"$top/list"
+grep -v ' etc/ssl/' "$top/list" | sed 's/^/    /'
+printf '    ... and %s certificates. What changes in the group file of the jail:\n' \
+    "$(grep -c ' etc/ssl/' "$top/list")"
+sed -n '/^--- a.etc.group/,/^+_/p' "$top/out" | sed 's/^/    /'
+run jail-rebase -k ours db 15.0
+run zfs list -H -r -o name,origin zdata/jails/containers
+run tail -n 2 "$etc/group" "$etc/syslog.conf"
+run jail-rebase -y --commit db
+run service jail start db
+run jail-list
+
 title "Stop everything and destroy the jails: nothing is left"
 run jail -r web
 run jail -r db
@@ -138,4 +169,4 @@ zfs list -H -r -o name -t snapshot zdata | sed 's/^/    /'
 [ -z "$(ls "$root/zdata/jails/containers")" ] && [ -z "$(ls "$root/etc/jail.conf.d")" ]
 [ "$(jail-list | wc -l | tr -d ' ')" = 1 ]
 [ "$(zfs list -H -r -o name zdata/jails/containers)" = zdata/jails/containers ]
-[ "$(zfs list -H -r -o name -t snapshot zdata | sed 's/.*@//' | tr '\n' ' ')" = "base p1 " ]
+[ "$(zfs list -H -r -o name -t snapshot zdata | sed 's/.*@//' | tr '\n' ' ')" = "base p1 base " ]

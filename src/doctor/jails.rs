@@ -367,10 +367,12 @@ impl One<'_> {
     fn age(&self, container: &Path, found: &mut Vec<Finding>) {
         let Some(known) = self.known else { return };
         let object = self.layout.container(self.name).join("etc");
-        let cure = || {
-            format!("merge what is new into its etc by hand, or clone a new jail in place of {}", self.name)
-        };
         let of_fstab = known.fstab.there().and_then(|f| f.release.as_ref());
+        let cure = || {
+            let to = of_fstab.or(known.release()).map(ToString::to_string);
+            let rebase = format!("{} {}", self.name, to.unwrap_or_default());
+            format!("jail-rebase -n {rebase} shows what is new, jail-rebase {rebase} merges it")
+        };
         if let (Some((origin, _)), Some(base)) = (&known.origin, of_fstab)
             && origin != base
         {

@@ -107,8 +107,14 @@ pub fn merge(table: Table, ancestor: &[u8], ours: &[u8], theirs: &[u8]) -> Optio
     Some(match (mine, other) {
         (None, None) => written(&outcomes),
         (mine, other) => {
-            let text = |lines: Option<Vec<u8>>, side| lines.unwrap_or_else(|| of_side(&outcomes, side));
-            text::merge(b"", &text(mine, Side::Ours), &text(other, Side::Theirs))
+            let note = mine.as_ref().or(other.as_ref()).map(|(_, note)| note.clone()).unwrap_or_default();
+            let text = |side, lines: Option<(Vec<u8>, String)>| {
+                lines.map_or_else(|| of_side(&outcomes, side), |(lines, _)| lines)
+            };
+            match text::merge(b"", &text(Side::Ours, mine), &text(Side::Theirs, other)) {
+                Merged::Conflict(conflict) => Merged::Conflict(conflict.with_note(note)),
+                clean => clean,
+            }
         }
     })
 }
@@ -188,7 +194,7 @@ fn of_side(outcomes: &[(&[u8], Outcome)], side: Side) -> Vec<u8> {
 /// The result that one side would have, if two records in it would share a
 /// number that they have in neither table: then that side's stands, and what the
 /// other side brought is as this side has it. `None` when all is well.
-fn apart(outcomes: &[(&[u8], Outcome)], side: Side, tables: [&Parsed; 2]) -> Option<Vec<u8>> {
+fn apart(outcomes: &[(&[u8], Outcome)], side: Side, tables: [&Parsed; 2]) -> Option<(Vec<u8>, String)> {
     let own = tables[usize::from(side == Side::Theirs)];
     let has = |table: &Parsed, name: &[u8], number: &[u8]| {
         table.records.get(name).is_some_and(|record| record[NUMBER] == number)
@@ -206,14 +212,14 @@ fn apart(outcomes: &[(&[u8], Outcome)], side: Side, tables: [&Parsed; 2]) -> Opt
         };
         sharing.into_iter().flat_map(foreign).collect()
     };
-    let mut clashes = false;
+    let mut note = None;
     loop {
         let mut foreign = clash(&lines);
         if foreign.is_empty() {
             break;
         }
-        clashes = true;
         foreign.sort_unstable();
+        note = note.or_else(|| Some(shared_by(&lines, foreign[0])));
         for at in foreign.into_iter().rev() {
             match own.records.get(lines[at].0).map(joined).filter(|line| *line != lines[at].1) {
                 Some(line) => lines[at].1 = line,
@@ -221,7 +227,21 @@ fn apart(outcomes: &[(&[u8], Outcome)], side: Side, tables: [&Parsed; 2]) -> Opt
             }
         }
     }
-    clashes.then(|| lines.into_iter().flat_map(|(_, line)| [line, vec![b'\n']].concat()).collect())
+    note.map(|note| (lines.into_iter().flat_map(|(_, line)| [line, vec![b'\n']].concat()).collect(), note))
+}
+
+/// Who has the number of the record at `at`, in words.
+fn shared_by(lines: &[(&[u8], Vec<u8>)], at: usize) -> String {
+    let shared = number(&lines[at].1);
+    let of = |(name, line): &(&[u8], Vec<u8>)| {
+        (!name.is_empty() && number(line) == shared).then(|| String::from_utf8_lossy(name).into_owned())
+    };
+    let names: Vec<String> = lines.iter().filter_map(of).collect();
+    format!(
+        "{} would have the number {}",
+        names.join(" and "),
+        String::from_utf8_lossy(shared.unwrap_or_default())
+    )
 }
 
 fn written(outcomes: &[(&[u8], Outcome)]) -> Merged {
@@ -312,6 +332,8 @@ mod tests {
         let merged = users(BEFORE, &ours, &theirs);
         assert_eq!(decided(&merged, Side::Ours), ours);
         assert_eq!(decided(&merged, Side::Theirs), theirs);
+        let Merged::Conflict(conflict) = &merged else { panic!() };
+        assert_eq!(conflict.note(), Some("_new and bob would have the number 845"));
         // root and toor share theirs on purpose.
         let toor = format!("{BEFORE}toor:*:0:0:~\n");
         assert_eq!(clean(users(BEFORE, &toor, BEFORE)), toor);

@@ -178,6 +178,9 @@ fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) ->
     }
     // Where the way back ends.
     plan_end(host, layout, jail, &mut destroy)?;
+    for torso in layout.torsos_of(host, jail)? {
+        destroy.clear.push(RemoveTree { path: torso });
+    }
     let record = at(layout.origin(jail));
     let beside =
         [layout.conf(jail), layout.fstab(jail), layout.origin(jail)].map(|f| file::temp_beside(&at(f)));

@@ -209,6 +209,24 @@ impl Layout {
         Ok(names)
     }
 
+    /// Trees beside a jail's containers that a killed jail-rebase(8) left half
+    /// made or half removed, real paths; ZFS leaves none.
+    pub fn torsos_of(&self, host: &Host, jail: &JailName) -> Result<Vec<PathBuf>> {
+        let mut torsos = Vec::new();
+        if self.storage == Storage::Directory {
+            for entry in fs_err::read_dir(host.root().at(&self.containers()))? {
+                let entry = entry?;
+                let name = entry.file_name().into_string().unwrap_or_default();
+                let rest = name.strip_prefix('.').and_then(|n| n.strip_prefix(jail.as_str()));
+                let of_move = rest.is_some_and(|r| r.starts_with(WORK) || r.starts_with(KEPT));
+                if of_move && file::is_temporary(&name) && entry.file_type()?.is_dir() {
+                    torsos.push(entry.path());
+                }
+            }
+        }
+        Ok(torsos)
+    }
+
     /// A jail's path: the empty directory its base is mounted on.
     pub fn path(&self, jail: &JailName) -> PathBuf {
         self.dir.join(format!("{jail}{PATH_SUFFIX}"))

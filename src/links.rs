@@ -268,6 +268,10 @@ impl Surveyor<'_> {
         let names = tree::names(&**directory)
             .with_context(|| format!("read {}", self.skeleton.join(&path).display()))?;
         for name in names {
+            // ZFS shows its snapshots there, if asked to.
+            if path.as_os_str().is_empty() && *name == *c".zfs" {
+                continue;
+            }
             path.push(OsStr::from_bytes(name.to_bytes()));
             let stat = match statat(&**directory, &*name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,

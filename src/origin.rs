@@ -12,7 +12,7 @@ use crate::release::Release;
 use crate::tree;
 use anyhow::{Context, Result, bail};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 /// A skeleton as it once was: the name of a snapshot without its dataset, or of
@@ -83,17 +83,10 @@ pub fn record(origins: &[&Origin]) -> Vec<u8> {
     origins.iter().flat_map(|origin| format!("{origin}\n").into_bytes()).collect()
 }
 
-/// Where the copies of a release's skeleton are, real paths.
-pub fn copies(host: &Host, layout: &Layout, release: &Release) -> Result<Vec<PathBuf>> {
-    let mut copies = Vec::new();
-    for entry in fs_err::read_dir(host.root().at(&layout.templates()))? {
-        let entry = entry?;
-        let origin = entry.file_name().to_str().and_then(|name| name.parse::<Origin>().ok());
-        if origin.is_some_and(|origin| origin.release == *release) {
-            copies.push(entry.path());
-        }
-    }
-    Ok(copies)
+/// Whether a record tells that what a container was is not wanted any more.
+pub fn is_committed(record: &Path) -> Result<bool> {
+    let there = file::look(record)?.is_some_and(|there| there.is_file());
+    Ok(there && fs_err::read_to_string(record)?.lines().count() == 1)
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ pub struct Conflict {
     marker: usize,
     /// Whether each side's last line is complete.
     complete: [bool; 2],
+    note: Option<String>,
 }
 
 /// Whether contents can be merged by lines.
@@ -73,7 +74,7 @@ pub fn merge(ancestor: &[u8], ours: &[u8], theirs: &[u8]) -> Merged {
         Ok(text) => Merged::Clean(text),
         Err(marked) => {
             let complete = [ours, theirs].map(|text| text.is_empty() || text.ends_with(b"\n"));
-            Merged::Conflict(Conflict { marked, marker, complete })
+            Merged::Conflict(Conflict { marked, marker, complete, note: None })
         }
     }
 }
@@ -109,7 +110,17 @@ impl Conflict {
 
     /// A text of complete lines that has such markers.
     pub fn of_lines(marked: Vec<u8>, marker: usize) -> Conflict {
-        Conflict { marked, marker, complete: [true, true] }
+        Conflict { marked, marker, complete: [true, true], note: None }
+    }
+
+    /// The same, with words on what it is about.
+    pub fn with_note(self, note: String) -> Conflict {
+        Conflict { note: Some(note), ..self }
+    }
+
+    /// What it is about, if there is more to say than which lines.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// The text with conflict markers, for an editor.

@@ -419,6 +419,60 @@ fn a_running_jail_is_stopped_only_by_force() {
     }
 }
 
+/// The pair goes with the jail that is stopped, although nobody else may touch
+/// the jail meanwhile.
+#[test]
+fn force_leaves_no_pair() {
+    let stage = stage(Storage::Directory);
+    stage.ok("jail", &["-c", "web"]);
+    ok(&stage, "jail-rebase -f web 15.0");
+    ok(&stage, "jail-rebase -y --commit web");
+    stage.nothing_left();
+    // Nobody has to stop a jail to let go of what it was.
+    ok(&stage, "jail-rebase web 14.2");
+    stage.ok("jail", &["-c", "web"]);
+    ok(&stage, "jail-rebase -y --commit web");
+    assert!(stage.kernel().jails.iter().any(|jail| jail.name == "web"));
+    stage.ok("jail", &["-r", "web"]);
+    stage.nothing_left();
+}
+
+/// A commit that was cut short has removed part of what the jail was.
+#[test]
+fn no_way_back_from_half_a_commit() {
+    let stage = stage(Storage::Directory);
+    ok(&stage, "jail-rebase web 15.0");
+    let kept = stage.path(&format!("{WEB}.before-15.0-RELEASE"));
+    text(&stage, "/zdata/jails/containers/web.origin", "15.0-RELEASE-skeleton@base\n");
+    let told = fails(&stage, "jail-rebase -y --revert web");
+    assert!(
+        told.contains("no way back from a commit that was interrupted; jail-rebase --commit web finishes it")
+    );
+    let torso = kept.with_file_name(".web.before-15.0-RELEASE.thinjail");
+    fs::rename(&kept, &torso).unwrap();
+    fs::remove_dir_all(torso.join("etc")).unwrap();
+    ok(&stage, "jail-rebase -y --commit web");
+    assert!(!torso.exists());
+    let told = fails(&stage, "jail-rebase -y --commit web");
+    assert!(told.contains("there is nothing to commit"), "{told}");
+}
+
+/// Texts are edited, and -k decides what is none.
+#[test]
+fn edited_and_decided() {
+    let stage = stage(Storage::Directory);
+    conflicts(&stage);
+    let script = stage.path("/editor");
+    fs::write(&script, "printf 'both\\n' >\"$1\"\n").unwrap();
+    let editor = format!("sh {}", script.display());
+    let told = edited(&stage, "jail-rebase --edit web 15.0", &editor);
+    assert_eq!(told.status.code(), Some(1));
+    let told = edited(&stage, "jail-rebase --edit -k theirs web 15.0", &editor);
+    assert!(told.status.success(), "{told:?}");
+    assert_eq!(read(&stage, &format!("{WEB}/etc/ntp.conf")), "both\n");
+    assert_eq!(read(&stage, &format!("{WEB}/etc/new.conf")), "new\n");
+}
+
 /// What is refused, each with nothing changed.
 #[test]
 fn refusals() {

@@ -25,7 +25,7 @@ use crate::kernel::is_at_or_below;
 use crate::layout::{Layout, Storage};
 use crate::lock::{Lock, Use};
 use crate::origin::{self, Origin};
-use crate::plan::{Action, Plan, Undo};
+use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::release::Release;
 use crate::service::StopJail;
@@ -52,21 +52,26 @@ pub fn run(arguments: &JailRebase, host: &Host) -> Result<ExitCode> {
     if cfg!(target_os = "freebsd") && !rustix::process::geteuid().is_root() {
         bail!("this needs root: files of all owners are made");
     }
-    if !common.dry_run {
-        claim::hold(host, jail)?;
-        interrupt::watch().context("watch signals")?;
-    } else {
-        claim::check(host, jail)?;
-    }
     let running = host.kernel()?.running_jail(jail.as_str())?.is_some();
-    if running && !arguments.force {
+    // One that runs may still have to be stopped, and its hooks would be refused.
+    if common.dry_run || running {
+        claim::check(host, jail)?;
+    } else {
+        claim::hold(host, jail)?;
+    }
+    if !common.dry_run {
+        interrupt::watch().context("watch signals")?;
+    }
+    // What is kept of it is not what it runs on.
+    let idle = arguments.what == Rebasing::Commit;
+    if running && !idle && !arguments.force {
         bail!("jail {jail} is running; service jail stop {jail}, or give -f");
     }
-    if !running {
+    if !running && !idle {
         check_mounts(host, &layout, jail)?;
     }
     let places = Places::find(host, &layout, jail)?;
-    let stop = running.then(|| StopJail { jail: jail.clone() });
+    let stop = (running && !idle).then(|| StopJail { jail: jail.clone() });
     let job = Job { host, layout: &layout, arguments, stop };
     match &arguments.what {
         Rebasing::To(release) => job.move_to(places, release),
@@ -112,7 +117,10 @@ impl Job<'_> {
     /// Stops the jail if it runs, now that all that can be checked is.
     fn stop(&self) -> Result<()> {
         let Some(stop) = &self.stop else { return Ok(()) };
-        stop.perform(self.host, &mut Undo::default())?;
+        let mut plan = Plan::default();
+        plan.push(stop.clone());
+        plan.carry_out(self.host)?;
+        claim::hold(self.host, self.jail())?;
         check_mounts(self.host, self.layout, self.jail())
     }
 
@@ -194,7 +202,7 @@ impl Job<'_> {
         let (to, fresh) = self.newest(release, &skeleton)?;
         if from == to && now == *release && !fresh {
             self.tell(&format!("{jail}: {from} is what it is a clone of already"));
-            return Ok(ExitCode::SUCCESS);
+            return self.clear_away(&places);
         }
         self.check_mounted(&places.jail)?;
         let keep = places.keep(host, layout, release)?;
@@ -205,9 +213,10 @@ impl Job<'_> {
             let _progress = Progress::new(format!("compare {jail} with {from} and {to}"));
             Merged::find(tops)?
         };
-        self.check_space(&places.jail, &theirs)?;
-        merged.decide(self.arguments.keep);
-
+        self.check_space(&places.jail, &theirs, fresh)?;
+        if !self.arguments.edit {
+            merged.decide(self.arguments.keep);
+        }
         let built = Rc::new(RefCell::new(merged));
         let plan = self.plan_move(&places, &keep, [&from, &to], fresh, &text, built.clone())?;
         if self.arguments.common.dry_run {
@@ -229,7 +238,10 @@ impl Job<'_> {
             );
         }
         if self.arguments.edit {
-            edit::edit(host, jail, &mut built.borrow_mut())?;
+            let mut merged = built.borrow_mut();
+            edit::edit(host, jail, &mut merged)?;
+            // What is no text.
+            merged.decide(self.arguments.keep);
         }
         let conflicts = tell::conflicts(&built.borrow(), tops);
         if !conflicts.is_empty() {
@@ -247,13 +259,16 @@ impl Job<'_> {
             // What it changed while it was compared counts too.
             self.stop()?;
             let mut anew = Merged::find(tops)?;
-            anew.decide(self.arguments.keep);
             anew.take_edits(&built.borrow())?;
+            anew.decide(self.arguments.keep);
+            if let Some(first) = anew.conflicts().next() {
+                bail!("{}: it conflicts since the jail was stopped; run it again", first.path.display());
+            }
             *built.borrow_mut() = anew;
         }
         plan.carry_out(host)?;
         self.tell(&format!("{jail}: {from} -> {to}: {}", built.borrow().summary()));
-        for note in tell::remains(jail, [&now, release], &places.jail.path, &built.borrow())? {
+        for note in tell::remains(jail, [&now, release], [&keep.path, &places.jail.path], &built.borrow()) {
             report::note(PROGRAM, &note);
         }
         Ok(ExitCode::SUCCESS)
@@ -283,7 +298,7 @@ impl Job<'_> {
 
     /// Fails if a plain copy of what the jail has would not fit. With ZFS it is
     /// none where blocks are shared.
-    fn check_space(&self, container: &Container, theirs: &Path) -> Result<()> {
+    fn check_space(&self, container: &Container, theirs: &Path, fresh: bool) -> Result<()> {
         let (need, free) = match &container.dataset {
             Some(dataset) => {
                 let shares = self.host.tools().ask(Tool::Sysctl, &["-n", "vfs.zfs.bclone_enabled"]);
@@ -296,7 +311,8 @@ impl Job<'_> {
             }
             None => {
                 let statvfs = rustix::fs::statvfs(&container.path).map_err(io::Error::from)?;
-                let need = crate::tree::size(&container.path)? + crate::tree::size(theirs)?;
+                let copies = if fresh { 2 } else { 1 };
+                let need = crate::tree::size(&container.path)? + copies * crate::tree::size(theirs)?;
                 (need, statvfs.f_bavail.saturating_mul(statvfs.f_frsize))
             }
         };
@@ -320,10 +336,8 @@ impl Job<'_> {
         let at = |path: PathBuf| host.root().at(&path);
         let (base, skeleton) = (at(layout.base(&to.release)), at(layout.skeleton(&to.release)));
         let mut plan = Plan::default();
-        if places.work.exists(host)? {
-            // A killed run got no further than building.
-            places.work.destroy(host, &mut plan)?;
-        }
+        // A killed run got no further than building.
+        self.plan_clearing(places, &mut plan)?;
         match (layout.storage(), &places.work.dataset, &places.jail.dataset) {
             (Storage::Zfs(top), Some(work), Some(old)) => plan.push(zfs::Clone {
                 snapshot: Layout::skeleton_dataset(top, &to.release)?.snapshot(&to.snapshot),
@@ -406,24 +420,31 @@ impl Job<'_> {
     fn commit(&self, places: &Places) -> Result<ExitCode> {
         let (host, jail) = (self.host, self.jail());
         places.check_whole(host)?;
+        let (mut plan, mut clear) = (Plan::default(), Plan::default());
         let Some((kept, to)) = &places.kept else {
-            bail!("jail {jail}: nothing is kept of a move; there is nothing to commit");
-        };
-        let mut plan = Plan::default();
-        if kept.dataset.is_none()
-            && let Some(origin) = origin::recorded(&places.record, true)?
-        {
-            // First: with the former container its line loses its meaning.
-            let (old, new) = (fs_err::read(&places.record)?, origin::record(&[&origin]));
-            if old != new {
-                plan.push(file::Rewrite { path: places.record.clone(), old, new });
+            if places.leavings.is_empty() {
+                bail!("jail {jail}: nothing is kept of a move; there is nothing to commit");
             }
+            return self.clear_away(places);
+        };
+        let mut snapshots = 0;
+        if kept.dataset.is_none() {
+            // First of all: a record of one line tells that there is no way back,
+            // because part of the former container may be gone.
+            if let Some(origin) = origin::recorded(&places.record, true)? {
+                let (old, new) = (fs_err::read(&places.record)?, origin::record(&[&origin]));
+                if old != new {
+                    plan.push(file::Rewrite { path: places.record.clone(), old, new });
+                }
+            }
+            let aside = file::temp_beside(&kept.path);
+            clear.push(file::Rename { from: kept.path.clone(), to: aside.clone() });
+            clear.push(RemoveTree { path: aside });
+        } else {
+            snapshots = kept.destroy(host, &mut clear)?;
         }
-        let mut clear = Plan::default();
-        let snapshots = kept.destroy(host, &mut clear)?;
         if self.arguments.common.dry_run {
             plan.append(clear);
-            // Nobody has to stop a jail for it.
             return report::dry_run(PROGRAM, &plan, self.arguments.common.json);
         }
         let with = if snapshots > 0 { format!(" with its {snapshots} snapshots") } else { String::new() };
@@ -432,38 +453,59 @@ impl Job<'_> {
             kept.name
         ))?;
         plan.carry_out(host)?;
-        match clear.carry_out_all(host).into_iter().next() {
+        self.end(&clear, &kept.name)
+    }
+
+    /// What follows can't be taken back; as much as possible of it is done.
+    fn end(&self, clear: &Plan, what: &str) -> Result<ExitCode> {
+        match clear.carry_out_all(self.host).into_iter().next() {
             None => Ok(ExitCode::SUCCESS),
-            Some(first) => Err(first.context(format!("{} is not wholly gone; run it again", kept.name))),
+            Some(first) => Err(first.context(format!("{what} is not wholly gone; run it again"))),
         }
+    }
+
+    /// Plans to remove what a killed run left beside the jail's containers.
+    fn plan_clearing(&self, places: &Places, plan: &mut Plan) -> Result<()> {
+        if places.work.exists(self.host)? {
+            places.work.destroy(self.host, plan)?;
+        }
+        places.leavings.iter().for_each(|path| plan.push(RemoveTree { path: path.clone() }));
+        for file in [places.record.clone(), self.host.root().at(&self.layout.fstab(self.jail()))] {
+            let aside = file::temp_beside(&file);
+            if file::look(&aside)?.is_some_and(|there| there.is_file()) {
+                plan.push(file::RemoveIfThere { path: aside });
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a killed run left.
+    fn clear_away(&self, places: &Places) -> Result<ExitCode> {
+        let mut clear = Plan::default();
+        self.plan_clearing(places, &mut clear)?;
+        if self.arguments.common.dry_run {
+            return report::dry_run(PROGRAM, &clear, self.arguments.common.json);
+        }
+        self.end(&clear, &places.work.name)
     }
 
     fn revert(&self, places: &Places) -> Result<ExitCode> {
         let (host, jail) = (self.host, self.jail());
-        let (mut plan, mut clear) = (Plan::default(), Plan::default());
         let built = places.work.exists(host)?;
-        for file in [places.record.clone(), host.root().at(&self.layout.fstab(jail))] {
-            let aside = file::temp_beside(&file);
-            if file::look(&aside)?.is_some_and(|there| there.is_file()) {
-                clear.push(file::RemoveIfThere { path: aside });
-            }
-        }
         let Some((kept, to)) = &places.kept else {
-            let torso = places.work.torso()?;
-            if !built && torso.is_none() {
+            if !built && places.leavings.is_empty() {
                 bail!("jail {jail}: nothing is kept of a move; there is nothing to go back to");
             }
             // It was killed before anything of the jail was touched.
-            if built {
-                places.work.destroy(host, &mut clear)?;
-            }
-            torso.into_iter().for_each(|path| clear.push(RemoveTree { path }));
-            if self.arguments.common.dry_run {
-                return report::dry_run(PROGRAM, &clear, self.arguments.common.json);
-            }
-            clear.carry_out(host)?;
-            return Ok(ExitCode::SUCCESS);
+            return self.clear_away(places);
         };
+        if kept.dataset.is_none() && origin::is_committed(&places.record)? {
+            bail!(
+                "jail {jail}: there is no way back from a commit that was interrupted; \
+                 jail-rebase --commit {jail} finishes it"
+            );
+        }
+        let mut plan = Plan::default();
         let moved = places.jail.exists(host)?;
         if moved && built {
             // Of a run that was killed at its end.
@@ -475,21 +517,28 @@ impl Job<'_> {
         }
         self.plan_fstab(&former.release, &mut plan)?;
         kept.rename(&places.jail, &mut plan);
+        // What goes then has the snapshots that the jail has now.
         let ends = if moved { &places.jail } else { &places.work };
-        // Under the name that it has by then.
         let snapshots = match &ends.dataset {
-            Some(dataset) => zfs::own_snapshots(host, dataset)?.len(),
-            None => 0,
+            Some(dataset) if moved || built => zfs::own_snapshots(host, dataset)?,
+            _ => Vec::new(),
         };
         if self.arguments.common.dry_run {
-            if moved || built {
-                places.work.destroy_alone(&mut clear);
+            if let Some(work) = &places.work.dataset {
+                for name in snapshots.iter().filter_map(|s| s.split('@').nth(1)) {
+                    plan.push(zfs::Command::new(&["destroy", &work.snapshot(name)]));
+                }
             }
-            plan.append(clear);
+            if moved || built {
+                places.work.destroy_alone(&mut plan);
+            }
             return self.dry_run(plan);
         }
         if moved {
-            let with = if snapshots > 0 { format!(" with its {snapshots} snapshots") } else { String::new() };
+            let with = match snapshots.len() {
+                0 => String::new(),
+                n => format!(" with its {n} snapshots"),
+            };
             self.confirm(&format!(
                 "Go back to what jail {jail} was before its move to {to}, and destroy what it is now{with}?"
             ))?;
@@ -499,16 +548,8 @@ impl Job<'_> {
         if kept.dataset.is_none() {
             self.forget_move(places)?;
         }
-        if places.work.exists(host)? {
-            places.work.destroy(host, &mut clear)?;
-        }
         self.tell(&format!("{jail}: back to {former}"));
-        match clear.carry_out_all(host).into_iter().next() {
-            None => Ok(ExitCode::SUCCESS),
-            Some(first) => {
-                Err(first.context(format!("{} is not wholly gone; run it again", places.work.name)))
-            }
-        }
+        self.clear_away(places)
     }
 
     /// Has the record of directory storage say what the jail is a clone of again.

@@ -84,12 +84,6 @@ impl Container {
         }
     }
 
-    /// What a killed run left of a copy that was not yet one.
-    pub fn torso(&self) -> Result<Option<PathBuf>> {
-        let aside = file::temp_beside(&self.path);
-        Ok(file::look(&aside)?.map(|_| aside).filter(|_| self.dataset.is_none()))
-    }
-
     /// Plans its end: snapshots that were taken of it go with it.
     pub fn destroy(&self, host: &Host, plan: &mut Plan) -> Result<usize> {
         let snapshots = match &self.dataset {
@@ -127,6 +121,8 @@ pub struct Places {
     pub work: Container,
     /// The former one, and the release that the jail was moved to.
     pub kept: Option<(Container, Release)>,
+    /// Trees that a killed run left half made or half removed.
+    pub leavings: Vec<PathBuf>,
     /// Where directory storage notes what they are clones of.
     pub record: PathBuf,
 }
@@ -149,6 +145,7 @@ impl Places {
             jail: named(jail.to_string())?,
             work: named(format!("{jail}{WORK}"))?,
             kept,
+            leavings: layout.torsos_of(host, jail)?,
             record: host.root().at(&layout.origin(jail)),
         };
         for container in [Some(&places.jail), Some(&places.work), places.kept.as_ref().map(|(k, _)| k)] {

@@ -1,7 +1,7 @@
 //! What a move would do, and what remains to be done after it.
 
 use super::merged::Merged;
-use super::policy::{self, DATABASES, Made};
+use super::policy::{self, DATABASES};
 use crate::jail::JailName;
 use crate::origin::Origin;
 use crate::release::Release;
@@ -21,7 +21,9 @@ pub fn conflicts(merged: &Merged, tops: Tops) -> Vec<String> {
         let versions = [("ancestor", tops.ancestor), ("theirs", tops.theirs), ("ours", tops.ours)]
             .map(|(name, top)| format!("{name} {}", top.join(&found.path).display()))
             .join(", ");
-        Some(clean(&format!("conflict: {}: {} ({versions})", found.path.display(), conflict.why)))
+        let note = conflict.text.as_ref().and_then(|text| text.note()).map(|note| format!("; {note}"));
+        let why = format!("{}{}", conflict.why, note.unwrap_or_default());
+        Some(clean(&format!("conflict: {}: {why} ({versions})", found.path.display())))
     };
     merged.conflicts().filter_map(line).collect()
 }
@@ -103,7 +105,7 @@ pub fn plan(
             "conflicts": merged.conflicts().count(),
             "commands": commands,
         });
-        report::print(format!("{document:#}\n").as_bytes())?;
+        report::print(format!("{document}\n").as_bytes())?;
         return Ok(status);
     }
     let mut out = format!("{jail}: {from} -> {to}: {}\n", merged.summary()).into_bytes();
@@ -128,6 +130,16 @@ pub fn plan(
             out.extend(format!("Binary files {} and {} differ\n", names[0], names[1]).bytes());
         }
     }
+    for found in merged.conflicts() {
+        let text = found.conflict.as_ref().and_then(|conflict| conflict.text.as_ref());
+        if let (Some(text), Some(ours)) = (text, threeway::contents(tops.ours, &found.path, text::LARGEST)?) {
+            let names = ["a", "b"].map(|side| clean(&format!("{side}/{}", found.path.display())));
+            out.extend(text::unified([&names[0], &names[1]], &ours, text.marked()));
+        }
+    }
+    for command in commands {
+        out.extend(format!("{command}\n").bytes());
+    }
     if std::io::stdout().is_terminal() {
         // What the jail's root wrote may tell a terminal to do something.
         for byte in &mut out {
@@ -144,12 +156,13 @@ pub fn plan(
 pub fn remains(
     jail: &JailName,
     [was, is]: [&Release; 2],
-    container: &Path,
+    [before, container]: [&Path; 2],
     merged: &Merged,
-) -> Result<Vec<String>> {
+) -> Vec<String> {
+    // Nobody fails for a note.
+    let has = |top: &Path, path: &str| threeway::exists(top, Path::new(path)).unwrap_or(false);
     let mut notes = vec![format!("service jail start {jail} starts all its services anew")];
-    let packages = threeway::exists(container, Path::new("var/db/pkg/local.sqlite"))?;
-    if packages && was.version().0 != is.version().0 {
+    if has(container, "var/db/pkg/local.sqlite") && was.version().0 != is.version().0 {
         notes.push(format!(
             "its packages were built for FreeBSD {}: once it runs, pkg -j {jail} upgrade -f",
             was.version().0
@@ -158,13 +171,12 @@ pub fn remains(
     if merged.found().iter().any(policy::touches_certificates) {
         notes.push(format!("it has certificates of its own: once it runs, jexec {jail} certctl rehash"));
     }
-    let mailer =
-        |database: &&policy::Database| database.tool.is_none() && merged.made(database.source) == Made::Anew;
-    if DATABASES.iter().any(|database| mailer(&database)) {
-        notes.push(format!("its aliases were merged: once it runs, jexec {jail} newaliases"));
+    let lost = |file: &&str| has(before, file) && !has(container, file);
+    if DATABASES.iter().any(|database| database.tool.is_none() && database.files.iter().any(|f| lost(&f))) {
+        notes.push(format!("its aliases are other ones now: once it runs, jexec {jail} newaliases"));
     }
     notes.push(format!(
         "jail-rebase --revert {jail} goes back, jail-rebase --commit {jail} lets go of what it was"
     ));
-    Ok(notes)
+    notes
 }

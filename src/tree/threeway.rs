@@ -160,7 +160,7 @@ impl fmt::Display for Why {
             Why::Lines(1) => f.write_str("both changed the same lines, in one place"),
             Why::Lines(n) => write!(f, "both changed the same lines, in {n} places"),
             Why::Contents => f.write_str("both changed it, and it can't be merged by lines"),
-            Why::Kind => f.write_str("both made something else of it"),
+            Why::Kind => f.write_str("one made something else of it, and the other changed it"),
             Why::AddedByBoth => f.write_str("both added it, and they differ"),
             Why::RemovedByJail => f.write_str("removed by the jail, changed by the release"),
             Why::RemovedByRelease => f.write_str("removed by the release, changed by the jail"),
@@ -193,6 +193,7 @@ impl Conflict {
             (Why::RemovedByRelease, Side::Theirs) => Event::Removed,
             (Why::RemovedByJail, Side::Ours) => Event::Removed,
             (Why::RemovedByJail, Side::Theirs) => Event::Added,
+            (Why::AddedByBoth, _) => Event::Added,
             _ => Event::Changed,
         }
     }
@@ -344,9 +345,9 @@ impl Walk<'_> {
             let [_, step] = steps;
             return self.tell(By::Both, Event::Changed, step);
         }
+        let event = if why == Why::AddedByBoth { Event::Added } else { Event::Changed };
         let conflict = Some(Conflict { why, text, steps });
-        let path = self.path.clone();
-        self.found.push(Found { path, by: By::Both, event: Event::Changed, step: None, conflict });
+        self.found.push(Found { path: self.path.clone(), by: By::Both, event, step: None, conflict });
     }
 
     fn entry(&mut self, directories: Three<Option<BorrowedFd>>, name: &CStr) -> io::Result<()> {

@@ -18,6 +18,10 @@ MAN8 =		jail-clone.8 jail-destroy.8 jail-doctor.8 jail-epair-down.8 \
 TO =		"$(DESTDIR)$(PREFIX)"
 # Where cargo puts release builds.
 BUILT =		"$${CARGO_TARGET_DIR:-target}/release"
+# For check-freebsd: an archive of a base, jib(8), patterns of cases.
+BASE_TXZ =
+JIB =
+K =
 
 all:
 	$(CARGO) build --release --locked --bins
@@ -25,6 +29,11 @@ all:
 # The tests need no network, no root and no FreeBSD.
 check:
 	$(CARGO) test --locked --features inject
+
+# On FreeBSD, as root, in a disposable machine; see tests/freebsd/README. Builds
+# nothing either.
+check-freebsd:
+	PREFIX="$(PREFIX)" BASE_TXZ="$(BASE_TXZ)" JIB="$(JIB)" K="$(K)" sh tests/freebsd/run
 
 lint:
 	$(CARGO) fmt --check
@@ -77,4 +86,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check lint man-lint demo bench install uninstall clean
+.PHONY: all check check-freebsd lint man-lint demo bench install uninstall clean

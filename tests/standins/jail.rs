@@ -186,6 +186,41 @@ enum Done {
 const SPECIAL: &[(&str, &str)] =
     &[("mount.devfs", "/dev"), ("mount.fdescfs", "/dev/fd"), ("mount.procfs", "/proc")];
 
+/// What jail(8) and the kernel know as parameters, by the first component of the name.
+const FAMILIES: &[&str] = &[
+    "allow",
+    "children",
+    "command",
+    "cpuset",
+    "depend",
+    "devfs_ruleset",
+    "enforce_statfs",
+    "env",
+    "exec",
+    "host",
+    "interface",
+    "ip4",
+    "ip6",
+    "ip_hostname",
+    "jid",
+    "linux",
+    "meta",
+    "mount",
+    "name",
+    "osreldate",
+    "osrelease",
+    "parent",
+    "path",
+    "persist",
+    "securelevel",
+    "stop",
+    "sysvmsg",
+    "sysvsem",
+    "sysvshm",
+    "vnet",
+    "zfs",
+];
+
 /// One jail on its way up or down. Steps give whether they succeeded; what is wrong has then been told.
 struct Run<'a> {
     host: &'a Host,
@@ -330,6 +365,14 @@ impl<'a> Run<'a> {
     }
 
     fn create(&mut self) -> Result<bool> {
+        let is_known = |name: &str| {
+            let family = name.split('.').next().unwrap_or_default();
+            FAMILIES.contains(&family) || FAMILIES.contains(&family.strip_prefix("no").unwrap_or_default())
+        };
+        if let Some(unknown) = self.jail.params.iter().find(|p| !p.is_variable && !is_known(&p.name)) {
+            self.warn(format!("unknown parameter: {}", unknown.name));
+            return Ok(false);
+        }
         let view = View::new(self.host, &self.kernel.state()?)?;
         if !self.path.starts_with('/') {
             self.warn(format!("path {}: not an absolute pathname", self.path));

@@ -1,0 +1,115 @@
+# kill -9 in the middle. Where the middle is, differs from run to run; where
+# every single place has to be tried, tests/kill.rs does it.
+
+# Runs a command and kills it after so many milliseconds; counts.
+killed_after() { # milliseconds command ...
+    pause=$(printf '0.%03d' "$1")
+    shift
+    "$@" >"$work/killed.out" 2>&1 &
+    victim=$!
+    sleep "$pause"
+    kill -9 $victim 2>/dev/null || true
+    run_status=0
+    wait $victim 2>/dev/null || run_status=$?
+    if [ $run_status -eq 137 ]; then
+        kills=$((kills + 1))
+    elif [ $run_status -ne 0 ]; then
+        cat "$work/killed.out"
+        fail "exit status $run_status: $*"
+    fi
+}
+
+moments="1 5 10 15 20 25 30 35 40 45 50 55 60 65 70 75 80 85 90 100 110 120 140 160 180 200"
+
+have kill_up "processes" "jail-epair-up is killed; the same command, and then down, leave nothing"
+case_kill_up() {
+    kills=0 halves=0
+    for moment in $moments $moments; do
+        killed_after $moment jail-epair-up -b $bridge tjweb epair201
+        if there epair201a && [ -z "$(members $bridge)" ]; then
+            halves=$((halves + 1))
+        fi
+        run jail-epair-up -b $bridge tjweb epair201
+        is "$(members $bridge)" epair201a "members of the bridge"
+        is "$(described epair201a)" jail:tjweb "description"
+        run jail-epair-down tjweb epair201
+        no_pair epair201
+    done
+    # With a renamed pair there are more places.
+    for moment in $moments; do
+        killed_after $moment jail-epair-up -b $bridge tjweb tjw0
+        run jail-epair-up -b $bridge tjweb tjw0
+        is "$(members $bridge)" tjw0a "members of the bridge"
+        run jail-epair-down tjweb tjw0
+        no_pair tjw0
+        is "$(ifconfig -g epair)" "" "pairs"
+    done
+    note "$kills kills, $halves pairs half made"
+    [ $kills -ge 10 ] || fail "only $kills kills: this shows nothing"
+}
+
+have kill_down "processes" "jail-epair-down and jail-sweep are killed; again, and nothing is left"
+case_kill_down() {
+    quick tjweb 201
+    kills=0
+    for moment in $moments; do
+        run jail-epair-up -b $bridge tjweb epair201
+        killed_after $moment jail-epair-down tjweb epair201
+        run jail-epair-down tjweb epair201
+        no_pair epair201
+    done
+    for moment in 10 20 30 40 50 60 80 100 120 150 200 250; do
+        start tjweb
+        run jail -R tjweb
+        killed_after $moment jail-sweep tjweb "$(path tjweb)" epair201
+        run jail-sweep tjweb "$(path tjweb)" epair201
+        nothing_of tjweb epair201
+    done
+    good_run tjweb epair201
+    note "$kills kills"
+    [ $kills -ge 8 ] || fail "only $kills kills: this shows nothing"
+}
+
+have kill_jail "processes" "jail(8) is killed in the middle of starts and stops, and its hooks with it"
+case_kill_jail() {
+    quick tjweb 201
+    kills=0
+    for moment in 20 60 100 140 180 220 260 300 340 380 420 460 500 600 700 800; do
+        killed_after $moment jail -q -f /etc/jail.conf -c tjweb
+        # It may be up, or half up; rc.d/jail stops only what runs.
+        stop tjweb
+        good_run tjweb epair201
+    done
+    for moment in 20 60 100 140 180 220 260 300 340 380 420 460 500 600 700 800; do
+        start tjweb
+        killed_after $moment jail -q -f /etc/jail.conf -r tjweb
+        stop tjweb
+        good_run tjweb epair201
+    done
+    note "$kills kills"
+    [ $kills -ge 10 ] || fail "only $kills kills: this shows nothing"
+}
+
+have kill_clone "processes" "jail-clone is killed; the same command completes the jail"
+case_kill_clone() {
+    jail_conf "$no_rc"
+    template
+    kills=0
+    for moment in 20 60 100 150 200 270 350 450 600; do
+        killed_after $moment jail-clone tjweb 201
+        if [ ! -f /etc/jail.conf.d/tjweb.conf ]; then
+            run jail-clone tjweb 201
+        fi
+        run jail-mkfstab -c tjweb
+        killed_after $moment jail-destroy -y tjweb
+        if [ -e "$(path tjweb)" ] || [ -f /etc/jail.conf.d/tjweb.conf ] || [ -d $jails/containers/tjweb ]; then
+            run jail-destroy -y tjweb
+        fi
+        ! zfs list -H -o name $pool/jails/containers/tjweb 2>/dev/null || fail "the dataset is there"
+        is "$(find /etc/jail.conf.d $jails -maxdepth 1 -name '*tjweb*')" "" "leavings"
+    done
+    note "$kills kills"
+    [ $kills -ge 10 ] || fail "only $kills kills: this shows nothing"
+    doctor
+    silent
+}

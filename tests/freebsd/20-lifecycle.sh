@@ -34,6 +34,24 @@ case_restart() {
     nothing_of tjweb epair201
 }
 
+have each_hook "" "the pair goes with jail-epair-down alone, and with jail-sweep alone"
+case_each_hook() {
+    quick tjweb 201
+    jail_conf "$no_rc" 's|^exec.prepare .*||' 's|^exec.release .*||'
+    good_run tjweb epair201
+    jail_conf "$no_rc" 's|^exec.poststop .*||'
+    good_run tjweb epair201
+    jail_conf "$no_rc" 's|^exec.poststop .*||' 's|^exec.release .*||'
+    start tjweb
+    stop tjweb
+    has_if epair201a
+    start tjweb
+    is_up tjweb epair201
+    stop tjweb
+    jail_conf "$no_rc"
+    good_run tjweb epair201
+}
+
 have ping "traffic" "packets from the host to a jail, back, and from jail to jail"
 case_ping() {
     quick tjweb 201

@@ -117,3 +117,55 @@ case_clone_refused() {
     find "$root/etc" "$root$jails" -maxdepth 2 | sort >>after
     diff before after || fail "something was changed"
 }
+
+have hostile "" "links that root of a jail made lead no program out of the container"
+case_hostile() {
+    jail_conf "$no_rc"
+    template
+    new_jail tjweb 201
+    container=$jails/containers/tjweb
+    pem=$(ls "$root$jails/templates/$release-base/usr/share/certs/trusted" | head -n 1)
+    outside=/$pool/outside
+    mkdir "$root$outside"
+    echo text >"$root$outside/file"
+    ln -s "../../../usr/share/certs/trusted/$pem" "$root$outside/fedcba98.0"
+    rm -rf "$root$container/etc/ssl/certs" "$root$container/root"
+    ln -s "$root$outside" "$root$container/etc/ssl/certs"
+    ln -s "$root$outside" "$root$container/root"
+    skel-fixcerts "$container" >"$work/out" 2>&1 || true
+    cat "$work/out"
+    is "$(readlink "$root$outside/fedcba98.0")" "../../../usr/share/certs/trusted/$pem" "a link of the host"
+    doctor
+    said "tjweb.*\[hostile-link\]"
+    good_run tjweb epair201
+    run jail-destroy -y tjweb
+    is "$(cat "$root$outside/file")" text "a file of the host"
+    is "$(ls "$root$outside" | tr '\n' ' ')" "fedcba98.0 file " "files of the host"
+    rm -r "$root$outside"
+}
+
+have directory "" "directory storage: from the archive to a jail that runs, and away again"
+case_directory() {
+    jails=/tjdir
+    printf 'jail_zfs="NONE"\njail_dir="/tjdir"\nbsd_ver="%s"\njail_bridge="%s"\njail_net="%s.0/24"\njail_gateway="%s.1"\n' \
+        "$release" $bridge $network $network >"$root/usr/local/etc/thinjail.conf"
+    run skel-fetch -f /$pool/media/base.txz -M /$pool/media/MANIFEST "$release"
+    run skel-split "$release"
+    jail_conf "$no_rc"
+    run jail-clone tjweb 201
+    [ -d "$root/tjdir/containers/tjweb/etc" ] || fail "no container"
+    ! zfs list -H -o name | grep -q tjweb || fail "there is a dataset"
+    if [ -z "$simulated" ]; then
+        stat -f %Sf /tjdir/containers/tjweb/var/empty | grep -q schg || fail "var/empty is not schg in the copy"
+        (cd "/tjdir/templates/$release-skeleton" && mtree -c -k uname,gname,mode,link,nlink,flags,cksum) |
+            sed '/^#/d' >template.mtree
+        (cd /tjdir/containers/tjweb && mtree -c -k uname,gname,mode,link,nlink,flags,cksum) | sed '/^#/d' >copy.mtree
+        diff template.mtree copy.mtree || fail "the copy differs from the skeleton"
+    fi
+    good_run tjweb epair201
+    run jail-list
+    said "^tjweb  *$release .*201"
+    run jail-destroy -y tjweb
+    is "$(ls -A "$root/tjdir/containers")" "" "containers"
+    leave "$root/tjdir"
+}

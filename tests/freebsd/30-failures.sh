@@ -59,11 +59,20 @@ case_fail_epair_up() {
     recovers
 }
 
-have fail_jail_set "" "jail_set(2): an unknown parameter: the pair stays"
-case_fail_jail_set() {
+have fail_parameter "" "an unknown parameter: nothing is run"
+case_fail_parameter() {
     quick tjweb 201
     jail_conf "$no_rc" 's|^vnet;|& nosuch.parameter = "1";|'
     fails_twice "unknown parameter: nosuch.parameter"
+    nothing_of tjweb epair201
+    recovers
+}
+
+have fail_jail_set "" "jail_set(2) refuses a value: the pair stays"
+case_fail_jail_set() {
+    quick tjweb 201
+    jail_conf "$no_rc" 's|^enforce_statfs = 1;|enforce_statfs = 7;|'
+    fails_twice "jail_set: Invalid argument"
     pair_left
     no_mounts tjweb
     recovers

@@ -59,7 +59,7 @@ refuse_unless_fit() {
         jail-sweep skel-fetch skel-fixcerts skel-split; do
         [ -x "$root$programs/$program" ] || refuse "$programs/$program is not there; build first, or use -b"
     done
-    for file in /etc/jail.conf /usr/local/etc/thinjail.conf /etc/rc.conf.d/jail /$pool; do
+    for file in /etc/jail.conf /usr/local/etc/thinjail.conf /etc/rc.conf.d/jail /$pool /tjdir; do
         [ ! -e "$root$file" ] && [ ! -L "$root$file" ] || refuse "$file exists, and this would change it"
     done
     for file in "$root"/etc/jail.conf.d/*.conf "$root"/etc/jail.tj*.conf; do
@@ -151,7 +151,7 @@ tidy() {
         jail -R "$jail"
     done
     for round in 1 2 3 4 5 6; do
-        left=$(mount -p | awk -v top="$jails" 'index($2, top "/") && index($2, "-nullfs-base") { print $2 }')
+        left=$(mount -p | awk '/\/tj[a-z0-9]*-nullfs-base/ { print $2 }')
         [ -n "$left" ] || break
         # The latest first.
         for place in $(echo "$left" | sed -n '1!G;h;$p'); do
@@ -173,6 +173,7 @@ tidy() {
     for dataset in $(zfs list -H -r -o name $pool/jails/containers 2>/dev/null | sed 1d); do
         zfs destroy -r "$dataset"
     done
+    leave "$root/tjdir"
     rm -f "$root$jails"/tj*-nullfs-base.fstab
     rm -rf "$root$jails"/tj*-nullfs-base
     rm -f "$root"/var/run/jail_tj*.id "$root"/var/run/thinjail-tj*
@@ -205,7 +206,7 @@ tear_down() {
 }
 
 leave() {
-    chflags -R noschg "$1" 2>/dev/null
+    chflags -R noschg "$1" 2>/dev/null || true
     rm -rf "$1"
 }
 

@@ -21,6 +21,7 @@ use std::process::Command as Process;
 
 use anyhow::{Context, Result, bail};
 use thinjail::jailconf::{Command, Config, Resolved, UnderRoot, command_words, export_line};
+use thinjail::kernel::Errno;
 use thinjail::kernel::simulated::Simulated;
 use thinjail::vis;
 
@@ -307,6 +308,15 @@ impl<'a> Run<'a> {
 
     fn start(&mut self) -> Result<bool> {
         self.jid = None;
+        // Before any command is run.
+        let is_known = |name: &str| {
+            let family = name.split('.').next().unwrap_or_default();
+            FAMILIES.contains(&family) || FAMILIES.contains(&family.strip_prefix("no").unwrap_or_default())
+        };
+        if let Some(unknown) = self.jail.params.iter().find(|p| !p.is_variable && !is_known(&p.name)) {
+            self.warn(format!("unknown parameter: {}", unknown.name));
+            return Ok(false);
+        }
         let mut done = Vec::new();
         if self.go_up(&mut done)? {
             return Ok(true);
@@ -365,12 +375,9 @@ impl<'a> Run<'a> {
     }
 
     fn create(&mut self) -> Result<bool> {
-        let is_known = |name: &str| {
-            let family = name.split('.').next().unwrap_or_default();
-            FAMILIES.contains(&family) || FAMILIES.contains(&family.strip_prefix("no").unwrap_or_default())
-        };
-        if let Some(unknown) = self.jail.params.iter().find(|p| !p.is_variable && !is_known(&p.name)) {
-            self.warn(format!("unknown parameter: {}", unknown.name));
+        // The one value that is looked at here as the kernel does.
+        if self.jail.scalar("enforce_statfs").is_some_and(|level| !["0", "1", "2"].contains(&level)) {
+            self.warn(format!("jail_set: {}", Errno::EINVAL));
             return Ok(false);
         }
         let view = View::new(self.host, &self.kernel.state()?)?;

@@ -44,7 +44,7 @@ fn run(stage: &Stage, arguments: &[&str]) -> (Output, String) {
 }
 
 /// The names of the cases with such a result.
-fn named<'a>(text: &'a str, is_one: impl Fn(&str) -> bool) -> Vec<&'a str> {
+fn named(text: &str, is_one: impl Fn(&str) -> bool) -> Vec<&str> {
     let lines = text.lines().filter(|line| line.starts_with("ok ") || line.starts_with("not ok "));
     let chosen = lines.filter(|line| is_one(line));
     chosen

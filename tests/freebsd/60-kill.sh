@@ -3,7 +3,7 @@
 
 # Runs a command and kills it after so many milliseconds; counts.
 killed_after() { # milliseconds command ...
-    pause=$(printf '0.%03d' "$1")
+    pause=$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))
     shift
     "$@" >"$work/killed.out" 2>&1 &
     victim=$!
@@ -19,7 +19,7 @@ killed_after() { # milliseconds command ...
     fi
 }
 
-moments="1 5 10 15 20 25 30 35 40 45 50 55 60 65 70 75 80 85 90 100 110 120 140 160 180 200"
+moments="1 8 15 22 30 38 46 54 62 70 80 90 100 115 130 150 175 200"
 
 have kill_up "processes" "jail-epair-up is killed; the same command, and then down, leave nothing"
 case_kill_up() {
@@ -58,7 +58,7 @@ case_kill_down() {
         run jail-epair-down tjweb epair201
         no_pair epair201
     done
-    for moment in 10 20 30 40 50 60 80 100 120 150 200 250; do
+    for moment in 10 20 30 40 50 60 80 100 130 180 250; do
         start tjweb
         run jail -R tjweb
         killed_after $moment jail-sweep tjweb "$(path tjweb)" epair201
@@ -74,13 +74,13 @@ have kill_jail "processes" "jail(8) is killed in the middle of starts and stops,
 case_kill_jail() {
     quick tjweb 201
     kills=0
-    for moment in 20 60 100 140 180 220 260 300 340 380 420 460 500 600 700 800; do
+    for moment in 40 100 160 220 280 340 400 480 560 660 800 1000; do
         killed_after $moment jail -q -f /etc/jail.conf -c tjweb
         # It may be up, or half up; rc.d/jail stops only what runs.
         stop tjweb
         good_run tjweb epair201
     done
-    for moment in 20 60 100 140 180 220 260 300 340 380 420 460 500 600 700 800; do
+    for moment in 40 100 160 220 280 340 400 480 560 660 800 1000; do
         start tjweb
         killed_after $moment jail -q -f /etc/jail.conf -r tjweb
         stop tjweb

@@ -81,8 +81,6 @@ case_by_hand() {
         by_hand
         stop tjweb
         nothing_of tjweb epair201
-        by_hand $ours
-        good_run tjweb epair201
     done
 }
 

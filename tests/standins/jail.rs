@@ -233,6 +233,8 @@ struct Run<'a> {
     reply: &'a mut Reply,
     /// Known to hooks as JID, also after the jail is gone.
     jid: Option<i32>,
+    /// Which jid the jail had before a restart: that of 15.0 hands vnet.interface to it, which is nobody then.
+    former: Option<i32>,
     lines: Vec<Line>,
 }
 
@@ -250,7 +252,7 @@ impl<'a> Run<'a> {
         }
         let path = jail.scalar("path").with_context(|| format!("jail {name}: no path"))?;
         let jid = running(&kernel.state()?, name).map(|jail| jail.jid);
-        Ok(Run { host, kernel, jail, name, path, notes, reply, jid, lines: Vec::new() })
+        Ok(Run { host, kernel, jail, name, path, notes, reply, jid, former: None, lines: Vec::new() })
     }
 
     fn perform(&mut self, operation: Operation) -> Result<bool> {
@@ -264,7 +266,10 @@ impl<'a> Run<'a> {
                 Ok(false)
             }
             (Operation::Start, None) | (Operation::Restart, None) => self.start(),
-            (Operation::Restart, Some(_)) => Ok(self.stop()? && self.start()?),
+            (Operation::Restart, Some(jid)) => {
+                self.former = Some(jid);
+                Ok(self.stop()? && self.start()?)
+            }
             (Operation::Cleanup, None) => self.clear_up(),
             (Operation::Stop, None) => Ok(not_found(self.name, self.reply) == 0),
             (_, Some(_)) => self.stop(),
@@ -365,7 +370,7 @@ impl<'a> Run<'a> {
             return Ok(false);
         }
         for interface in self.values("vnet.interface") {
-            let jid = self.jid.unwrap_or_default().to_string();
+            let jid = self.former.or(self.jid).unwrap_or_default().to_string();
             if !self.tool(&["/sbin/ifconfig", interface, "vnet", &jid])? {
                 return Ok(false);
             }

@@ -10,6 +10,13 @@ case_fetch_refused() {
     cp "$root/$pool/media/base.txz" "$root/$pool/media/other.txz"
     refused skel-fetch -f /$pool/media/other.txz -M /$pool/media/MANIFEST.wrong "$release"
     said "checksum"
+    # Half of one, though the MANIFEST agrees.
+    rm "$root/$pool/media"/other.txz*
+    bytes=$(wc -c <"$base_txz" | tr -d ' ')
+    head -c $((bytes / 2)) "$base_txz" >"$root/$pool/media/other.txz"
+    sum=$(checksum "$root/$pool/media/other.txz")
+    printf 'base.txz\t%s\t1\tbase\t"Base system (MANDATORY)"\ton\n' "$sum" >"$root/$pool/media/MANIFEST.wrong"
+    refused skel-fetch -f /$pool/media/other.txz -M /$pool/media/MANIFEST.wrong "$release"
     rm "$root/$pool/media/MANIFEST.wrong" "$root/$pool/media"/other.txz*
     ! zfs list -H -r -o name $pool | grep -- "-base$" || fail "a base was made"
 }

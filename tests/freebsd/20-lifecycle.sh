@@ -287,6 +287,23 @@ case_destroy_foreign() {
     run jail-destroy -y tjweb
 }
 
+have destroy_busy "processes" "jail-destroy gives everything back when somebody works in the container"
+case_destroy_busy() {
+    quick tjweb 201
+    run zfs snapshot $pool/jails/containers/tjweb@daily
+    (cd $jails/containers/tjweb/etc && exec sleep 60) &
+    sitter=$!
+    sleep 1
+    refused jail-destroy -y tjweb
+    said "tjweb"
+    is "$(zfs list -H -o name $pool/jails/containers/tjweb@daily)" $pool/jails/containers/tjweb@daily "the snapshot"
+    good_run tjweb epair201
+    kill $sitter
+    wait $sitter 2>/dev/null || true
+    run jail-destroy -y tjweb
+    ! zfs list -H -o name $pool/jails/containers/tjweb 2>/dev/null || fail "the dataset is there"
+}
+
 have list "" "jail-list: running and stopped jails, and half a jail"
 case_list() {
     quick tjweb 201

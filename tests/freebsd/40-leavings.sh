@@ -187,6 +187,23 @@ case_open_connection() {
     [ -z "$simulated" ] || jail standin-let-go tjweb
 }
 
+have destroy_dying "" "a jail that is dying is destroyed, and made anew under the same name"
+case_destroy_dying() {
+    quick tjweb 201
+    start tjweb
+    first=$(jid tjweb)
+    hold tjweb
+    stop tjweb
+    is_dying "$first" || fail "the jail is not dying, so this shows nothing"
+    run jail-destroy -y tjweb
+    is "$(find "$root$jails" -maxdepth 2 -name '*tjweb*')" "" "leavings"
+    new_jail tjweb 201
+    good_run tjweb epair201
+    is_dying "$first" || fail "the jail is not dying any more, so this shows nothing"
+    [ -z "${holder:-}" ] || kill "$holder" 2>/dev/null || true
+    [ -z "$simulated" ] || jail standin-let-go tjweb
+}
+
 have without_sweep "" "the same without our two sweeps: the jail does not start, until jail-sweep is run"
 case_without_sweep() {
     quick tjweb 201

@@ -18,6 +18,10 @@ MAN8 =		jail-clone.8 jail-destroy.8 jail-doctor.8 jail-epair-down.8 \
 TO =		"$(DESTDIR)$(PREFIX)"
 # Where cargo puts release builds.
 BUILT =		"$${CARGO_TARGET_DIR:-target}/release"
+# For check-freebsd: an archive of a base, jib(8), patterns of cases.
+BASE_TXZ =
+JIB =
+K =
 
 all:
 	$(CARGO) build --release --locked --bins
@@ -29,6 +33,11 @@ check:
 # Looks for inputs that a parser takes badly: FUZZ_SECONDS each, 60 if not set.
 fuzz:
 	CARGO="$(CARGO)" sh tests/fuzz/run.sh
+
+# On FreeBSD, as root, in a disposable machine; see tests/freebsd/README. Builds
+# nothing either.
+check-freebsd:
+	PREFIX="$(PREFIX)" BASE_TXZ="$(BASE_TXZ)" JIB="$(JIB)" K="$(K)" sh tests/freebsd/run
 
 lint:
 	$(CARGO) fmt --check
@@ -82,4 +91,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check fuzz lint man-lint demo bench install uninstall clean
+.PHONY: all check check-freebsd fuzz lint man-lint demo bench install uninstall clean

@@ -176,8 +176,21 @@ fn the_jail_process_that_starts_is_noted() {
     // That process has ended, so the next one may.
     stage.ok("jail", &["-r", "web"]);
     stage.ok("jail", &["-c", "web"]);
-    stage.ok("jail", &["-rc", "web"]);
+    stage.ok("service", &["jail", "restart", "web"]);
     stage.ok("jail", &["-r", "web"]);
+}
+
+/// jail(8) of 15.0 hands vnet.interface to the jid that the jail had before, so no restart of its own succeeds.
+#[test]
+fn restarted_by_jail_alone() {
+    let stage = host(Storage::Directory);
+    let before = live(&stage);
+    stage.ok("jail", &["-c", "web"]);
+    let jid = stage.ok("jls", &["-j", "web", "jid"]);
+    let error = stage.err("jail", &["-rc", "web"]);
+    assert!(error.contains(&format!("ifconfig: jail {} not found", jid.trim())), "{error}");
+    start_and_stop(&stage);
+    assert_eq!(before, live(&stage));
 }
 
 /// The sample needs no shell for any of its lines.

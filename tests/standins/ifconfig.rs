@@ -293,6 +293,10 @@ impl<'a> Session<'a> {
             }
             ["vnet", jail, ..] => {
                 let jid = self.jid(jail)?;
+                let state = self.kernel.state().map_err(|refused| refused.to_string())?;
+                if running(&state, jail).is_none() {
+                    return Err(format!("jail {jid} not found"));
+                }
                 self.ask("SIOCSIFVNET", |state| state.lend(&name, jid))?;
                 // It is not here any more.
                 &[]

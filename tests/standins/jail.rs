@@ -21,6 +21,7 @@ use std::process::Command as Process;
 
 use anyhow::{Context, Result, bail};
 use thinjail::jailconf::{Command, Config, Resolved, UnderRoot, command_words, export_line};
+use thinjail::kernel::Errno;
 use thinjail::kernel::simulated::Simulated;
 use thinjail::vis;
 
@@ -186,6 +187,41 @@ enum Done {
 const SPECIAL: &[(&str, &str)] =
     &[("mount.devfs", "/dev"), ("mount.fdescfs", "/dev/fd"), ("mount.procfs", "/proc")];
 
+/// What jail(8) and the kernel know as parameters, by the first component of the name.
+const FAMILIES: &[&str] = &[
+    "allow",
+    "children",
+    "command",
+    "cpuset",
+    "depend",
+    "devfs_ruleset",
+    "enforce_statfs",
+    "env",
+    "exec",
+    "host",
+    "interface",
+    "ip4",
+    "ip6",
+    "ip_hostname",
+    "jid",
+    "linux",
+    "meta",
+    "mount",
+    "name",
+    "osreldate",
+    "osrelease",
+    "parent",
+    "path",
+    "persist",
+    "securelevel",
+    "stop",
+    "sysvmsg",
+    "sysvsem",
+    "sysvshm",
+    "vnet",
+    "zfs",
+];
+
 /// One jail on its way up or down. Steps give whether they succeeded; what is wrong has then been told.
 struct Run<'a> {
     host: &'a Host,
@@ -197,6 +233,8 @@ struct Run<'a> {
     reply: &'a mut Reply,
     /// Known to hooks as JID, also after the jail is gone.
     jid: Option<i32>,
+    /// Which jid the jail had before a restart: that of 15.0 hands vnet.interface to it, which is nobody then.
+    former: Option<i32>,
     lines: Vec<Line>,
 }
 
@@ -214,7 +252,7 @@ impl<'a> Run<'a> {
         }
         let path = jail.scalar("path").with_context(|| format!("jail {name}: no path"))?;
         let jid = running(&kernel.state()?, name).map(|jail| jail.jid);
-        Ok(Run { host, kernel, jail, name, path, notes, reply, jid, lines: Vec::new() })
+        Ok(Run { host, kernel, jail, name, path, notes, reply, jid, former: None, lines: Vec::new() })
     }
 
     fn perform(&mut self, operation: Operation) -> Result<bool> {
@@ -228,7 +266,10 @@ impl<'a> Run<'a> {
                 Ok(false)
             }
             (Operation::Start, None) | (Operation::Restart, None) => self.start(),
-            (Operation::Restart, Some(_)) => Ok(self.stop()? && self.start()?),
+            (Operation::Restart, Some(jid)) => {
+                self.former = Some(jid);
+                Ok(self.stop()? && self.start()?)
+            }
             (Operation::Cleanup, None) => self.clear_up(),
             (Operation::Stop, None) => Ok(not_found(self.name, self.reply) == 0),
             (_, Some(_)) => self.stop(),
@@ -272,6 +313,15 @@ impl<'a> Run<'a> {
 
     fn start(&mut self) -> Result<bool> {
         self.jid = None;
+        // Before any command is run.
+        let is_known = |name: &str| {
+            let family = name.split('.').next().unwrap_or_default();
+            FAMILIES.contains(&family) || FAMILIES.contains(&family.strip_prefix("no").unwrap_or_default())
+        };
+        if let Some(unknown) = self.jail.params.iter().find(|p| !p.is_variable && !is_known(&p.name)) {
+            self.warn(format!("unknown parameter: {}", unknown.name));
+            return Ok(false);
+        }
         let mut done = Vec::new();
         if self.go_up(&mut done)? {
             return Ok(true);
@@ -320,7 +370,7 @@ impl<'a> Run<'a> {
             return Ok(false);
         }
         for interface in self.values("vnet.interface") {
-            let jid = self.jid.unwrap_or_default().to_string();
+            let jid = self.former.or(self.jid).unwrap_or_default().to_string();
             if !self.tool(&["/sbin/ifconfig", interface, "vnet", &jid])? {
                 return Ok(false);
             }
@@ -330,6 +380,11 @@ impl<'a> Run<'a> {
     }
 
     fn create(&mut self) -> Result<bool> {
+        // The one value that is looked at here as the kernel does.
+        if self.jail.scalar("enforce_statfs").is_some_and(|level| !["0", "1", "2"].contains(&level)) {
+            self.warn(format!("jail_set: {}", Errno::EINVAL));
+            return Ok(false);
+        }
         let view = View::new(self.host, &self.kernel.state()?)?;
         if !self.path.starts_with('/') {
             self.warn(format!("path {}: not an absolute pathname", self.path));

@@ -1,4 +1,4 @@
-//! service(8): `service jail start NAME ...` and `service jail stop NAME ...`, as rc.d/jail does them.
+//! service(8): `service jail start NAME ...`, `stop` and `restart`, as rc.d/jail does them.
 //!
 //! What jail(8) prints is shown only where the real script shows it, and the status says nothing.
 
@@ -14,14 +14,23 @@ use crate::simulated::{kernel, running};
 /// Runs the program.
 pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let (start, names) = match words.as_slice() {
-        ["jail", "start" | "onestart", names @ ..] => (true, names),
-        ["jail", "stop" | "onestop", names @ ..] => (false, names),
-        _ => bail!("service: only jail start and jail stop are imitated"),
+    let (steps, names): (&[bool], _) = match words.as_slice() {
+        ["jail", "start" | "onestart", names @ ..] => (&[true], names),
+        ["jail", "stop" | "onestop", names @ ..] => (&[false], names),
+        ["jail", "restart" | "onerestart", names @ ..] => (&[false, true], names),
+        _ => bail!("service: only jail start, jail stop and jail restart are imitated"),
     };
     if names.is_empty() {
         bail!("service jail: only with the names of jails imitated");
     }
+    for start in steps {
+        step(host, *start, names, reply)?;
+    }
+    Ok(0)
+}
+
+/// Starts or stops.
+fn step(host: &Host, start: bool, names: &[&str], reply: &mut Reply) -> Result<()> {
     let is_running = |name: &str| -> Result<bool> { Ok(running(&kernel(host)?.state()?, name).is_some()) };
     reply.out.push_str(if start { "Starting jails:" } else { "Stopping jails:" });
     for name in names {
@@ -45,5 +54,5 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
         }
     }
     reply.out.push_str(".\n");
-    Ok(0)
+    Ok(())
 }

@@ -122,8 +122,7 @@ impl Stage {
         if let Some(skeleton) = skeleton {
             stage.ok("zfs", &["snapshot", &format!("{skeleton}@base")]);
         }
-        stage.forget_calls();
-        stage.at_start = stage.present();
+        stage.begin();
         stage
     }
 
@@ -131,13 +130,12 @@ impl Stage {
     pub fn bare(storage: Storage) -> Self {
         let mut stage = Self::furnished(storage);
         fs::create_dir_all(stage.path("/var/db/freebsd-update")).expect("lay out the host");
-        stage.forget_calls();
-        stage.at_start = stage.present();
+        stage.begin();
         stage
     }
 
-    /// A host with its network, its settings and the programs.
-    fn furnished(storage: Storage) -> Self {
+    /// A host with its network and the built programs, and nothing configured yet for jails.
+    pub fn unconfigured() -> Self {
         let stage = Self::new();
         stage.ok("ifconfig", &["standin-init", "igc0", "igc0bridge", "192.168.7.101/24"]);
         for sub in ["etc/jail.conf.d", "usr/local/sbin", "usr/local/etc", "var/log", "var/run"] {
@@ -146,6 +144,18 @@ impl Stage {
         for (name, file) in built() {
             symlink(file, stage.path("/usr/local/sbin").join(name)).expect("link a program");
         }
+        stage
+    }
+
+    /// Says that what is there now is what [`Stage::nothing_left`] compares with.
+    pub fn begin(&mut self) {
+        self.forget_calls();
+        self.at_start = self.present();
+    }
+
+    /// A host with its network, its settings and the programs.
+    fn furnished(storage: Storage) -> Self {
+        let stage = Self::unconfigured();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("share/examples/jail.conf");
         fs::copy(example, stage.path("/etc/jail.conf")).expect("install jail.conf");
         let place = match storage {

@@ -1,6 +1,7 @@
 //! zfs(8) of OpenZFS 2.4, as far as the suite uses it.
 //!
-//! `zfs standin-init POOL`, which the real program does not have, makes a pool.
+//! `zfs standin-init POOL`, which the real program does not have, makes a pool; `zfs standin-fini POOL` takes an empty one
+//! away.
 //!
 //! A test provokes failures with files in `ROOT/var/db/standin/`:
 //!
@@ -83,6 +84,7 @@ struct Command {
 
 const COMMANDS: &[Command] = &[
     Command { name: "standin-init", letters: "", usage: "standin-init <pool>", changes: true, run: init },
+    Command { name: "standin-fini", letters: "", usage: "standin-fini <pool>", changes: true, run: fini },
     Command { name: "version", letters: "j", usage: "version [-j]", changes: false, run: version },
     Command {
         name: "create",
@@ -570,6 +572,22 @@ fn init(zfs: &mut Zfs, _: &[Given], words: &[String]) -> Done {
     }
     zfs.pool.add(zfs.host, name, BTreeMap::new())?;
     Ok(u8::from(!zfs.mount_new(name)?))
+}
+
+fn fini(zfs: &mut Zfs, _: &[Given], words: &[String]) -> Done {
+    operands(words, &["pool"], 1)?;
+    let name = &words[0];
+    if !zfs.pool.datasets.contains_key(name) {
+        return fail(format!("cannot open '{name}': no such pool"));
+    }
+    if zfs.pool.family(name).len() > 1 {
+        return fail(format!("cannot destroy '{name}': pool is not empty"));
+    }
+    if let Err(flaw) = zfs.pool.unmount(zfs.host, name)? {
+        return fail(flaw);
+    }
+    zfs.pool.drop_dataset(zfs.host, name)?;
+    Ok(0)
 }
 
 fn version(zfs: &mut Zfs, _: &[Given], _: &[String]) -> Done {

@@ -17,7 +17,7 @@ use crate::syslog::{self, Severity};
 use crate::{lock, report};
 use anyhow::{Result, bail};
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The name that jail(8) has as a process.
@@ -56,14 +56,11 @@ pub fn take(host: &Host, jail: &JailName) -> Result<()> {
     };
     let Some(ours) = ours else { return check(host, jail) };
     let path = path(host, jail);
-    let claimed = open(&path).and_then(|(mut file, noted)| {
+    let claimed = open(&path).and_then(|(file, noted)| {
         if let Some(other) = other(kernel, &noted)? {
             return refuse(jail, &other);
         }
-        effect::before("claim")?;
-        file.set_len(0)?;
-        file.rewind()?;
-        Ok(writeln!(file, "{} {}", ours.pid, ours.started)?)
+        Ok(effect::fill(&file, format!("{} {}\n", ours.pid, ours.started).as_bytes())?)
     });
     match claimed {
         // Without the note two starts at once are as bad as ever, but a full
@@ -81,7 +78,7 @@ pub fn take(host: &Host, jail: &JailName) -> Result<()> {
 /// what the other wrote.
 fn open(path: &Path) -> Result<(File, String)> {
     let mut file = lock::open_private(path)?;
-    file.lock()?;
+    effect::lock(&file)?;
     let mut noted = String::new();
     file.read_to_string(&mut noted)?;
     Ok((file, noted))

@@ -21,7 +21,6 @@ use crate::tree::{self, RemoveTree};
 use crate::zfs::{self, Dataset};
 use crate::{effect, report, shell};
 use anyhow::{Context, Result, bail};
-use rustix::fs::Mode;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -82,6 +81,7 @@ fn look(host: &Host, layout: &Layout, arguments: &JailDestroy) -> Result<(Destro
 }
 
 /// Shows what goes and asks, once.
+#[expect(clippy::disallowed_methods, reason = "a question is no effect")]
 fn confirm(jail: &JailName, running: bool, goes: &[String]) -> Result<bool> {
     if !io::stdin().is_terminal() {
         bail!("there is no terminal to ask on; give -y");
@@ -502,8 +502,7 @@ impl Action for TakeAway {
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
         let contents = fs_err::read(&self.path)?;
         let there = fs_err::symlink_metadata(&self.path)?;
-        effect::before("remove")?;
-        fs_err::remove_file(&self.path)?;
+        effect::remove_file(&self.path)?;
         let (mode, owner) = (there.mode(), (there.uid(), there.gid()));
         undo.push(Restore { path: self.path.clone(), contents, mode, owner });
         Ok(())
@@ -524,11 +523,8 @@ impl Action for Restore {
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
         file::write(&self.path, &self.contents)?;
-        std::os::unix::fs::chown(&self.path, Some(self.owner.0), Some(self.owner.1))
-            .with_context(|| format!("set the owner of {}", self.path.display()))?;
-        rustix::fs::chmod(&self.path, Mode::from_raw_mode((self.mode & 0o7777) as _))
-            .map_err(io::Error::from)
-            .with_context(|| format!("set the mode of {}", self.path.display()))
+        effect::chown(&self.path, self.owner)?;
+        Ok(effect::chmod(&self.path, self.mode)?)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Actions on interfaces: each is one request to the kernel, and one line of
 //! ifconfig(8) for people.
 
-use crate::effect;
 use crate::host::Host;
 use crate::interface::{IfName, Mtu};
 use crate::kernel::{Errno, Kernel};
@@ -76,7 +75,6 @@ impl Action for Ifconfig {
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         let kernel = host.kernel()?;
-        effect::before("interface").with_context(|| self.shell())?;
         self.request(kernel, undo)
     }
 }

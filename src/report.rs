@@ -1,5 +1,6 @@
 //! How a program ends: exit status, one line on standard error, syslog.
 
+use crate::effect;
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::root::Root;
@@ -91,7 +92,7 @@ pub fn dry_run(program: &str, plan: &Plan, json: bool) -> Result<ExitCode> {
 
 /// Prints to standard output; a reader that went away is no error.
 pub fn print(text: &[u8]) -> io::Result<()> {
-    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+    match effect::print(text) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
@@ -99,6 +100,7 @@ pub fn print(text: &[u8]) -> io::Result<()> {
 
 /// One line to standard error. Nobody can be told when that is closed, and a
 /// transaction must not end half-way for it.
+#[expect(clippy::disallowed_methods, reason = "nobody can be told of its failure")]
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

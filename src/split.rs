@@ -27,9 +27,7 @@ use crate::userland;
 use crate::zfs;
 use crate::{effect, kernel};
 use anyhow::{Context, Result, bail};
-use rustix::fs::Mode;
-use std::io;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -513,16 +511,9 @@ impl Action for LikeDirectory {
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         MakeDirectory { path: self.to.clone() }.perform(host, undo)?;
         let there = fs_err::symlink_metadata(&self.from)?;
-        std::os::unix::fs::chown(&self.to, Some(there.uid()), Some(there.gid()))
-            .with_context(|| format!("set the owner of {}", self.to.display()))?;
-        set_mode(&self.to, there.mode())
+        effect::chown(&self.to, (there.uid(), there.gid()))?;
+        Ok(effect::chmod(&self.to, there.mode())?)
     }
-}
-
-fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    rustix::fs::chmod(path, Mode::from_raw_mode((mode & 0o7777) as _))
-        .map_err(io::Error::from)
-        .with_context(|| format!("set the mode of {}", path.display()))
 }
 
 /// Makes a directory that the base lacked.
@@ -539,7 +530,7 @@ impl Action for EmptyDirectory {
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         MakeDirectory { path: self.path.clone() }.perform(host, undo)?;
-        set_mode(&self.path, self.mode)
+        Ok(effect::chmod(&self.path, self.mode)?)
     }
 }
 
@@ -599,8 +590,7 @@ impl Action for SetAside {
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         // From the copies to the disk, before what they were made of is moved.
-        effect::before("sync")?;
-        file::sync(&self.from)?;
+        effect::sync(&self.from)?;
         Rename { from: self.from.clone(), to: self.to.clone() }.perform(host, undo)
     }
 }
@@ -617,8 +607,7 @@ impl Action for Link {
     }
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
-        effect::before("symlink")?;
-        symlink(&self.text, &self.path).with_context(|| format!("link {}", self.path.display()))?;
+        effect::symlink(Path::new(&self.text), &self.path)?;
         undo.push(file::Remove { path: self.path.clone() });
         Ok(())
     }

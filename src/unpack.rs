@@ -95,7 +95,6 @@ impl Unpack {
         if progress.is_shown() {
             let arguments = self.extract(aside, true);
             let mut done = 0;
-            effect::before(&Tools::line(Tool::Tar, &arguments))?;
             host.tools().follow(Tool::Tar, &arguments, Stream::Stderr, &mut |_| {
                 done += 1;
                 progress.tell(done, entries);
@@ -152,11 +151,9 @@ impl Action for Unpack {
                 // What a killed run left.
                 tree::remove(&aside)?;
                 undo.push(RemoveTree { path: aside.clone() });
-                effect::before("mkdir")?;
-                fs_err::create_dir(&aside)?;
+                effect::create_dir(&aside, 0o777)?;
                 self.fill(host, &aside)?;
-                effect::before("sync")?;
-                file::sync(&aside)?;
+                effect::sync(&aside)?;
                 let record = file::WriteFile { path: record.clone(), contents: self.record().into_bytes() };
                 record.perform(host, undo)?;
                 file::Rename { from: aside, to: self.to.clone() }.perform(host, undo)
@@ -220,11 +217,9 @@ fn take_over_file(from: &Path, there: &Metadata, to: &Path, base: &Path) -> Resu
     if there.is_symlink() && !to.ends_with("resolv.conf") {
         let text = fs_err::read_link(from)?;
         if file::look(to)?.is_some() {
-            effect::before("remove")?;
-            fs_err::remove_file(to)?;
+            effect::remove_file(to)?;
         }
-        effect::before("symlink")?;
-        return std::os::unix::fs::symlink(&text, to).with_context(|| format!("link {}", to.display()));
+        return Ok(effect::symlink(&text, to)?);
     }
     let contents = match fs_err::read(from) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -397,10 +397,7 @@ impl Action for PutBack {
                     if here && file::look(&failed)?.is_some() {
                         crate::tree::remove(&failed)?;
                     }
-                    let rename = |from: &Path, to: &Path| -> Result<()> {
-                        effect::before("rename")?;
-                        Ok(fs_err::rename(from, to)?)
-                    };
+                    let rename = |from: &Path, to: &Path| -> Result<()> { Ok(effect::rename(from, to)?) };
                     if here {
                         rename(tree, &failed)?;
                     }
@@ -462,8 +459,7 @@ impl Action for Forget {
                 let before = template::before_update(&state.base);
                 if file::look(&before)?.is_some() {
                     crate::tree::remove(&failed(&state.base))?;
-                    effect::before("rename")?;
-                    fs_err::rename(&before, failed(&state.base))?;
+                    effect::rename(&before, &failed(&state.base))?;
                 }
                 crate::tree::remove(&template::before_update(&state.skeleton))?;
                 for tree in [&state.skeleton, &state.base] {
@@ -511,7 +507,6 @@ impl Action for UnmountSkeleton {
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
         // The latest first: they may be stacked.
         for mount in host.kernel()?.mounts()?.iter().rev().filter(|m| is_our_mount(&self.0, m)) {
-            effect::before("unmount")?;
             let kernel = host.kernel()?;
             kernel.unmount(mount, false).or_else(|_| kernel.unmount(mount, true))?;
         }
@@ -581,8 +576,7 @@ impl Action for RemoveIfThere {
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
         if file::look(&self.path)?.is_some() {
-            effect::before("remove")?;
-            fs_err::remove_file(&self.path)?;
+            effect::remove_file(&self.path)?;
         }
         Ok(())
     }
@@ -852,8 +846,7 @@ impl Action for RemoveCopies {
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
         for file in certificate_files(&self.skeleton)?.iter().filter(|f| !self.before.contains(f)) {
-            effect::before("remove")?;
-            fs_err::remove_file(file)?;
+            effect::remove_file(file)?;
         }
         Ok(())
     }

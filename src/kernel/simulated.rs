@@ -6,6 +6,8 @@
 //! at any moment leaves the one that counts whole.
 //! tests/kernel.rs holds this module against a recording of the real thing.
 
+#![allow(clippy::disallowed_methods)] // It is no part of what is tested.
+
 use super::{Errno, Interfaces, Jails, Kernel, Mount, Mounts, Process, Refused, Result, RunningJail};
 use crate::interface::{IF_NAME_MAX, IfName, Mtu, UNIT_MAX};
 use crate::mac::Mac;

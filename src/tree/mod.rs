@@ -28,9 +28,7 @@ use crate::kernel::attributes::Object;
 use crate::plan::{Action, Undo};
 use crate::shell;
 use anyhow::{Context, Result, bail};
-use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fstat, openat, renameat, statat,
-};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fstat, openat, statat};
 use std::collections::{BinaryHeap, HashMap};
 use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
@@ -235,36 +233,20 @@ impl Action for CopyTree {
         remove(&aside)?;
         undo.push(RemoveTree { path: aside.clone() });
         let flags = copy::copy_but_flags(&self.from, &aside, &mut |_| ())?;
-        effect::before("sync")?;
-        sync(&aside)?;
+        effect::sync(&aside)?;
         let parent = self.to.parent().unwrap_or(Path::new("/"));
         let directory = open_directory(parent)?;
-        effect::before("rename into place")?;
         // Renaming onto an empty directory would succeed, so look once more.
         if file::look(&self.to)?.is_some() {
             bail!("{} is there already", self.to.display());
         }
-        renameat(&directory, &aside, &directory, &self.to)
-            .map_err(io::Error::from)
-            .with_context(|| format!("rename {} to {}", aside.display(), self.to.display()))?;
+        effect::rename(&aside, &self.to)?;
         undo.push(RemoveTree { path: self.to.clone() });
         // An immutable directory couldn't have been renamed.
         copy::set_top_flags(&self.to, flags)?;
-        rustix::fs::fsync(&directory).map_err(io::Error::from)?;
+        effect::fsync(&directory)?;
         Ok(())
     }
-}
-
-/// Has the file system store what was written before a rename makes it count.
-fn sync(tree: &Path) -> Result<()> {
-    #[cfg(target_os = "linux")]
-    rustix::fs::syncfs(open_directory(tree)?).map_err(io::Error::from)?;
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = tree;
-        rustix::fs::sync();
-    }
-    Ok(())
 }
 
 /// Removes a tree that this run made.

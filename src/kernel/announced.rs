@@ -27,8 +27,8 @@ impl<K: Interfaces> Interfaces for Announced<K> {
         self.0.is_up(name)
     }
 
-    fn bring_up(&self, name: &IfName) -> Result<()> {
-        request("bring up", name.as_str(), || self.0.bring_up(name))
+    fn set_up(&self, name: &IfName, up: bool) -> Result<()> {
+        request(super::up_or_down(up), name.as_str(), || self.0.set_up(name, up))
     }
 
     fn mtu(&self, name: &IfName) -> Result<u32> {

@@ -40,8 +40,8 @@ pub trait Interfaces {
     fn rename(&self, name: &IfName, to: &IfName) -> Result<()>;
     /// Whether the interface is up; ENXIO when there is none.
     fn is_up(&self, name: &IfName) -> Result<bool>;
-    /// Sets IFF_UP.
-    fn bring_up(&self, name: &IfName) -> Result<()>;
+    /// Sets or clears IFF_UP.
+    fn set_up(&self, name: &IfName, up: bool) -> Result<()>;
     /// The MTU in bytes.
     fn mtu(&self, name: &IfName) -> Result<u32>;
     /// Sets the MTU; EOPNOTSUPP on a bridge member.
@@ -186,6 +186,10 @@ pub fn open(root: &Root) -> anyhow::Result<Box<dyn Kernel>> {
     #[cfg(feature = "inject")]
     let kernel = announced::Announced(kernel);
     Ok(Box::new(kernel))
+}
+
+fn up_or_down(up: bool) -> &'static str {
+    if up { "bring up" } else { "bring down" }
 }
 
 /// Whether `path` is `top` or lies below it.

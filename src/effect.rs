@@ -121,20 +121,21 @@ pub fn print(text: &[u8]) -> io::Result<()> {
     with(format_args!("print"), || io::stdout().write_all(text).and_then(|()| io::stdout().flush()))
 }
 
-/// Has an open file or directory stored.
-pub fn fsync(file: impl AsFd) -> io::Result<()> {
-    with(format_args!("fsync"), || Ok(rustix::fs::fsync(file)?))
+/// Has an open file or directory stored; `path` is its name.
+pub fn fsync(file: impl AsFd, path: &Path) -> io::Result<()> {
+    told!(Ok(rustix::fs::fsync(file)?), "fsync {}", path.display())
 }
 
 /// Has the file system that `path` is on store what was written so far.
 pub fn sync(path: &Path) -> io::Result<()> {
-    with(format_args!("sync {}", path.display()), || {
+    let work = || {
         #[cfg(target_os = "linux")]
         rustix::fs::syncfs(File::open(path)?)?;
         #[cfg(not(target_os = "linux"))]
         rustix::fs::sync();
         Ok(())
-    })
+    };
+    told!(work(), "sync {}", path.display())
 }
 
 /// Waits for the lock on an open file.

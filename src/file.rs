@@ -109,10 +109,11 @@ fn write_inner(target: &Path, contents: &[u8], renamed: &mut bool) -> Result<()>
         }
         // After the owner: changing that clears the set-id bits.
         effect::fchmod(&file, Mode::from_raw_mode(mode as _))?;
-        effect::fsync(&file)?;
-        effect::rename(&temp, target)?;
-        *renamed = true;
-        Ok(())
+        effect::fsync(&file, &temp)?;
+        let done = effect::rename(&temp, target);
+        // Over a network it may be done and fail nevertheless.
+        *renamed = done.is_ok() || same(&file, target);
+        done
     })();
     if let Err(e) = filled {
         let _ = effect::remove_file(&temp);
@@ -141,9 +142,15 @@ fn open_temp(temp: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Whether a path leads to an open file.
+fn same(file: &File, path: &Path) -> bool {
+    let (Ok(here), Ok(there)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
+    (here.dev(), here.ino()) == (there.dev(), there.ino())
+}
+
 fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => effect::fsync(File::open(parent)?),
+        Some(parent) if !parent.as_os_str().is_empty() => effect::fsync(File::open(parent)?, parent),
         _ => Ok(()),
     }
 }
@@ -207,8 +214,12 @@ impl Action for Rename {
         if let Some(there) = look(&self.to)? {
             bail!("{}: {} is there already", self.to.display(), kind(&there));
         }
-        effect::rename(&self.from, &self.to)?;
-        undo.push(Rename { from: self.to.clone(), to: self.from.clone() });
+        let done = effect::rename(&self.from, &self.to);
+        // Over a network it may be done and fail nevertheless.
+        if done.is_ok() || look(&self.from)?.is_none() && look(&self.to)?.is_some() {
+            undo.push(Rename { from: self.to.clone(), to: self.from.clone() });
+        }
+        done?;
         sync_parent(&self.to)?;
         Ok(())
     }

@@ -50,6 +50,15 @@ pub(super) fn set_top_flags(top: &Path, flags: u32) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn clear_top_flags(top: &Path) -> Result<()> {
+    let there = Entry::top(top)?;
+    if flags::flags(&there.stat) != 0 {
+        flags::set_flags(&there.fd, c"", 0)
+            .with_context(|| format!("clear the flags of {}", top.display()))?;
+    }
+    Ok(())
+}
+
 /// A copy under way.
 pub(super) struct Copier<'a> {
     /// Top of the new tree.

@@ -241,11 +241,33 @@ impl Action for CopyTree {
             bail!("{} is there already", self.to.display());
         }
         effect::rename(&aside, &self.to)?;
-        undo.push(RemoveTree { path: self.to.clone() });
+        undo.push(TakeBack { path: self.to.clone() });
         // An immutable directory couldn't have been renamed.
         copy::set_top_flags(&self.to, flags)?;
-        effect::fsync(&directory)?;
+        effect::fsync(&directory, parent)?;
         Ok(())
+    }
+}
+
+/// Removes a copy that is in place. Under its own name it is never half a copy,
+/// which the next run would have to take for somebody's work.
+struct TakeBack {
+    path: PathBuf,
+}
+
+impl Action for TakeBack {
+    fn shell(&self) -> String {
+        RemoveTree { path: self.path.clone() }.shell()
+    }
+
+    fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
+        let aside = file::temp_beside(&self.path);
+        remove(&aside)?;
+        if file::look(&self.path)?.is_some() {
+            copy::clear_top_flags(&self.path)?;
+            effect::rename(&self.path, &aside)?;
+        }
+        remove(&aside)
     }
 }
 

@@ -30,6 +30,18 @@ impl Undo {
         self.0.push(Box::new(inverse));
     }
 
+    /// What would take everything back, as shell commands.
+    pub fn commands(&self) -> Vec<String> {
+        self.0.iter().rev().map(|action| action.shell()).collect()
+    }
+
+    /// Notes what takes everything back that was done so far, in place of what
+    /// was noted for it.
+    pub fn supersede(&mut self, inverse: impl Action + 'static) {
+        self.0.clear();
+        self.push(inverse);
+    }
+
     /// Takes everything back, latest first, going on past failures; gives those.
     pub fn roll_back(&mut self, host: &Host) -> Vec<anyhow::Error> {
         let mut failures = Vec::new();

@@ -76,7 +76,9 @@ pub fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
     if let Err(e) = report::print(format!("{text}\n").as_bytes()) {
         report::note(PROGRAM, &format!("standard output: {e}"));
     }
-    tell_jails(host, &layout, release, state.changed.get())?;
+    if let Err(e) = tell_jails(host, &layout, release, state.changed.get()) {
+        report::note(PROGRAM, &format!("jails with an older etc: not known: {}", report::line(&e)));
+    }
     match failures.into_iter().next() {
         None => Ok(ExitCode::SUCCESS),
         Some(first) => Err(first.context("updated, but what it was before could not be removed")),
@@ -348,7 +350,8 @@ impl Action for PutBackOnFailure {
     }
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
-        undo.push(PutBack(self.0.clone()));
+        // Should it fail, the copies must not be removed: they are all there is.
+        undo.supersede(PutBack(self.0.clone()));
         Ok(())
     }
 }
@@ -508,7 +511,9 @@ impl Action for UnmountSkeleton {
         // The latest first: they may be stacked.
         for mount in host.kernel()?.mounts()?.iter().rev().filter(|m| is_our_mount(&self.0, m)) {
             let kernel = host.kernel()?;
-            kernel.unmount(mount, false).or_else(|_| kernel.unmount(mount, true))?;
+            let gone = || Ok(!kernel.mounts()?.iter().any(|m| m.fsid == mount.fsid));
+            let failed = |_| if gone()? { Ok(()) } else { kernel.unmount(mount, true) };
+            kernel.unmount(mount, false).or_else(failed)?;
         }
         Ok(())
     }

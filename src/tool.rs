@@ -383,6 +383,12 @@ fn one_line(text: &[u8]) -> String {
 }
 
 impl ToolError {
+    /// Whether the program may have made what it was to make although it
+    /// failed; not if that was there already.
+    pub fn may_have_made(&self) -> bool {
+        matches!(self.outcome, Outcome::Failed { .. }) && !self.says("already exists")
+    }
+
     /// Whether the program's message says that `what` is missing: zfs(8) has no
     /// exit status for it.
     pub fn says(&self, what: &str) -> bool {

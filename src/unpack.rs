@@ -168,8 +168,14 @@ impl Action for Unpack {
                 };
                 create.perform(host, undo)?;
                 self.fill(host, &aside)?;
-                host.tools().run(Tool::Zfs, &["rename", unpacking.as_str(), dataset.as_str()])?;
-                // It is in place; only where it is mounted may be wrong.
+                let rename = zfs::Command::new(&["rename", unpacking.as_str(), dataset.as_str()]);
+                let back = ["rename", dataset.as_str(), unpacking.as_str()];
+                let renamed = rename.taken_back_by(&back).perform(host, undo);
+                // It fails when it renamed the dataset and could not mount it again.
+                if renamed.is_err() && !zfs::exists(host.tools(), unpacking.as_str()).unwrap_or(true) {
+                    undo.push(zfs::Command::new(&back));
+                }
+                renamed?;
                 zfs::check_mounted(host, dataset, &self.to)
             }
         }

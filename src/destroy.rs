@@ -502,10 +502,10 @@ impl Action for TakeAway {
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
         let contents = fs_err::read(&self.path)?;
         let there = fs_err::symlink_metadata(&self.path)?;
-        effect::remove_file(&self.path)?;
         let (mode, owner) = (there.mode(), (there.uid(), there.gid()));
+        // Over a network it may be removed and fail nevertheless.
         undo.push(Restore { path: self.path.clone(), contents, mode, owner });
-        Ok(())
+        Ok(effect::remove_file(&self.path)?)
     }
 }
 
@@ -522,6 +522,9 @@ impl Action for Restore {
     }
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
+        if file::look(&self.path)?.is_some() {
+            return Ok(());
+        }
         file::write(&self.path, &self.contents)?;
         effect::chown(&self.path, self.owner)?;
         Ok(effect::chmod(&self.path, self.mode)?)
@@ -541,12 +544,16 @@ impl Action for Rewrite {
     }
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
-        if fs_err::read(&self.path)? != self.old {
+        let now = fs_err::read(&self.path)?;
+        if now == self.new {
+            return Ok(());
+        }
+        if now != self.old {
             bail!("{}: it was changed meanwhile", self.path.display());
         }
-        file::write(&self.path, &self.new)?;
+        // What fails may have failed when the new text was in place.
         undo.push(Rewrite { path: self.path.clone(), old: self.new.clone(), new: self.old.clone() });
-        Ok(())
+        file::write(&self.path, &self.new)
     }
 }
 

@@ -225,7 +225,7 @@ fn plan_directories(host: &Host, layout: &Layout, new: bool, plan: &mut Plan) ->
             if new {
                 let mut properties = Vec::new();
                 // Elsewhere than its parent would have it.
-                if Layout::default_dir(host, top).is_none_or(|d| d != layout.dir()) {
+                if Layout::default_dir(host, top)?.is_none_or(|d| d != layout.dir()) {
                     properties.push(("mountpoint".into(), layout.dir().display().to_string()));
                 }
                 plan_dataset(top.clone(), properties, at(layout.dir()), plan)?;

@@ -26,6 +26,10 @@ all:
 check:
 	$(CARGO) test --locked --features inject
 
+# Every fault at every effect of every program; check tries a sample.
+faults:
+	THINJAIL_FAULTS=all $(CARGO) test --locked --features inject --test faults -- --nocapture
+
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features inject -- -D warnings
@@ -77,4 +81,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check lint man-lint demo bench install uninstall clean
+.PHONY: all check faults lint man-lint demo bench install uninstall clean

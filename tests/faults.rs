@@ -129,7 +129,7 @@ fn faults(case: &Case, effects: &[String]) -> Vec<(usize, String)> {
         let class = effect.split(' ').next().unwrap();
         let seen = classes.entry(class).or_default();
         *seen += 1;
-        if !all && !is_program && *seen > 8 && *seen % 7 != 0 {
+        if !all && !is_program && *seen > 8 && !(*seen).is_multiple_of(7) {
             continue;
         }
         add(format!("kill@{number}"));

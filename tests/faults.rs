@@ -332,8 +332,11 @@ fn every_effect_of_every_program() {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 while let Some((case, storage)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    println!("{} ...", case.line);
                     let row = run_case(case, *storage);
+                    println!(
+                        "done: {} on {}, {} faults, {:.1} s",
+                        row.line, row.storage, row.faults, row.seconds
+                    );
                     let at = CASES.iter().position(|c| std::ptr::eq(c, *case)).unwrap();
                     rows.lock().unwrap().insert((at, row.storage), row);
                 }

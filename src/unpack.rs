@@ -5,7 +5,7 @@ use crate::effect;
 use crate::file;
 use crate::host::Host;
 use crate::manifest::{self, Set};
-use crate::plan::{Action, Undo};
+use crate::plan::{Action, Completing, Undo};
 use crate::progress::Progress;
 use crate::release::Release;
 use crate::shell;
@@ -156,7 +156,7 @@ impl Action for Unpack {
                 effect::sync(&aside)?;
                 let record = file::WriteFile { path: record.clone(), contents: self.record().into_bytes() };
                 record.perform(host, undo)?;
-                file::Rename { from: aside, to: self.to.clone() }.perform(host, undo)
+                Completing(file::Rename { from: aside, to: self.to.clone() }).perform(host, undo)
             }
             Base::Dataset(dataset) => {
                 let unpacking: Dataset = format!("{dataset}{UNPACKING}").parse()?;
@@ -170,7 +170,7 @@ impl Action for Unpack {
                 self.fill(host, &aside)?;
                 let rename = zfs::Command::new(&["rename", unpacking.as_str(), dataset.as_str()]);
                 let back = ["rename", dataset.as_str(), unpacking.as_str()];
-                let renamed = rename.taken_back_by(&back).perform(host, undo);
+                let renamed = Completing(rename.taken_back_by(&back)).perform(host, undo);
                 // It fails when it renamed the dataset and could not mount it again.
                 if renamed.is_err() && !zfs::exists(host.tools(), unpacking.as_str()).unwrap_or(true) {
                     undo.push(zfs::Command::new(&back));

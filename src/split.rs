@@ -190,7 +190,8 @@ fn plan(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Split> {
         for (path, what) in &survey.findings {
             split.notes.push(format!("{}: {what}", path.display()));
         }
-        survey.repairs.len()
+        // What a killed run left matters as long as it is not in the snapshot.
+        survey.repairs.len() + if taken.is_none() { survey.leftovers() } else { 0 }
     } else {
         1
     };

@@ -381,7 +381,7 @@ fn plan_container(
             if !mounted && !is_pristine(host, layout, &container)? {
                 bail!(
                     "{}: no fstab says that it is jail {jail}'s, and it was changed since it was copied; \
-                     remove it if nobody needs it",
+                     if it is: jail-mkfstab {jail}; remove it if nobody needs it",
                     container.display()
                 );
             }

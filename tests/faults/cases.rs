@@ -58,7 +58,7 @@ pub struct Case {
 }
 
 /// What proves a container that nothing else proves any more.
-const ADOPT: &[&str] = &["zfs set thinjail:jail=web zdata/jails/containers/web"];
+const ADOPT: &[&str] = &["zfs set thinjail:jail=web zdata/jails/containers/web", "jail-mkfstab web"];
 
 const BOTH: &[Storage] = &[Storage::Directory, Storage::Zfs];
 const DIRECTORY: &[Storage] = &[Storage::Directory];

@@ -39,6 +39,10 @@ fuzz:
 check-freebsd:
 	PREFIX="$(PREFIX)" BASE_TXZ="$(BASE_TXZ)" JIB="$(JIB)" K="$(K)" sh tests/freebsd/run
 
+# Every fault at every effect of every program; check tries a sample.
+faults:
+	THINJAIL_FAULTS=all $(CARGO) test --locked --features inject --test faults -- --nocapture
+
 lint:
 	$(CARGO) fmt --check
 	cd tests/fuzz && $(CARGO) fmt --check
@@ -91,4 +95,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check check-freebsd fuzz lint man-lint demo bench install uninstall clean
+.PHONY: all check check-freebsd faults fuzz lint man-lint demo bench install uninstall clean

@@ -17,7 +17,7 @@ use crate::syslog::{self, Severity};
 use crate::{lock, report};
 use anyhow::{Context, Result, bail};
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The names, as processes, of those that have a jail in hand: jail(8), and the
@@ -88,21 +88,18 @@ pub fn hold(host: &Host, jail: &JailName) -> Result<()> {
 
 /// Notes who has the jail in hand, unless somebody else has.
 fn note(kernel: &dyn Kernel, jail: &JailName, path: &Path, ours: &Process) -> Result<()> {
-    let (mut file, noted) = open(path)?;
+    let (file, noted) = open(path)?;
     if let Some(other) = other(kernel, &noted)? {
         return refuse(jail, &other);
     }
-    effect::before("claim")?;
-    file.set_len(0)?;
-    file.rewind()?;
-    Ok(writeln!(file, "{} {}", ours.pid, ours.started)?)
+    Ok(effect::fill(&file, format!("{} {}\n", ours.pid, ours.started).as_bytes())?)
 }
 
 /// Opens the note and locks it: of two first hooks at the same moment one finds
 /// what the other wrote.
 fn open(path: &Path) -> Result<(File, String)> {
     let mut file = lock::open_private(path)?;
-    file.lock()?;
+    effect::lock(&file)?;
     let mut noted = String::new();
     file.read_to_string(&mut noted)?;
     Ok((file, noted))

@@ -9,7 +9,7 @@ use crate::jails::{Claim, Known};
 use crate::layout::{Layout, Storage};
 use crate::network::{self, Address, Chosen, Id};
 use crate::origin;
-use crate::plan::Plan;
+use crate::plan::{Completing, Plan};
 use crate::rclist;
 use crate::release::Release;
 use crate::settings::Settings;
@@ -108,7 +108,7 @@ pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> 
         file::check_creatable(&conf)?;
     }
     // The last step: this file makes the jail exist.
-    plan.push(WriteFile { path: conf, contents: choice.text.into_bytes() });
+    plan.push(Completing(WriteFile { path: conf, contents: choice.text.into_bytes() }));
     Ok(Clone { plan, summary: choice.summary, notes: notes(&layout, jail, &known, &claim) })
 }
 

@@ -21,8 +21,6 @@ use crate::tree::{self, RemoveTree};
 use crate::zfs;
 use crate::{effect, report, shell};
 use anyhow::{Context, Result, bail};
-use rustix::fs::Mode;
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -83,9 +81,6 @@ fn look(host: &Host, layout: &Layout, arguments: &JailDestroy) -> Result<(Destro
 
 /// Shows what goes and asks, once.
 fn confirm(jail: &JailName, running: bool, goes: &[String]) -> Result<bool> {
-    if !io::stdin().is_terminal() {
-        bail!("there is no terminal to ask on; give -y");
-    }
     let mut text = String::new();
     if running {
         text.push_str(&format!("jail {jail} is running, and will be stopped\n"));
@@ -93,11 +88,7 @@ fn confirm(jail: &JailName, running: bool, goes: &[String]) -> Result<bool> {
     for line in goes {
         text.push_str(&format!("  {line}\n"));
     }
-    text.push_str(&format!("Destroy jail {jail} for good? [y/N] "));
-    io::stderr().write_all(text.as_bytes())?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    report::ask(&format!("{text}Destroy jail {jail} for good?"))
 }
 
 /// Fails while something is mounted below the jail's path, or the container
@@ -401,7 +392,7 @@ fn plan_container(
             if !mounted && !is_pristine(host, layout, &container)? {
                 bail!(
                     "{}: no fstab says that it is jail {jail}'s, and it was changed since it was copied; \
-                     remove it if nobody needs it",
+                     if it is: jail-mkfstab {jail}; remove it if nobody needs it",
                     container.display()
                 );
             }
@@ -477,11 +468,10 @@ impl Action for TakeAway {
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
         let contents = fs_err::read(&self.path)?;
         let there = fs_err::symlink_metadata(&self.path)?;
-        effect::before("remove")?;
-        fs_err::remove_file(&self.path)?;
         let (mode, owner) = (there.mode(), (there.uid(), there.gid()));
+        // Over a network it may be removed and fail nevertheless.
         undo.push(Restore { path: self.path.clone(), contents, mode, owner });
-        Ok(())
+        Ok(effect::remove_file(&self.path)?)
     }
 }
 
@@ -498,12 +488,12 @@ impl Action for Restore {
     }
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
+        if file::look(&self.path)?.is_some() {
+            return Ok(());
+        }
         file::write(&self.path, &self.contents)?;
-        std::os::unix::fs::chown(&self.path, Some(self.owner.0), Some(self.owner.1))
-            .with_context(|| format!("set the owner of {}", self.path.display()))?;
-        rustix::fs::chmod(&self.path, Mode::from_raw_mode((self.mode & 0o7777) as _))
-            .map_err(io::Error::from)
-            .with_context(|| format!("set the mode of {}", self.path.display()))
+        effect::chown(&self.path, self.owner)?;
+        Ok(effect::chmod(&self.path, self.mode)?)
     }
 }
 

@@ -286,7 +286,11 @@ impl Action for Renamed {
         let pairs = self.units.iter().copied().map(PairName::of_unit);
         let scratch = first_free(host, undo, pairs, |p| Ifconfig::Create(p.stem().into(), p.a()))
             .with_context(|| format!("pair {}", self.pair))?;
-        self.naming(&scratch).iter().try_for_each(|step| step.perform(host, undo))
+        self.naming(&scratch).iter().try_for_each(|step| step.perform(host, undo))?;
+        // Should it go back to its first name and stay there, the next run must
+        // know it by that.
+        undo.push(Ifconfig::Describe(self.pair.a(), interim_tag(&self.jail, &self.pair)));
+        Ok(())
     }
 }
 
@@ -324,7 +328,7 @@ fn plan_bridge(kernel: &dyn Kernel, wanted: &Wanted, plan: &mut Plan) -> Result<
             // A run killed before it was done left our tag, or nothing at all.
             let unfinished = match kernel.description(bridge)? {
                 Some(text) if text == bridge_tag(bridge) => {
-                    !members.contains(uplink) || !kernel.is_up(bridge)?
+                    !members.contains(uplink) || !kernel.is_up(bridge)? || !kernel.is_up(uplink)?
                 }
                 Some(_) => false,
                 None => members.is_empty() && !kernel.is_up(bridge)?,

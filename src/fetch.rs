@@ -2,6 +2,7 @@
 
 use crate::archive;
 use crate::cli::SkelFetch;
+use crate::effect;
 use crate::file::{self, MakeDirectory};
 use crate::host::Host;
 use crate::layout::{Layout, Storage};
@@ -224,7 +225,7 @@ fn plan_directories(host: &Host, layout: &Layout, new: bool, plan: &mut Plan) ->
             if new {
                 let mut properties = Vec::new();
                 // Elsewhere than its parent would have it.
-                if Layout::default_dir(host, top).is_none_or(|d| d != layout.dir()) {
+                if Layout::default_dir(host, top)?.is_none_or(|d| d != layout.dir()) {
                     properties.push(("mountpoint".into(), layout.dir().display().to_string()));
                 }
                 plan_dataset(top.clone(), properties, at(layout.dir()), plan)?;
@@ -340,17 +341,17 @@ impl Action for FetchManifest {
         let aside = file::temp_beside(&self.to);
         // Nor must an earlier one be taken for what came now.
         if file::look(&aside)?.is_some() {
-            fs_err::remove_file(&aside)?;
+            effect::remove_file(&aside)?;
         }
         let fetched = retry(|| host.tools().run(Tool::Fetch, &self.arguments(&aside)))
             .map_err(|e| self.mirror.explain(e))
             .and_then(|_| manifest::parse(&fs_err::read_to_string(&aside)?))
             .with_context(|| format!("MANIFEST from {}", self.url));
         if let Err(e) = fetched {
-            let _ = std::fs::remove_file(&aside);
+            let _ = effect::remove_file(&aside);
             return Err(e);
         }
-        Ok(fs_err::rename(&aside, &self.to)?)
+        Ok(effect::rename(&aside, &self.to)?)
     }
 }
 
@@ -394,7 +395,7 @@ impl Action for FetchArchive {
         // A server need not know.
         let expected: Option<u64> = told.stdout.trim().parse().ok();
         if expected.is_some_and(|e| self.size().is_ok_and(|s| s > e)) {
-            fs_err::remove_file(&self.part)?;
+            effect::remove_file(&self.part)?;
         }
         // The part stays, whatever happens: the next attempt goes on with it. A
         // connection that breaks is not always an error to fetch(1).
@@ -454,12 +455,12 @@ impl Accept {
                 return Err(e);
             }
             let bad = with_suffix(&self.archive, ".bad");
-            fs_err::rename(&path, &bad)?;
+            effect::rename(&path, &bad)?;
             bail!("{e:#}; it is set aside as {}; run it again to fetch it anew", bad.display());
         }
         archive::check(host.tools(), &path, set.entries, &mut Progress::new(format!("check {SET}")))?;
         if self.downloads {
-            fs_err::rename(&path, &self.archive)?;
+            effect::rename(&path, &self.archive)?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::shell;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use std::fs::{File, Metadata, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -96,34 +96,29 @@ fn write_inner(target: &Path, contents: &[u8], renamed: &mut bool) -> Result<()>
         bail!("it is {}", kind(old));
     }
     let temp = temp_beside(target);
-    effect::before("create the temporary file")?;
-    let mut file = open_temp(&temp)?;
+    let file = open_temp(&temp)?;
     let filled = (|| -> io::Result<()> {
-        effect::before("write")?;
-        file.set_len(0)?;
-        file.write_all(contents)?;
+        effect::fill(&file, contents)?;
         let mode = old.as_ref().map_or(0o644, |m| m.mode() & 0o7777);
         if let Some(old) = &old {
             let new = file.metadata()?;
             if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
                 let (uid, gid) = (Uid::from_raw(old.uid()), Gid::from_raw(old.gid()));
-                rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+                effect::fchown(&file, uid, gid)?;
             }
         }
         // After the owner: changing that clears the set-id bits.
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode as _))?;
-        effect::before("fsync")?;
-        file.sync_all()?;
-        effect::before("rename into place")?;
-        std::fs::rename(&temp, target)?;
-        *renamed = true;
-        Ok(())
+        effect::fchmod(&file, Mode::from_raw_mode(mode as _))?;
+        effect::fsync(&file, &temp)?;
+        let done = effect::rename(&temp, target);
+        // Over a network it may be done and fail nevertheless.
+        *renamed = done.is_ok() || same(&file, target);
+        done
     })();
     if let Err(e) = filled {
-        let _ = std::fs::remove_file(&temp);
+        let _ = effect::remove_file(&temp);
         return Err(e.into());
     }
-    effect::before("fsync of the directory")?;
     sync_parent(target)?;
     Ok(())
 }
@@ -131,11 +126,9 @@ fn write_inner(target: &Path, contents: &[u8], renamed: &mut bool) -> Result<()>
 /// Opens the temporary file, new or left by a run that was killed. The lock on
 /// it tells that from one in use.
 fn open_temp(temp: &Path) -> Result<File> {
-    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let fd = rustix::fs::open(temp, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(io::Error::from)
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = effect::open(temp, flags, Mode::RUSR | Mode::WUSR)
         .with_context(|| format!("create {}", temp.display()))?;
-    let file = File::from(fd);
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => bail!("another process is writing it"),
@@ -149,9 +142,15 @@ fn open_temp(temp: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Whether a path leads to an open file.
+fn same(file: &File, path: &Path) -> bool {
+    let (Ok(here), Ok(there)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
+    (here.dev(), here.ino()) == (there.dev(), there.ino())
+}
+
 fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        Some(parent) if !parent.as_os_str().is_empty() => effect::fsync(File::open(parent)?, parent),
         _ => Ok(()),
     }
 }
@@ -197,15 +196,16 @@ impl Action for Rewrite {
     }
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
-        if fs_err::read(&self.path)? != self.old {
+        let now = fs_err::read(&self.path)?;
+        if now == self.new {
+            return Ok(());
+        }
+        if now != self.old {
             bail!("{}: it was changed meanwhile", self.path.display());
         }
-        let mut renamed = false;
-        let done = write_noting(&self.path, &self.new, &mut renamed);
-        if renamed {
-            undo.push(Rewrite { path: self.path.clone(), old: self.new.clone(), new: self.old.clone() });
-        }
-        done
+        // What fails may have failed when the new text was in place.
+        undo.push(Rewrite { path: self.path.clone(), old: self.new.clone(), new: self.old.clone() });
+        write(&self.path, &self.new)
     }
 }
 
@@ -221,8 +221,7 @@ impl Action for Remove {
     }
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
-        effect::before("remove")?;
-        Ok(fs_err::remove_file(&self.path)?)
+        Ok(effect::remove_file(&self.path)?)
     }
 }
 
@@ -239,23 +238,10 @@ impl Action for RemoveIfThere {
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
         if look(&self.path)?.is_some() {
-            effect::before("remove")?;
-            fs_err::remove_file(&self.path)?;
+            effect::remove_file(&self.path)?;
         }
         Ok(())
     }
-}
-
-/// Has the file system that `path` is on store what was written so far.
-pub fn sync(path: &Path) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    rustix::fs::syncfs(File::open(path)?)?;
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = path;
-        rustix::fs::sync();
-    }
-    Ok(())
 }
 
 /// Renames something to a name that is free.
@@ -272,14 +258,16 @@ impl Action for Rename {
     }
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
-        effect::before("rename")?;
         // Renaming onto an empty directory would succeed, so look first.
         if let Some(there) = look(&self.to)? {
             bail!("{}: {} is there already", self.to.display(), kind(&there));
         }
-        fs_err::rename(&self.from, &self.to)?;
-        undo.push(Rename { from: self.to.clone(), to: self.from.clone() });
-        effect::before("fsync of the directory")?;
+        let done = effect::rename(&self.from, &self.to);
+        // Over a network it may be done and fail nevertheless.
+        if done.is_ok() || look(&self.from)?.is_none() && look(&self.to)?.is_some() {
+            undo.push(Rename { from: self.to.clone(), to: self.from.clone() });
+        }
+        done?;
         sync_parent(&self.to)?;
         Ok(())
     }
@@ -297,13 +285,10 @@ impl Action for MakeDirectory {
     }
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
-        effect::before("mkdir")?;
-        fs_err::create_dir(&self.path)?;
+        effect::create_dir(&self.path, 0o755)?;
         undo.push(RemoveDirectory { path: self.path.clone() });
         // Whatever the umask: the jail's processes pass through it.
-        rustix::fs::chmod(&self.path, Mode::from_raw_mode(0o755))
-            .map_err(io::Error::from)
-            .with_context(|| format!("set the mode of {}", self.path.display()))
+        Ok(effect::chmod(&self.path, 0o755)?)
     }
 }
 
@@ -319,8 +304,7 @@ impl Action for RemoveDirectory {
     }
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
-        effect::before("rmdir")?;
-        Ok(fs_err::remove_dir(&self.path)?)
+        Ok(effect::remove_dir(&self.path)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What skel-fixcerts does with the links of a tree.
 
 use crate::cli::Fixcerts;
+use crate::effect;
 use crate::file;
 use crate::fstab;
 use crate::host::Host;
@@ -12,6 +13,7 @@ use crate::release::Release;
 use crate::settings::Settings;
 use crate::{report, shell};
 use anyhow::{Context, Result, bail};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,11 +29,9 @@ pub fn run(arguments: &Fixcerts, host: &Host) -> Result<ExitCode> {
     let (skeleton, base) = trees(arguments, host)?;
     let scope = if arguments.all { Scope::All } else { Scope::Certificates };
     // Two runs at once would each take the other's temporary link for a leaving.
-    let directory = crate::tree::open_directory(&skeleton)?;
+    let directory = File::from(crate::tree::open_directory(&skeleton)?);
     if !(common.dry_run || arguments.check) {
-        rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive)
-            .map_err(std::io::Error::from)
-            .with_context(|| format!("lock {}", skeleton.display()))?;
+        effect::lock(&directory).with_context(|| format!("lock {}", skeleton.display()))?;
     }
     let survey = links::survey(&skeleton, &base, scope)?;
     if arguments.check {

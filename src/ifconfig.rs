@@ -1,7 +1,6 @@
 //! Actions on interfaces: each is one request to the kernel, and one line of
 //! ifconfig(8) for people.
 
-use crate::effect;
 use crate::host::Host;
 use crate::interface::{IfName, Mtu};
 use crate::kernel::{Errno, Kernel};
@@ -51,6 +50,8 @@ pub enum Ifconfig {
     },
     /// Brings it up.
     Up(IfName),
+    /// Brings it down again. One that is gone is as good.
+    Down(IfName),
 }
 
 use Ifconfig::*;
@@ -69,6 +70,7 @@ impl Action for Ifconfig {
             SetMac(name, mac) => (name.as_str(), vec!["ether".into(), mac.to_string()]),
             AddMember { bridge, member } => (bridge.as_str(), vec!["addm".into(), member.to_string()]),
             Up(name) => (name.as_str(), vec!["up".into()]),
+            Down(name) => (name.as_str(), vec!["down".into()]),
         };
         let words = words.iter().map(String::as_str);
         shell::line(["/sbin/ifconfig", name].into_iter().chain(words))
@@ -76,7 +78,6 @@ impl Action for Ifconfig {
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         let kernel = host.kernel()?;
-        effect::before("interface").with_context(|| self.shell())?;
         self.request(kernel, undo)
     }
 }
@@ -129,7 +130,16 @@ impl Ifconfig {
             AddMember { bridge, member } => {
                 kernel.add_member(bridge, member).with_context(|| format!("bridge {bridge}"))?;
             }
-            Up(name) => kernel.bring_up(name)?,
+            Up(name) => {
+                if !kernel.is_up(name)? {
+                    kernel.set_up(name, true)?;
+                    undo.push(Down(name.clone()));
+                }
+            }
+            Down(name) => match kernel.set_up(name, false) {
+                Err(e) if e.errno == Errno::ENXIO => {}
+                other => other?,
+            },
         }
         Ok(())
     }

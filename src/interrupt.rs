@@ -68,6 +68,7 @@ pub fn undo() {
 /// Runs a program to its end and gives what it printed. While signals are
 /// watched it has a process group of its own, so that ^C is this process's to
 /// pass on, and programs that undo something are left in peace.
+#[expect(clippy::disallowed_methods, reason = "called by Tools, which announces")]
 pub fn output(command: &mut Command) -> io::Result<Output> {
     if !WATCHING.load(Ordering::SeqCst) {
         return command.output();

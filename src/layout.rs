@@ -9,6 +9,7 @@ use crate::jail::JailName;
 use crate::origin::Origin;
 use crate::release::Release;
 use crate::settings::{FILE, Settings};
+use crate::tool::ToolError;
 use crate::zfs::{self, Dataset};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -104,8 +105,14 @@ impl Layout {
     }
 
     /// Where a dataset would be mounted if nothing were said about it.
-    pub fn default_dir(host: &Host, top: &Dataset) -> Option<PathBuf> {
-        below_parent(host, top).ok()
+    /// `None` where it would not be mounted.
+    pub fn default_dir(host: &Host, top: &Dataset) -> Result<Option<PathBuf>> {
+        match below_parent(host, top) {
+            Ok(dir) => Ok(Some(dir)),
+            // Not to know is something else.
+            Err(e) if e.is::<ToolError>() => Err(e),
+            Err(_) => Ok(None),
+        }
     }
 
     /// A layout in a directory, for tests and for what needs no storage.

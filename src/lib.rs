@@ -7,6 +7,8 @@
 //! system does so in one place each: [`kernel`] (interfaces, mounts, jails),
 //! [`tool`] (the base system's programs), [`mod@file`] and [`tree`] (files).
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))] // See effect.
+
 pub mod accounts;
 pub mod archive;
 pub mod claim;

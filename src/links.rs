@@ -13,10 +13,7 @@ use crate::layout::{MOVED, SKELETON};
 use crate::plan::{Action, Undo};
 use crate::{shell, tree};
 use anyhow::{Context, Result, bail};
-use rustix::fs::{
-    AtFlags, FileType, Gid, Stat, Uid, chownat, fstat, readlinkat, renameat, statat, symlinkat, unlinkat,
-    utimensat,
-};
+use rustix::fs::{AtFlags, FileType, Gid, Stat, Uid, fstat, readlinkat, statat};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
@@ -394,9 +391,8 @@ impl Action for Leftover {
     }
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
-        effect::before("unlink")?;
         let remove =
-            || Ok(unlinkat(&*self.skeleton.directory(&self.directory)?, TEMPORARY, AtFlags::empty())?);
+            || effect::unlinkat(&*self.skeleton.directory(&self.directory)?, TEMPORARY, AtFlags::empty());
         remove().map_err(|e: io::Error| e).with_context(|| format!("remove {}", self.path().display()))
     }
 }
@@ -426,26 +422,25 @@ impl Repair {
             bail!("it was changed meanwhile");
         }
         let times = fstat(directory).map_err(io::Error::from)?;
-        effect::before("symlink")?;
-        symlinkat(Path::new(&self.new), directory, TEMPORARY).map_err(io::Error::from)?;
+        let text = CString::new(self.new.as_bytes())?;
+        effect::symlinkat(&text, directory, TEMPORARY)?;
         let in_place = (|| -> io::Result<()> {
             let made = statat(directory, TEMPORARY, AtFlags::SYMLINK_NOFOLLOW)?;
             if (made.st_uid, made.st_gid) != (stat.st_uid, stat.st_gid) {
                 let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-                chownat(directory, TEMPORARY, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+                effect::chownat(directory, TEMPORARY, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
             }
             crate::kernel::flags::set_link_mode(directory, TEMPORARY, tree::permissions_of(&stat))?;
-            utimensat(directory, TEMPORARY, &tree::times_of(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
-            effect::before("rename into place")?;
-            Ok(renameat(directory, TEMPORARY, directory, &*name)?)
+            effect::utimensat(directory, TEMPORARY, &tree::times_of(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
+            effect::renameat(directory, TEMPORARY, directory, &name)
         })();
         if let Err(e) = in_place {
-            let _ = unlinkat(directory, TEMPORARY, AtFlags::empty());
+            let _ = effect::unlinkat(directory, TEMPORARY, AtFlags::empty());
             return Err(e.into());
         }
         // The directory's contents mean the same as before; only its owner may
         // say so, and nothing depends on it.
-        let _ = rustix::fs::futimens(directory, &tree::times_of(&times));
+        let _ = effect::futimens(directory, &tree::times_of(&times));
         Ok(())
     }
 }

@@ -1,22 +1,23 @@
 //! Locks between the suite's processes: flock(2), gone with the process that
 //! holds them, however it ends.
 
+use crate::effect;
 use crate::release::Release;
 use crate::root::Root;
 use anyhow::{Context, Result, bail};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Opens a file that only its owner may open: whoever can read a file can lock
 /// it, and so keep every jail from starting.
 pub fn open_private(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    let file = options.create(true).read(true).write(true).truncate(false).mode(0o600).open(path)?;
+    let private = Mode::RUSR | Mode::WUSR;
+    let file = effect::open(path, OFlags::RDWR, private)?;
     if file.metadata()?.mode() & 0o077 != 0 {
-        rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR)?;
+        effect::fchmod(&file, private)?;
     }
     Ok(file)
 }
@@ -54,7 +55,7 @@ impl Lock {
                 Guarded::Jails => "jails",
             },
         )?;
-        file.lock().with_context(|| format!("lock {}", path.display()))?;
+        effect::lock(&file).with_context(|| format!("lock {}", path.display()))?;
         Ok(Lock(file))
     }
 
@@ -99,6 +100,7 @@ fn path(root: &Root, what: &str) -> PathBuf {
     root.at(&Path::new("/var/run").join(format!("thinjail-{what}.lock")))
 }
 
+#[expect(clippy::disallowed_methods, reason = "below an alternate root nobody made it at boot")]
 fn open(root: &Root, what: &str) -> Result<(File, PathBuf)> {
     let path = path(root, what);
     if root.is_alternate()

@@ -60,7 +60,7 @@ impl Action for Print {
     }
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
-        Ok(report::print(&self.0)?)
+        report::print(&self.0).context("standard output")
     }
 }
 

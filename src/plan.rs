@@ -18,6 +18,45 @@ pub trait Action {
     /// Does it. Whatever was done, entirely or in part, is noted in `undo` at
     /// the moment it is done.
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()>;
+
+    /// As a step of undoing: whether what was done before it stays when it
+    /// fails.
+    fn holds(&self) -> bool {
+        false
+    }
+}
+
+/// The step that completes something. When it can't be taken back, what it
+/// stands on is not taken away under it.
+pub struct Completing<A>(pub A);
+
+impl<A: Action> Action for Completing<A> {
+    fn shell(&self) -> String {
+        self.0.shell()
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let mut made = Undo::default();
+        let done = self.0.perform(host, &mut made);
+        undo.0.extend(made.0.into_iter().map(|action| Box::new(Holding(action)) as Box<dyn Action>));
+        done
+    }
+}
+
+struct Holding(Box<dyn Action>);
+
+impl Action for Holding {
+    fn shell(&self) -> String {
+        self.0.shell()
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        self.0.perform(host, undo)
+    }
+
+    fn holds(&self) -> bool {
+        true
+    }
 }
 
 /// What was done so far, as the actions that take it back.
@@ -30,13 +69,31 @@ impl Undo {
         self.0.push(Box::new(inverse));
     }
 
-    /// Takes everything back, latest first, going on past failures; gives those.
+    /// What would take everything back, as shell commands.
+    pub fn commands(&self) -> Vec<String> {
+        self.0.iter().rev().map(|action| action.shell()).collect()
+    }
+
+    /// Notes what takes everything back that was done so far, in place of what
+    /// was noted for it.
+    pub fn supersede(&mut self, inverse: impl Action + 'static) {
+        self.0.clear();
+        self.push(inverse);
+    }
+
+    /// Takes everything back, latest first, going on past failures but those of
+    /// a step that holds the rest; gives them.
     pub fn roll_back(&mut self, host: &Host) -> Vec<anyhow::Error> {
         let mut failures = Vec::new();
         while let Some(action) = self.0.pop() {
             tell(host, "undo: ", action.as_ref());
             // What an undo step does is not undone again.
-            failures.extend(action.perform(host, &mut Undo::default()).err());
+            if let Err(e) = action.perform(host, &mut Undo::default()) {
+                failures.push(e);
+                if action.holds() {
+                    break;
+                }
+            }
         }
         failures
     }

@@ -1,5 +1,7 @@
 //! Progress of long work: one line that is written over, on a terminal only.
 
+#![allow(clippy::disallowed_methods)] // What is shown is no effect.
+
 use std::io::{self, IsTerminal, Write};
 
 /// A line about one piece of work; it is wiped when the work ends.

@@ -1,11 +1,12 @@
 //! How a program ends: exit status, one line on standard error, syslog.
 
+use crate::effect;
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::root::Root;
 use crate::syslog::{self, Severity};
-use anyhow::Result;
-use std::io::{self, Write};
+use anyhow::{Result, bail};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
 /// Exit status of a program that did not do its work.
@@ -91,7 +92,7 @@ pub fn dry_run(program: &str, plan: &Plan, json: bool) -> Result<ExitCode> {
 
 /// Prints to standard output; a reader that went away is no error.
 pub fn print(text: &[u8]) -> io::Result<()> {
-    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+    match effect::print(text) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
@@ -99,8 +100,21 @@ pub fn print(text: &[u8]) -> io::Result<()> {
 
 /// One line to standard error. Nobody can be told when that is closed, and a
 /// transaction must not end half-way for it.
+#[expect(clippy::disallowed_methods, reason = "nobody can be told of its failure")]
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Asks on the terminal, once; whether the answer is yes.
+#[expect(clippy::disallowed_methods, reason = "a question is no effect")]
+pub fn ask(question: &str) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!("there is no terminal to ask on; give -y");
+    }
+    io::stderr().write_all(format!("{question} [y/N] ").as_bytes())?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Prints a plan or carries it out, as `-n` says.

@@ -27,9 +27,8 @@ use crate::userland;
 use crate::zfs;
 use crate::{effect, kernel};
 use anyhow::{Context, Result, bail};
-use rustix::fs::Mode;
-use std::io;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::cell::RefCell;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -191,7 +190,8 @@ fn plan(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Split> {
         for (path, what) in &survey.findings {
             split.notes.push(format!("{}: {what}", path.display()));
         }
-        survey.repairs.len()
+        // What a killed run left matters as long as it is not in the snapshot.
+        survey.repairs.len() + if taken.is_none() { survey.leftovers() } else { 0 }
     } else {
         1
     };
@@ -279,7 +279,9 @@ fn plan_skeleton(
             if there.is_some() && fs_err::read_dir(&trees.skeleton)?.next().is_some() {
                 bail!("{}: there already, but no dataset {dataset}", trees.skeleton.display());
             }
-            plan.push(zfs::Create { dataset, properties: Vec::new(), mountpoint: trees.skeleton.clone() });
+            let mut made = Plan::default();
+            made.push(zfs::Create { dataset, properties: Vec::new(), mountpoint: trees.skeleton.clone() });
+            plan.push(Move { plan: made, links: MOVED.map(|name| trees.part(name).at_base).to_vec() });
             Ok(Some(Taken { name, exists: false }))
         }
     }
@@ -392,10 +394,11 @@ fn plan_part(
             copies.push(LikeDirectory { from, to });
         }
     }
+    let mut moves = Plan::default();
     match (&source, &copy) {
-        (Some(source), None) => copy_whole(source, part, copies),
+        (Some(source), None) => copy_whole(source, part, &mut moves),
         (None, None) => match mode_of_missing(name) {
-            Some(mode) => copies.push(EmptyDirectory { path: part.to.clone(), mode }),
+            Some(mode) => moves.push(EmptyDirectory { path: part.to.clone(), mode }),
             None => {
                 bail!("{name} is neither in {} nor in {}", trees.base.display(), trees.skeleton.display())
             }
@@ -410,9 +413,9 @@ fn plan_part(
                     part.to.display(),
                     source.display()
                 ));
-                copies.push(Rename { from: part.to.clone(), to: part.torn.clone() });
+                moves.push(Rename { from: part.to.clone(), to: part.torn.clone() });
                 split.clear.push(RemoveTree { path: part.torn.clone() });
-                copy_whole(source, part, copies);
+                copy_whole(source, part, &mut moves);
             }
             Verdict::Torn => {
                 check_complete(trees, name, &[source, copy])?;
@@ -421,10 +424,10 @@ fn plan_part(
                     source.display(),
                     part.to.display()
                 ));
-                copies.push(CopyTree { from: part.to.clone(), to: part.merged.clone() });
-                copies.push(Merge { from: source.clone(), into: part.merged.clone() });
-                copies.push(Rename { from: part.to.clone(), to: part.torn.clone() });
-                copies.push(Rename { from: part.merged.clone(), to: part.to.clone() });
+                moves.push(CopyTree { from: part.to.clone(), to: part.merged.clone() });
+                moves.push(Merge { from: source.clone(), into: part.merged.clone() });
+                moves.push(Rename { from: part.to.clone(), to: part.torn.clone() });
+                moves.push(Rename { from: part.merged.clone(), to: part.to.clone() });
                 split.clear.push(RemoveTree { path: part.torn.clone() });
             }
             Verdict::Differ(differences) => {
@@ -441,6 +444,9 @@ fn plan_part(
                 );
             }
         },
+    }
+    if !moves.is_empty() {
+        copies.push(Move { plan: moves, links: vec![part.at_base.clone()] });
     }
     if source.as_ref() == Some(&part.at_base) {
         links.push(SetAside { from: part.at_base.clone(), to: part.aside.clone() });
@@ -513,16 +519,9 @@ impl Action for LikeDirectory {
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         MakeDirectory { path: self.to.clone() }.perform(host, undo)?;
         let there = fs_err::symlink_metadata(&self.from)?;
-        std::os::unix::fs::chown(&self.to, Some(there.uid()), Some(there.gid()))
-            .with_context(|| format!("set the owner of {}", self.to.display()))?;
-        set_mode(&self.to, there.mode())
+        effect::chown(&self.to, (there.uid(), there.gid()))?;
+        Ok(effect::chmod(&self.to, there.mode())?)
     }
-}
-
-fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    rustix::fs::chmod(path, Mode::from_raw_mode((mode & 0o7777) as _))
-        .map_err(io::Error::from)
-        .with_context(|| format!("set the mode of {}", path.display()))
 }
 
 /// Makes a directory that the base lacked.
@@ -539,7 +538,7 @@ impl Action for EmptyDirectory {
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         MakeDirectory { path: self.path.clone() }.perform(host, undo)?;
-        set_mode(&self.path, self.mode)
+        Ok(effect::chmod(&self.path, self.mode)?)
     }
 }
 
@@ -586,6 +585,49 @@ impl Action for Merge {
     }
 }
 
+/// What makes the skeleton or a directory of it. It is not taken back while a link of
+/// the base leads there, because the link could not be removed: what it stands
+/// for may be whole nowhere else.
+struct Move {
+    plan: Plan,
+    /// Where links go that lead into what is made.
+    links: Vec<PathBuf>,
+}
+
+impl Action for Move {
+    fn shell(&self) -> String {
+        self.plan.shell()
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let mut made = Undo::default();
+        let done = self.plan.perform(host, &mut made);
+        undo.push(MoveBack { made: RefCell::new(made), links: self.links.clone() });
+        done
+    }
+}
+
+/// Takes back what a [`Move`] did.
+struct MoveBack {
+    made: RefCell<Undo>,
+    links: Vec<PathBuf>,
+}
+
+impl Action for MoveBack {
+    fn shell(&self) -> String {
+        self.made.borrow().commands().join("\n")
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        for link in &self.links {
+            if file::look(link)?.is_some_and(|m| m.is_symlink()) {
+                bail!("what {} leads to is kept", link.display());
+            }
+        }
+        self.made.borrow_mut().roll_back(host).into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
 /// Renames an original of the base aside.
 struct SetAside {
     from: PathBuf,
@@ -599,8 +641,7 @@ impl Action for SetAside {
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         // From the copies to the disk, before what they were made of is moved.
-        effect::before("sync")?;
-        file::sync(&self.from)?;
+        effect::sync(&self.from)?;
         Rename { from: self.from.clone(), to: self.to.clone() }.perform(host, undo)
     }
 }
@@ -617,9 +658,12 @@ impl Action for Link {
     }
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
-        effect::before("symlink")?;
-        symlink(&self.text, &self.path).with_context(|| format!("link {}", self.path.display()))?;
-        undo.push(file::Remove { path: self.path.clone() });
-        Ok(())
+        let done = effect::symlink(Path::new(&self.text), &self.path);
+        // Over a network it may be done and fail nevertheless.
+        let made = || std::fs::read_link(&self.path).is_ok_and(|text| text == Path::new(&self.text));
+        if done.is_ok() || made() {
+            undo.push(file::Remove { path: self.path.clone() });
+        }
+        Ok(done?)
     }
 }

@@ -6,7 +6,6 @@
 //! Forcing the unmount is safe then: nobody is in that jail any more.
 
 use crate::claim;
-use crate::effect;
 use crate::epair;
 use crate::host::Host;
 use crate::interface::PairName;
@@ -182,9 +181,7 @@ impl Action for Unmount {
 
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
         let kernel = host.kernel()?;
-        effect::before("unmount").with_context(|| self.shell())?;
         let Err(plainly) = kernel.unmount(&self.mount, false) else { return Ok(()) };
-        effect::before("unmount by force").with_context(|| self.shell())?;
         match kernel.unmount(&self.mount, true) {
             Ok(()) => {
                 let what = format!(

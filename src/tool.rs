@@ -183,9 +183,6 @@ impl Tools {
 
     /// Runs a program that changes something.
     pub fn run<S: AsRef<OsStr>>(&self, tool: Tool, arguments: &[S]) -> Result<Printed, ToolError> {
-        let command = Tools::line(tool, arguments);
-        effect::before(&command)
-            .map_err(|e| ToolError { command: command.clone(), outcome: Outcome::NotStarted(e) })?;
         self.ask(tool, arguments)
     }
 
@@ -220,6 +217,10 @@ impl Tools {
 
     /// Runs a program that only tells something.
     pub fn ask<S: AsRef<OsStr>>(&self, tool: Tool, arguments: &[S]) -> Result<Printed, ToolError> {
+        effect::program(|| Tools::line(tool, arguments), || self.output(tool, arguments))
+    }
+
+    fn output<S: AsRef<OsStr>>(&self, tool: Tool, arguments: &[S]) -> Result<Printed, ToolError> {
         let mut command = self.command(tool, arguments);
         let fail = |outcome| ToolError { command: Tools::line(tool, arguments), outcome };
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -235,6 +236,17 @@ impl Tools {
     /// Runs a program and passes on what it writes to one stream, line by line,
     /// as it comes.
     pub fn follow<S: AsRef<OsStr>>(
+        &self,
+        tool: Tool,
+        arguments: &[S],
+        stream: Stream,
+        line: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ToolError> {
+        effect::program(|| Tools::line(tool, arguments), || self.followed(tool, arguments, stream, line))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "announced by follow")]
+    fn followed<S: AsRef<OsStr>>(
         &self,
         tool: Tool,
         arguments: &[S],
@@ -269,8 +281,17 @@ impl Tools {
         file: &Path,
         stalled: Duration,
     ) -> Result<(), ToolError> {
+        effect::program(|| Tools::line(tool, arguments), || self.grown(tool, arguments, file, stalled))
+    }
+
+    fn grown<S: AsRef<OsStr>>(
+        &self,
+        tool: Tool,
+        arguments: &[S],
+        file: &Path,
+        stalled: Duration,
+    ) -> Result<(), ToolError> {
         let fail = |outcome| ToolError { command: Tools::line(tool, arguments), outcome };
-        effect::before(&Tools::line(tool, arguments)).map_err(|e| fail(Outcome::NotStarted(e)))?;
         let mut command = self.command(tool, arguments);
         command.stdout(Stdio::null());
         let shown = io::stderr().is_terminal();
@@ -290,6 +311,7 @@ impl Tools {
 
 /// Runs a program to its end, or ends it when `file` has not grown for so long;
 /// true if that was so.
+#[expect(clippy::disallowed_methods, reason = "announced by run_growing")]
 fn output_while_growing(command: &mut Command, file: &Path, stalled: Duration) -> io::Result<(Output, bool)> {
     let child = command.spawn()?;
     let pid = Pid::from_child(&child);
@@ -361,6 +383,12 @@ fn one_line(text: &[u8]) -> String {
 }
 
 impl ToolError {
+    /// Whether the program may have made what it was to make although it
+    /// failed; not if that was there already.
+    pub fn may_have_made(&self) -> bool {
+        matches!(self.outcome, Outcome::Failed { .. }) && !self.says("already exists")
+    }
+
     /// Whether the program's message says that `what` is missing: zfs(8) has no
     /// exit status for it.
     pub fn says(&self, what: &str) -> bool {

@@ -5,7 +5,7 @@ use crate::effect;
 use crate::file;
 use crate::host::Host;
 use crate::manifest::{self, Set};
-use crate::plan::{Action, Undo};
+use crate::plan::{Action, Completing, Undo};
 use crate::progress::Progress;
 use crate::release::Release;
 use crate::shell;
@@ -95,7 +95,6 @@ impl Unpack {
         if progress.is_shown() {
             let arguments = self.extract(aside, true);
             let mut done = 0;
-            effect::before(&Tools::line(Tool::Tar, &arguments))?;
             host.tools().follow(Tool::Tar, &arguments, Stream::Stderr, &mut |_| {
                 done += 1;
                 progress.tell(done, entries);
@@ -152,14 +151,12 @@ impl Action for Unpack {
                 // What a killed run left.
                 tree::remove(&aside)?;
                 undo.push(RemoveTree { path: aside.clone() });
-                effect::before("mkdir")?;
-                fs_err::create_dir(&aside)?;
+                effect::create_dir(&aside, 0o777)?;
                 self.fill(host, &aside)?;
-                effect::before("sync")?;
-                file::sync(&aside)?;
+                effect::sync(&aside)?;
                 let record = file::WriteFile { path: record.clone(), contents: self.record().into_bytes() };
                 record.perform(host, undo)?;
-                file::Rename { from: aside, to: self.to.clone() }.perform(host, undo)
+                Completing(file::Rename { from: aside, to: self.to.clone() }).perform(host, undo)
             }
             Base::Dataset(dataset) => {
                 let unpacking: Dataset = format!("{dataset}{UNPACKING}").parse()?;
@@ -171,8 +168,14 @@ impl Action for Unpack {
                 };
                 create.perform(host, undo)?;
                 self.fill(host, &aside)?;
-                host.tools().run(Tool::Zfs, &["rename", unpacking.as_str(), dataset.as_str()])?;
-                // It is in place; only where it is mounted may be wrong.
+                let rename = zfs::Command::new(&["rename", unpacking.as_str(), dataset.as_str()]);
+                let back = ["rename", dataset.as_str(), unpacking.as_str()];
+                let renamed = Completing(rename.taken_back_by(&back)).perform(host, undo);
+                // It fails when it renamed the dataset and could not mount it again.
+                if renamed.is_err() && !zfs::exists(host.tools(), unpacking.as_str()).unwrap_or(true) {
+                    undo.push(zfs::Command::new(&back));
+                }
+                renamed?;
                 zfs::check_mounted(host, dataset, &self.to)
             }
         }
@@ -220,11 +223,9 @@ fn take_over_file(from: &Path, there: &Metadata, to: &Path, base: &Path) -> Resu
     if there.is_symlink() && !to.ends_with("resolv.conf") {
         let text = fs_err::read_link(from)?;
         if file::look(to)?.is_some() {
-            effect::before("remove")?;
-            fs_err::remove_file(to)?;
+            effect::remove_file(to)?;
         }
-        effect::before("symlink")?;
-        return std::os::unix::fs::symlink(&text, to).with_context(|| format!("link {}", to.display()));
+        return Ok(effect::symlink(&text, to)?);
     }
     let contents = match fs_err::read(from) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),

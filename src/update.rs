@@ -76,7 +76,9 @@ pub fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
     if let Err(e) = report::print(format!("{text}\n").as_bytes()) {
         report::note(PROGRAM, &format!("standard output: {e}"));
     }
-    tell_jails(host, &layout, release, state.changed.get())?;
+    if let Err(e) = tell_jails(host, &layout, release, state.changed.get()) {
+        report::note(PROGRAM, &format!("jails with an older etc: not known: {}", report::line(&e)));
+    }
     match failures.into_iter().next() {
         None => Ok(ExitCode::SUCCESS),
         Some(first) => Err(first.context("updated, but what it was before could not be removed")),
@@ -348,7 +350,8 @@ impl Action for PutBackOnFailure {
     }
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
-        undo.push(PutBack(self.0.clone()));
+        // Should it fail, the copies must not be removed: they are all there is.
+        undo.supersede(PutBack(self.0.clone()));
         Ok(())
     }
 }
@@ -397,10 +400,7 @@ impl Action for PutBack {
                     if here && file::look(&failed)?.is_some() {
                         crate::tree::remove(&failed)?;
                     }
-                    let rename = |from: &Path, to: &Path| -> Result<()> {
-                        effect::before("rename")?;
-                        Ok(fs_err::rename(from, to)?)
-                    };
+                    let rename = |from: &Path, to: &Path| -> Result<()> { Ok(effect::rename(from, to)?) };
                     if here {
                         rename(tree, &failed)?;
                     }
@@ -462,8 +462,7 @@ impl Action for Forget {
                 let before = template::before_update(&state.base);
                 if file::look(&before)?.is_some() {
                     crate::tree::remove(&failed(&state.base))?;
-                    effect::before("rename")?;
-                    fs_err::rename(&before, failed(&state.base))?;
+                    effect::rename(&before, &failed(&state.base))?;
                 }
                 crate::tree::remove(&template::before_update(&state.skeleton))?;
                 for tree in [&state.skeleton, &state.base] {
@@ -511,9 +510,10 @@ impl Action for UnmountSkeleton {
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
         // The latest first: they may be stacked.
         for mount in host.kernel()?.mounts()?.iter().rev().filter(|m| is_our_mount(&self.0, m)) {
-            effect::before("unmount")?;
             let kernel = host.kernel()?;
-            kernel.unmount(mount, false).or_else(|_| kernel.unmount(mount, true))?;
+            let gone = || Ok(!kernel.mounts()?.iter().any(|m| m.fsid == mount.fsid));
+            let failed = |_| if gone()? { Ok(()) } else { kernel.unmount(mount, true) };
+            kernel.unmount(mount, false).or_else(failed)?;
         }
         Ok(())
     }
@@ -834,8 +834,7 @@ impl Action for RemoveCopies {
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
         for file in certificate_files(&self.skeleton)?.iter().filter(|f| !self.before.contains(f)) {
-            effect::before("remove")?;
-            fs_err::remove_file(file)?;
+            effect::remove_file(file)?;
         }
         Ok(())
     }

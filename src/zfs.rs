@@ -3,7 +3,7 @@
 use crate::host::Host;
 use crate::jail::JailName;
 use crate::plan::{Action, Undo};
-use crate::tool::{Outcome, Tool, Tools};
+use crate::tool::{Outcome, Tool, ToolError, Tools};
 use anyhow::{Context, Result, bail};
 use std::fmt;
 use std::path::PathBuf;
@@ -240,8 +240,12 @@ impl Action for Create {
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Zfs, &create_arguments(self.dataset.as_str(), &self.properties))?;
-        undo.push(DestroyCreated(self.dataset.clone()));
+        let done = host.tools().run(Tool::Zfs, &create_arguments(self.dataset.as_str(), &self.properties));
+        // It fails when it made the dataset and could not mount it.
+        if done.as_ref().err().is_none_or(ToolError::may_have_made) {
+            undo.push(DestroyCreated(self.dataset.clone()));
+        }
+        done?;
         check_mounted(host, &self.dataset, &self.mountpoint)
     }
 }
@@ -275,15 +279,23 @@ impl Action for Command {
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Zfs, &self.arguments).map_err(|e| {
+        let done = host.tools().run(Tool::Zfs, &self.arguments);
+        let done_by_half = |e: &ToolError| match &self.arguments[..] {
+            [command, name] if command == "snapshot" && e.may_have_made() => {
+                exists(host.tools(), name).unwrap_or(false)
+            }
+            _ => false,
+        };
+        if let Some(inverse) = &self.inverse
+            && done.as_ref().err().is_none_or(done_by_half)
+        {
+            undo.push(Command { arguments: inverse.clone(), inverse: None });
+        }
+        done.map(drop).map_err(|e| {
             let busy = e.says("pool or dataset is busy");
             let error = anyhow::Error::new(e);
             if busy { error.context("somebody works in it (fstat -f shows who)") } else { error }
-        })?;
-        if let Some(inverse) = &self.inverse {
-            undo.push(Command { arguments: inverse.clone(), inverse: None });
-        }
-        Ok(())
+        })
     }
 }
 
@@ -336,8 +348,11 @@ impl Action for Clone {
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        let printed = host.tools().run(Tool::Zfs, &self.arguments())?;
-        undo.push(Destroy { container: self.container.clone(), snapshot: self.snapshot.clone() });
+        let done = host.tools().run(Tool::Zfs, &self.arguments());
+        if done.as_ref().err().is_none_or(ToolError::may_have_made) {
+            undo.push(Destroy { container: self.container.clone(), snapshot: self.snapshot.clone() });
+        }
+        let printed = done?;
         // zfs clone exits 0 for a clone that it could not mount.
         check_mounted(host, &self.container, &self.mountpoint).with_context(|| {
             if printed.stderr.is_empty() {
@@ -401,8 +416,10 @@ impl Action for Destroy {
     }
 
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        let origin = properties(host.tools(), self.container.as_str(), ["origin"])?;
-        if origin.as_ref().is_some_and(|[origin]| *origin != self.snapshot) {
+        let Some([origin]) = properties(host.tools(), self.container.as_str(), ["origin"])? else {
+            return Ok(());
+        };
+        if origin != self.snapshot {
             bail!("{} is not a clone of {}", self.container, self.snapshot);
         }
         // Without -r: a clone of this run has neither snapshots nor children.

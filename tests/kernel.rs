@@ -128,7 +128,7 @@ fn make(kernel: &Simulated, request: &str) -> Option<Answer> {
             // BROADCAST, RUNNING, SIMPLEX and MULTICAST, with which a new epair comes.
             kernel.is_up(of).map(|up| vec![format!("flags 0x{:08x}", 0x8842 | u32::from(up))])
         }
-        "SIOCSIFFLAGS up" => nothing(kernel.bring_up(&a)),
+        "SIOCSIFFLAGS up" => nothing(kernel.set_up(&a, true)),
         "SIOCSIFMTU 9000 a" => nothing(kernel.set_mtu(&a, Mtu::new(9000).expect("an MTU"))),
         // Below what the type Mtu holds.
         "SIOCSIFMTU 10" => nothing(kernel.change(|state| state.set_mtu("epair40a", 10))),

@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::finding::*;
 use super::inside;
+use crate::effect;
 use crate::fixcerts;
 use crate::host::Host;
 use crate::inventory::Template;
@@ -16,8 +17,8 @@ use crate::template;
 use crate::tool::Tool;
 use crate::{shell, tree};
 use anyhow::{Context, Result};
-use rustix::fs::FlockOperation;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -227,10 +228,8 @@ impl Action for Relink {
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        let directory = tree::open_directory(&self.tree)?;
-        rustix::fs::flock(&directory, FlockOperation::LockExclusive)
-            .map_err(std::io::Error::from)
-            .with_context(|| format!("lock {}", self.tree.display()))?;
+        let directory = File::from(tree::open_directory(&self.tree)?);
+        effect::lock(&directory).with_context(|| format!("lock {}", self.tree.display()))?;
         links::survey(&self.tree, &self.base, self.scope)?.into_plan().0.perform(host, undo)
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! Names of extended attributes begin with their namespace: `user.mime_type`.
 
+#![allow(clippy::disallowed_methods)] // Each of them is announced here.
+
+use crate::effect;
 use rustix::fs::FileType;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -12,7 +15,7 @@ use freebsd as system;
 #[cfg(not(target_os = "freebsd"))]
 use linux as system;
 
-pub use system::{Acl, set, strip_acl, value};
+pub use system::{Acl, value};
 
 /// A file whose attributes are meant.
 #[derive(Clone, Copy)]
@@ -38,6 +41,26 @@ impl Attributes {
         let (names, acl) = system::read(object)?;
         Ok(Attributes { names, acl })
     }
+}
+
+/// Sets an extended attribute.
+pub fn set(object: Object, name: &CStr, value: &[u8]) -> io::Result<()> {
+    effect::with(format_args!("set the attribute {}", name.to_string_lossy()), || {
+        system::set(object, name, value)
+    })
+}
+
+/// Takes away what a new file got from the directory it was made in.
+pub fn strip_acl(object: Object) -> io::Result<()> {
+    effect::with(format_args!("take the access control list away"), || system::strip_acl(object))
+}
+
+/// Gives a file the access control list of another one.
+pub fn give_acl(acl: &Acl, to: Object) -> io::Result<()> {
+    if acl.is_empty() {
+        return Ok(());
+    }
+    effect::with(format_args!("set the access control list"), || acl.give(to))
 }
 
 #[cfg(target_os = "freebsd")]
@@ -121,7 +144,7 @@ mod freebsd {
         }
 
         /// Gives the file `to` the same.
-        pub fn give(&self, to: Object) -> io::Result<()> {
+        pub(super) fn give(&self, to: Object) -> io::Result<()> {
             if self.0.is_empty() {
                 return Ok(());
             }
@@ -312,7 +335,7 @@ mod linux {
         }
 
         /// Gives the file `to` the same.
-        pub fn give(&self, to: Object) -> io::Result<()> {
+        pub(super) fn give(&self, to: Object) -> io::Result<()> {
             self.0.iter().try_for_each(|(name, value)| set(to, name, value))
         }
     }

@@ -1,5 +1,8 @@
 //! File flags, modes of links and copying of data, where the systems differ.
 
+#![allow(clippy::disallowed_methods)] // Each of them is announced here.
+
+use crate::effect;
 use rustix::fs::{Mode, Stat};
 use std::ffi::CStr;
 use std::io;
@@ -31,11 +34,14 @@ pub fn set_flags(directory: impl AsFd, name: &CStr, flags: u32) -> io::Result<()
     const AT_SYMLINK_NOFOLLOW: i32 = 0x0200;
     const AT_EMPTY_PATH: i32 = 0x4000;
     let fd = directory.as_fd().as_raw_fd();
-    // SAFETY: fd is open and name ends in a NUL.
-    if unsafe { libc::chflagsat(fd, name.as_ptr(), flags.into(), AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    effect::with(format_args!("set the flags {}", name.to_string_lossy()), || {
+        let at = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH;
+        // SAFETY: fd is open and name ends in a NUL.
+        match unsafe { libc::chflagsat(fd, name.as_ptr(), flags.into(), at) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    })
 }
 
 /// Sets the flags of a directory entry; there are none here.
@@ -44,13 +50,17 @@ pub fn set_flags(_directory: impl AsFd, _name: &CStr, _flags: u32) -> io::Result
     Ok(())
 }
 
-/// Copies all data of a file, holes as holes: the kernel finds them.
-/// copy_file_range(2) lets ZFS share blocks between datasets of a pool instead
-/// of copying them. A file that grows meanwhile is copied up to its size as it
-/// was: whoever writes it may never end.
+/// Copies all data of a file, holes as holes.
+pub fn copy_data(from: impl AsFd, to: impl AsFd, stat: &Stat) -> io::Result<()> {
+    effect::with(format_args!("copy the data"), || copy_all(from, to, stat))
+}
+
+/// The kernel finds the holes. copy_file_range(2) lets ZFS share blocks between
+/// datasets of a pool instead of copying them. A file that grows meanwhile is
+/// copied up to its size as it was: whoever writes it may never end.
 #[cfg(target_os = "freebsd")]
 #[allow(unsafe_code)]
-pub fn copy_data(from: impl AsFd, to: impl AsFd, stat: &Stat) -> io::Result<()> {
+fn copy_all(from: impl AsFd, to: impl AsFd, stat: &Stat) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let (from, to) = (from.as_fd(), to.as_fd());
     let mut left = usize::try_from(stat.st_size).unwrap_or(0);
@@ -81,9 +91,8 @@ pub fn copy_data(from: impl AsFd, to: impl AsFd, stat: &Stat) -> io::Result<()> 
     Ok(())
 }
 
-/// Copies all data of a file, holes as holes.
 #[cfg(not(target_os = "freebsd"))]
-pub fn copy_data(from: impl AsFd, to: impl AsFd, stat: &Stat) -> io::Result<()> {
+fn copy_all(from: impl AsFd, to: impl AsFd, stat: &Stat) -> io::Result<()> {
     use rustix::fs::{SeekFrom, ftruncate, seek};
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     if stat.st_blocks * 512 >= stat.st_size {
@@ -140,7 +149,9 @@ fn copy_piece(from: impl AsFd, to: impl AsFd, mut start: u64, end: u64) -> io::R
 /// Gives a symbolic link a mode, which FreeBSD has and checks for nothing.
 #[cfg(target_os = "freebsd")]
 pub fn set_link_mode(directory: impl AsFd, name: &CStr, mode: Mode) -> io::Result<()> {
-    Ok(rustix::fs::chmodat(directory, name, mode, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?)
+    effect::with(format_args!("set the mode {}", name.to_string_lossy()), || {
+        Ok(rustix::fs::chmodat(directory, name, mode, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?)
+    })
 }
 
 /// Gives a symbolic link a mode; links have none here.
@@ -150,14 +161,17 @@ pub fn set_link_mode(_directory: impl AsFd, _name: &CStr, _mode: Mode) -> io::Re
 }
 
 /// Sets the mode of what is open, be it with O_PATH only.
-#[cfg(target_os = "freebsd")]
 pub fn set_mode(fd: impl AsFd, mode: Mode) -> io::Result<()> {
+    effect::with(format_args!("set the mode"), || change_mode(fd, mode))
+}
+
+#[cfg(target_os = "freebsd")]
+fn change_mode(fd: impl AsFd, mode: Mode) -> io::Result<()> {
     Ok(rustix::fs::chmodat(fd, c"", mode, rustix::fs::AtFlags::EMPTY_PATH)?)
 }
 
-/// Sets the mode of what is open, be it with O_PATH only.
 #[cfg(not(target_os = "freebsd"))]
-pub fn set_mode(fd: impl AsFd, mode: Mode) -> io::Result<()> {
+fn change_mode(fd: impl AsFd, mode: Mode) -> io::Result<()> {
     use rustix::fs::{CWD, chmodat, fchmod};
     use rustix::io::Errno;
     use std::os::fd::AsRawFd;

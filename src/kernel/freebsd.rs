@@ -248,13 +248,14 @@ impl Interfaces for FreeBsd {
         Ok(unsafe { request.data.flags }[0] & IFF_UP != 0)
     }
 
-    fn bring_up(&self, name: &IfName) -> Result<()> {
-        let mut request = IfReq::new(name);
-        self.ioctl(SIOCGIFFLAGS, "bring up", name.as_str(), &mut request)?;
+    fn set_up(&self, name: &IfName, up: bool) -> Result<()> {
+        let (mut request, what) = (IfReq::new(name), super::up_or_down(up));
+        self.ioctl(SIOCGIFFLAGS, what, name.as_str(), &mut request)?;
         // SAFETY: SIOCGIFFLAGS filled both halves of the flags, and
         // SIOCSIFFLAGS replaces all of them, so they go back as they came.
-        unsafe { request.data.flags[0] |= IFF_UP };
-        self.ioctl(SIOCSIFFLAGS, "bring up", name.as_str(), &mut request)
+        let flags = unsafe { &mut request.data.flags };
+        flags[0] = if up { flags[0] | IFF_UP } else { flags[0] & !IFF_UP };
+        self.ioctl(SIOCSIFFLAGS, what, name.as_str(), &mut request)
     }
 
     fn mtu(&self, name: &IfName) -> Result<u32> {

@@ -7,6 +7,8 @@
 //! `simulated` (on any other system) behaves alike on a state file below the
 //! alternate root, so that every hook runs for real, process and all.
 
+#[cfg(feature = "inject")]
+pub mod announced;
 pub mod attributes;
 mod errno;
 pub mod flags;
@@ -38,8 +40,8 @@ pub trait Interfaces {
     fn rename(&self, name: &IfName, to: &IfName) -> Result<()>;
     /// Whether the interface is up; ENXIO when there is none.
     fn is_up(&self, name: &IfName) -> Result<bool>;
-    /// Sets IFF_UP.
-    fn bring_up(&self, name: &IfName) -> Result<()>;
+    /// Sets or clears IFF_UP.
+    fn set_up(&self, name: &IfName, up: bool) -> Result<()>;
     /// The MTU in bytes.
     fn mtu(&self, name: &IfName) -> Result<u32>;
     /// Sets the MTU; EOPNOTSUPP on a bridge member.
@@ -166,7 +168,10 @@ pub trait Kernel: Interfaces + Mounts + Jails {}
 /// The kernel this program runs on, or its stand-in below an alternate root.
 #[cfg(target_os = "freebsd")]
 pub fn open(_root: &Root) -> anyhow::Result<Box<dyn Kernel>> {
-    Ok(Box::new(freebsd::FreeBsd::open()?))
+    let kernel = freebsd::FreeBsd::open()?;
+    #[cfg(feature = "inject")]
+    let kernel = announced::Announced(kernel);
+    Ok(Box::new(kernel))
 }
 
 /// The kernel this program runs on, or its stand-in below an alternate root.
@@ -177,7 +182,14 @@ pub fn open(root: &Root) -> anyhow::Result<Box<dyn Kernel>> {
             "this system has no jails: give an alternate root (-R), below which they are simulated"
         );
     }
-    Ok(Box::new(simulated::Simulated::new(root)))
+    let kernel = simulated::Simulated::new(root);
+    #[cfg(feature = "inject")]
+    let kernel = announced::Announced(kernel);
+    Ok(Box::new(kernel))
+}
+
+fn up_or_down(up: bool) -> &'static str {
+    if up { "bring up" } else { "bring down" }
 }
 
 /// Whether `path` is `top` or lies below it.

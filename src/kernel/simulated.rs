@@ -6,6 +6,8 @@
 //! at any moment leaves the one that counts whole.
 //! tests/kernel.rs holds this module against a recording of the real thing.
 
+#![allow(clippy::disallowed_methods)] // It is no part of what is tested.
+
 use super::{Errno, Interfaces, Jails, Kernel, Mount, Mounts, Process, Refused, Result, RunningJail};
 use crate::interface::{IF_NAME_MAX, IfName, Mtu, UNIT_MAX};
 use crate::mac::Mac;
@@ -627,12 +629,12 @@ impl Interfaces for Simulated {
         self.of("look at", name, |i| i.up)
     }
 
-    fn bring_up(&self, name: &IfName) -> Result<()> {
-        const REQUEST: &str = "bring up";
+    fn set_up(&self, name: &IfName, up: bool) -> Result<()> {
+        let request = super::up_or_down(up);
         self.change(|s| {
-            s.privilege(REQUEST, name.as_str())?;
-            let at = s.index(REQUEST, HOST, name.as_str())?;
-            s.interfaces[at].up = true;
+            s.privilege(request, name.as_str())?;
+            let at = s.index(request, HOST, name.as_str())?;
+            s.interfaces[at].up = up;
             Ok(())
         })
     }

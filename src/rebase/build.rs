@@ -12,11 +12,11 @@ use crate::plan::{Action, Undo};
 use crate::progress::Progress;
 use crate::tool::{Tool, Tools};
 use crate::tree::{self, threeway};
-use crate::{effect, file, shell};
+use crate::{effect, shell};
 use anyhow::{Context, Result, bail};
+use rustix::fs::{Mode, OFlags};
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -133,22 +133,13 @@ pub fn private(host: &Host, jail: &JailName) -> PathBuf {
 
 /// Makes such a directory.
 pub fn make_private(directory: &Path) -> Result<()> {
-    effect::before("mkdir")?;
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(directory)
-        .with_context(|| format!("make the directory {}", directory.display()))
+    Ok(effect::create_dir(directory, 0o700)?)
 }
 
 /// Writes a file that only its owner can read.
 pub fn write_private(path: &Path, text: &[u8]) -> Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    effect::before("write")?;
-    let mut options = fs_err::OpenOptions::new();
-    options.write(true).create_new(true);
-    options.options_mut().mode(0o600);
-    Ok(options.open(path)?.write_all(text)?)
+    let file = effect::open(path, OFlags::WRONLY | OFlags::EXCL, Mode::RUSR | Mode::WUSR);
+    file.and_then(|file| effect::fill(&file, text)).with_context(|| format!("write {}", path.display()))
 }
 
 /// Repairs the links to certificates for the new base.
@@ -203,8 +194,7 @@ impl Action for Sync {
     }
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
-        effect::before("sync")?;
-        file::sync(&self.path).with_context(|| format!("sync {}", self.path.display()))
+        Ok(effect::sync(&self.path)?)
     }
 }
 

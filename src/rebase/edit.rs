@@ -2,6 +2,7 @@
 
 use super::build::{make_private, private, write_private};
 use super::merged::Merged;
+use crate::effect;
 use crate::host::Host;
 use crate::jail::JailName;
 use crate::tree;
@@ -22,8 +23,8 @@ pub fn edit(host: &Host, jail: &JailName, merged: &mut Merged) -> Result<()> {
     // What a killed run left.
     tree::remove(&directory)?;
     make_private(&directory)?;
-    let edited = texts.iter().try_for_each(|(path, conflict)| -> Result<()> {
-        let text = one(&directory, path, conflict.marked())?;
+    let edited = texts.iter().enumerate().try_for_each(|(number, (path, conflict))| -> Result<()> {
+        let text = one(&directory, number, path, conflict.marked())?;
         if conflict.is_marked(&text) {
             bail!("{}: there are conflict markers left in it; nothing is changed", path.display());
         }
@@ -34,16 +35,17 @@ pub fn edit(host: &Host, jail: &JailName, merged: &mut Merged) -> Result<()> {
     edited.and(removed)
 }
 
-fn one(directory: &Path, path: &Path, marked: &[u8]) -> Result<Vec<u8>> {
+fn one(directory: &Path, number: usize, path: &Path, marked: &[u8]) -> Result<Vec<u8>> {
     // With its own name at the end, by which editors tell the syntax.
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let name: String = path.to_string_lossy().chars().map(plain).collect();
-    let file = directory.join(name);
+    let tail = name.len().saturating_sub(200);
+    let file = directory.join(format!("{number}.{}", &name[tail..]));
     write_private(&file, marked)?;
     let mut command = Command::new("/bin/sh");
     // An editor may be a command with options, as with crontab(1) and vipw(8).
     command.args(["-c", "exec ${VISUAL:-${EDITOR:-vi}} \"$1\"", "sh"]).arg(&file);
-    let status = command.status().context("start the editor")?;
+    let status = effect::run(&mut command).context("the editor")?;
     if !status.success() {
         bail!("{}: the editor ended with {status}; nothing is changed", path.display());
     }

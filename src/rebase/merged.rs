@@ -28,7 +28,7 @@ impl Merged {
         for must in ["etc", "var"] {
             // Without them it could not have started; and what is made in them is
             // made by name.
-            if !crate::tree::open_directory(&tops.ours.join(must)).is_ok() {
+            if crate::tree::open_directory(&tops.ours.join(must)).is_err() {
                 bail!("{}: not a directory", tops.ours.join(must).display());
             }
         }
@@ -53,6 +53,23 @@ impl Merged {
                 found.step = conflict.step(side);
                 found.event = conflict.event(side);
                 self.decided.push(found.path.clone());
+            }
+        }
+        self.settle();
+    }
+
+    /// Lets go of directories that the release has no more, and that nothing is
+    /// put into now that conflicts are decided.
+    fn settle(&mut self) {
+        for at in (0..self.found.len()).rev() {
+            let path = self.found[at].path.clone();
+            let puts =
+                |found: &Found| found.conflict.is_some() || !matches!(found.step, None | Some(Step::Remove));
+            let inside = |found: &&Found| found.path.starts_with(&path);
+            let filled = self.found[at + 1..].iter().take_while(inside).any(puts);
+            let found = &mut self.found[at];
+            if found.step == Some(Step::MakeDirectory) && !filled {
+                (found.by, found.event, found.step) = (By::Release, Event::Removed, None);
             }
         }
     }
@@ -83,12 +100,7 @@ impl Merged {
             }
             self.edit(&edit.path, edit.edited.clone());
         }
-        match self.conflicts().next() {
-            None => Ok(()),
-            Some(first) => {
-                bail!("{}: it conflicts since the jail was stopped; run it again", first.path.display())
-            }
-        }
+        Ok(())
     }
 
     /// The steps for databases, by what became of the texts they are made of.

@@ -37,7 +37,7 @@ use anyhow::{Context, Result, bail};
 use merged::Merged;
 use place::{Container, Places};
 use std::cell::RefCell;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -144,13 +144,7 @@ impl Job<'_> {
         if self.arguments.yes {
             return Ok(());
         }
-        if !io::stdin().is_terminal() {
-            bail!("there is no terminal to ask on; give -y");
-        }
-        io::stderr().write_all(format!("{question} [y/N] ").as_bytes())?;
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
-        if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { bail!("nothing is changed") }
+        if report::ask(question)? { Ok(()) } else { bail!("nothing is changed") }
     }
 
     /// The fstab of the jail, and the release whose base it mounts.

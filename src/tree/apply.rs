@@ -9,10 +9,10 @@ use crate::effect;
 use crate::kernel::{attributes, flags};
 use crate::text::Side;
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, FileType, Timestamps, fstat, futimens, statat, utimensat};
+use rustix::fs::{AtFlags, FileType, Timestamps, fstat, statat};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,6 @@ pub fn put(from: &Path, into: &Path, path: &Path) -> Result<()> {
         let (directory, target_name) = open_parent(target.fd.as_fd(), path)?;
         let file = Entry::open(source.fd.as_fd(), &name, FileType::RegularFile)?;
         remove_at(directory.as_fd(), &target_name)?;
-        effect::before("put a file")?;
         let made = make(&file, directory.as_fd(), &target_name)?;
         flags::copy_data(&file.fd, &made.fd, &file.stat)?;
         dress(&Sources::all(&file), &made)
@@ -109,7 +108,6 @@ impl Builder<'_> {
                 self.copier.entry(source, parent, &name, true)?;
             }
             Step::MakeDirectory => {
-                effect::before("mkdir")?;
                 let source = Entry::open(source, &name, FileType::Directory)?;
                 let made = make(&source, parent, &name)?;
                 self.dress(&Sources::all(&source), &source, &made)?;
@@ -137,14 +135,13 @@ impl Builder<'_> {
         let of = |side| if side == Side::Ours { ours } else { theirs };
         // Never the file as it is: that may have further names.
         remove_at(parent, name)?;
-        effect::before("make a merged entry")?;
         let from = match &compose.contents {
             Contents::Of(side) => of(*side),
             Contents::Merged(_) => ours,
         };
         let made = make(from, parent, name)?;
         match &compose.contents {
-            Contents::Merged(text) => std::fs::File::from(made.fd.try_clone()?).write_all(text)?,
+            Contents::Merged(text) => effect::fill(&std::fs::File::from(made.fd.try_clone()?), text)?,
             Contents::Of(_) if kind_of(&from.stat) == FileType::RegularFile => {
                 flags::copy_data(&from.fd, &made.fd, &from.stat)?;
             }
@@ -152,7 +149,7 @@ impl Builder<'_> {
         }
         self.dress(&sources(compose, [ours, theirs]), of(compose.flags), &made)?;
         match &compose.contents {
-            Contents::Of(_) => Ok(utimensat(&made.fd, c"", &times_of(&from.stat), AtFlags::EMPTY_PATH)?),
+            Contents::Of(_) => effect::utimensat(&made.fd, c"", &times_of(&from.stat), AtFlags::EMPTY_PATH),
             Contents::Merged(_) => Ok(()),
         }
     }
@@ -160,7 +157,6 @@ impl Builder<'_> {
     fn compose_directory(&mut self, compose: &Compose, [ours, theirs]: [&Entry; 2]) -> io::Result<()> {
         let path = self.copier.path.clone();
         self.note_times(&path)?;
-        effect::before("set the attributes of a directory")?;
         if flags::flags(&theirs.stat) != 0 {
             flags::set_flags(&theirs.fd, c"", 0)?;
         }
@@ -200,8 +196,7 @@ impl Builder<'_> {
             self.copier.path.clone_from(&path);
             match directory(self.work, &path) {
                 Ok(directory) => {
-                    effect::before("set the times of a directory")?;
-                    futimens(directory, &times)?;
+                    effect::futimens(directory, &times)?;
                 }
                 // It was changed first, and then went with its parent.
                 Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}

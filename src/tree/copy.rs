@@ -8,14 +8,10 @@ use crate::effect;
 use crate::kernel::attributes::{self, Attributes};
 use crate::kernel::flags;
 use anyhow::{Context, Result};
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, linkat, mkdirat, openat, readlinkat, symlinkat,
-    utimensat,
-};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Uid, readlinkat};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Copies the tree at `from` to `to`, which must not exist. What can't be
@@ -33,11 +29,7 @@ pub fn copy_telling(from: &Path, to: &Path, tell: &mut dyn FnMut(u64)) -> Result
 /// The same, but gives the flags of the top, which are still to be set.
 pub(super) fn copy_but_flags(from: &Path, to: &Path, tell: &mut dyn FnMut(u64)) -> Result<u32> {
     let source = Entry::top(from)?;
-    effect::before("mkdir")?;
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(to)
-        .with_context(|| format!("make the directory {}", to.display()))?;
+    effect::create_dir(to, 0o700)?;
     let target = Entry::top(to)?;
     let mut copier = Copier::new(&source, &target, tell);
     let copied = attributes::strip_acl(target.object())
@@ -54,6 +46,15 @@ pub(super) fn set_top_flags(top: &Path, flags: u32) -> Result<()> {
     if flags != 0 {
         flags::set_flags(open_directory(top)?, c"", flags)
             .with_context(|| format!("set the flags of {}", top.display()))?;
+    }
+    Ok(())
+}
+
+pub(super) fn clear_top_flags(top: &Path) -> Result<()> {
+    let there = Entry::top(top)?;
+    if flags::flags(&there.stat) != 0 {
+        flags::set_flags(&there.fd, c"", 0)
+            .with_context(|| format!("clear the flags of {}", top.display()))?;
     }
     Ok(())
 }
@@ -120,11 +121,10 @@ impl<'a> Copier<'a> {
         foreign: bool,
     ) -> io::Result<()> {
         let Some(stat) = look(from, name, self.device)? else { return Ok(()) };
-        effect::before("copy an entry")?;
         match self.first_names.before(&stat, &self.path) {
             Some(first) => {
                 let (directory, first) = open_parent(self.top.fd.as_fd(), &first)?;
-                linkat(directory, &*first, to, name, AtFlags::empty())?;
+                effect::linkat(directory, &first, to, name)?;
             }
             None => {
                 let source = Entry::open(from, name, kind_of(&stat))?;
@@ -176,16 +176,15 @@ pub(super) fn make(source: &Entry, to: BorrowedFd, name: &CStr) -> io::Result<En
     let private = Mode::RUSR | Mode::WUSR;
     let kind = kind_of(&source.stat);
     match kind {
-        FileType::Directory => mkdirat(to, name, Mode::RWXU)?,
+        FileType::Directory => effect::mkdirat(to, name, Mode::RWXU)?,
         FileType::RegularFile => {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            return Entry::new(openat(to, name, flags, private)?);
+            return Entry::new(effect::create_at(to, name, private)?);
         }
-        FileType::Symlink => symlinkat(&*readlinkat(&source.fd, c"", Vec::new())?, to, name)?,
+        FileType::Symlink => effect::symlinkat(&readlinkat(&source.fd, c"", Vec::new())?, to, name)?,
         FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice => {
             // FreeBSD refuses a FIFO with a device number, and gives it one in stat(2).
             let device = if kind == FileType::Fifo { 0 } else { source.stat.st_rdev };
-            rustix::fs::mknodat(to, name, kind, private, device as _)?;
+            effect::mknodat(to, name, kind, private, device)?;
         }
         _ => return Err(io::Error::other("a file of unknown type")),
     }
@@ -197,7 +196,7 @@ pub(super) fn make(source: &Entry, to: BorrowedFd, name: &CStr) -> io::Result<En
 /// set only while we may write, a mode resets an access control list.
 fn finish(source: &Entry, target: &Entry) -> io::Result<()> {
     dress(&Sources::all(source), target)?;
-    Ok(utimensat(target.fd.as_fd(), c"", &times_of(&source.stat), AtFlags::EMPTY_PATH)?)
+    effect::utimensat(target.fd.as_fd(), c"", &times_of(&source.stat), AtFlags::EMPTY_PATH)
 }
 
 /// Where the facts of a new file are taken from.
@@ -220,8 +219,8 @@ pub(super) fn dress(sources: &Sources, target: &Entry) -> io::Result<()> {
     let (stat, to) = (&sources.owner.stat, target.object());
     if (stat.st_uid, stat.st_gid) != (target.stat.st_uid, target.stat.st_gid) {
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-        chownat(to.fd, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH).map_err(|e| {
-            failed(format_args!("give it to user {} and group {}", stat.st_uid, stat.st_gid), e.into())
+        effect::chownat(to.fd, c"", uid, gid, AtFlags::EMPTY_PATH).map_err(|e| {
+            failed(format_args!("give it to user {} and group {}", stat.st_uid, stat.st_gid), e)
         })?;
     }
     let from = sources.attributes.object();
@@ -231,5 +230,5 @@ pub(super) fn dress(sources: &Sources, target: &Entry) -> io::Result<()> {
     }
     flags::set_mode(to.fd, permissions_of(&sources.mode.stat))?;
     let acl = Attributes::of(sources.acl.object())?.acl;
-    acl.give(to).map_err(|e| failed(format_args!("set its access control list"), e))
+    attributes::give_acl(&acl, to).map_err(|e| failed(format_args!("set its access control list"), e))
 }

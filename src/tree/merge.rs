@@ -6,7 +6,7 @@ use super::{Device, Entry, descend, kind_of, look, names, path_of, times_of};
 use crate::effect;
 use crate::kernel::flags;
 use anyhow::{Context, Result};
-use rustix::fs::{FileType, Stat, futimens};
+use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::io;
@@ -65,8 +65,7 @@ impl Merger<'_> {
             self.copier.path.pop();
         }
         if added {
-            effect::before("restore the times of a directory")?;
-            futimens(&target.fd, &times_of(&target.stat))?;
+            effect::futimens(&target.fd, &times_of(&target.stat))?;
         }
         self.depth -= 1;
         merged

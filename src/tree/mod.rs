@@ -31,9 +31,7 @@ use crate::kernel::attributes::Object;
 use crate::plan::{Action, Undo};
 use crate::shell;
 use anyhow::{Context, Result, bail};
-use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fstat, openat, renameat, statat,
-};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fstat, openat, statat};
 use std::collections::{BinaryHeap, HashMap};
 use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
@@ -264,36 +262,42 @@ impl Action for CopyTree {
         remove(&aside)?;
         undo.push(RemoveTree { path: aside.clone() });
         let flags = copy::copy_but_flags(&self.from, &aside, &mut |_| ())?;
-        effect::before("sync")?;
-        sync(&aside)?;
+        effect::sync(&aside)?;
         let parent = self.to.parent().unwrap_or(Path::new("/"));
         let directory = open_directory(parent)?;
-        effect::before("rename into place")?;
         // Renaming onto an empty directory would succeed, so look once more.
         if file::look(&self.to)?.is_some() {
             bail!("{} is there already", self.to.display());
         }
-        renameat(&directory, &aside, &directory, &self.to)
-            .map_err(io::Error::from)
-            .with_context(|| format!("rename {} to {}", aside.display(), self.to.display()))?;
-        undo.push(RemoveTree { path: self.to.clone() });
+        effect::rename(&aside, &self.to)?;
+        undo.push(TakeBack { path: self.to.clone() });
         // An immutable directory couldn't have been renamed.
         copy::set_top_flags(&self.to, flags)?;
-        rustix::fs::fsync(&directory).map_err(io::Error::from)?;
+        effect::fsync(&directory, parent)?;
         Ok(())
     }
 }
 
-/// Has the file system store what was written before a rename makes it count.
-fn sync(tree: &Path) -> Result<()> {
-    #[cfg(target_os = "linux")]
-    rustix::fs::syncfs(open_directory(tree)?).map_err(io::Error::from)?;
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = tree;
-        rustix::fs::sync();
+/// Removes a copy that is in place. Under its own name it is never half a copy,
+/// which the next run would have to take for somebody's work.
+struct TakeBack {
+    path: PathBuf,
+}
+
+impl Action for TakeBack {
+    fn shell(&self) -> String {
+        RemoveTree { path: self.path.clone() }.shell()
     }
-    Ok(())
+
+    fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
+        let aside = file::temp_beside(&self.path);
+        remove(&aside)?;
+        if file::look(&self.path)?.is_some() {
+            copy::clear_top_flags(&self.path)?;
+            effect::rename(&self.path, &aside)?;
+        }
+        remove(&aside)
+    }
 }
 
 /// Removes a tree that this run made.

@@ -5,7 +5,7 @@ use crate::effect;
 use crate::file;
 use crate::kernel::flags;
 use anyhow::{Context, Result, bail};
-use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -68,8 +68,7 @@ impl Removal {
                 break;
             }
         }
-        effect::before("rmdir")?;
-        Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
+        effect::unlinkat(parent, name, AtFlags::REMOVEDIR)
     }
 
     fn contents(&mut self, top: BorrowedFd, directory: BorrowedFd, levels: usize) -> io::Result<()> {
@@ -93,8 +92,7 @@ impl Removal {
             return self.move_up(top, parent, name);
         }
         self.contents(top, directory.as_fd(), levels - 1)?;
-        effect::before("rmdir")?;
-        Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
+        effect::unlinkat(parent, name, AtFlags::REMOVEDIR)
     }
 
     /// Opens a directory and makes sure that its entries can be removed. A copy
@@ -123,14 +121,13 @@ impl Removal {
 
     /// Moves a directory to the top of the tree, under a name that is free.
     fn move_up(&mut self, top: BorrowedFd, parent: BorrowedFd, name: &CStr) -> io::Result<()> {
-        effect::before("move up")?;
         loop {
             self.moved += 1;
             let free = CString::new(format!("thinjail.{}", self.moved))?;
-            match renameat(parent, name, top, &*free) {
-                // The name is taken; if by an empty directory, that is gone now.
-                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
-                done => return Ok(done?),
+            let Err(e) = effect::renameat(parent, name, top, &free) else { return Ok(()) };
+            // The name is taken; if by an empty directory, that is gone now.
+            if !matches!(Errno::from_io_error(&e), Some(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR)) {
+                return Err(e);
             }
         }
     }
@@ -147,8 +144,7 @@ fn unlink(parent: BorrowedFd, name: &CStr, stat: &Stat) -> io::Result<()> {
         }
         flags::set_flags(parent, name, 0)?;
     }
-    effect::before("unlink")?;
-    unlinkat(parent, name, AtFlags::empty())?;
+    effect::unlinkat(parent, name, AtFlags::empty())?;
     match elsewhere {
         Some(handle) if fstat(&handle)?.st_nlink > 0 => flags::set_flags(handle, c"", flags),
         _ => Ok(()),

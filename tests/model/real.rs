@@ -42,6 +42,7 @@ impl Real {
         }
         let refusing = JAIL_CONF.replace("/bin/sh /etc/rc.shutdown jail", "/usr/bin/false");
         stage.write("/etc/jail.conf.refuses", &refusing);
+        stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
         stage.write("/etc/bad.fstab", "/nodata /mnt nullfs rw 0 0\n");
         let root = Root::alternate(&stage.root()).unwrap();
         let kernel = Simulated::new(&root);

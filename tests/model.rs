@@ -58,8 +58,8 @@ impl Life {
         }
         let expected = match op {
             Op::Together(ops) => together(ops, &before, &said, &observed, counts),
-            Op::Killed(inner, _) | Op::JailKilled(inner, _) => {
-                killed(inner, &before, &said[0], &observed, counts)
+            Op::Killed(inner, _) | Op::JailKilled(inner, _) | Op::Failing(inner, ..) => {
+                disturbed(op, inner, &before, &said[0], &observed, counts)
             }
             _ => alone(op, &before, said.first(), &observed, counts),
         };
@@ -95,6 +95,10 @@ fn in_words(said: &Said) -> Result<(), String> {
     let own = format!("{}: ", said.program);
     if !said.killed && said.stderr.lines().any(|line| !line.starts_with(&own)) {
         return Err("a line without the program's name".into());
+    }
+    let single = ["jail-clone", "jail-destroy", "jail-epair-up", "jail-epair-down"];
+    if !said.done && !said.killed && single.contains(&said.program.as_str()) && lines != 1 {
+        return Err(format!("failed in {lines} lines"));
     }
     // A doctor's findings are its output.
     if !said.done && !said.killed && said.program != "jail-doctor" && lines == 0 {
@@ -230,7 +234,7 @@ fn together(
                 matches!(ops[*at], Op::Doctor | Op::List) || is_as_said(verdict, &said[*at])
             });
         if difference.is_none() && words {
-            counts.note(&Op::Together(ops.to_vec()), true, after.lines() != before.lines());
+            counts.note_together(ops, after.lines() != before.lines());
             return Ok(observed.clone());
         }
         tried.push(format!("\nin the order {verdicts:?}:{}", difference.unwrap_or_default()));
@@ -249,14 +253,16 @@ fn together(
     if one_jail && jail_races > 0 && stops {
         let all: Vec<&str> = jails.into_iter().collect();
         torn(before, &worlds, observed, &all)?;
-        counts.note(&Op::Together(ops.to_vec()), true, true);
+        counts.note_together(ops, true);
         return Ok(observed.clone());
     }
     Err(format!("no order of them comes to this:{}", tried.concat()))
 }
 
-/// A killed program leaves something between what was and what was to be.
-fn killed(
+/// A killed program leaves something between what was and what was to be; one
+/// that fails takes back what it did.
+fn disturbed(
+    how: &Op,
     op: &Op,
     before: &World,
     said: &Said,
@@ -265,23 +271,45 @@ fn killed(
 ) -> Result<World, String> {
     let mut after = before.clone();
     let verdict = op.expect(&mut after);
-    let kind = Op::Killed(op.clone().into(), 0);
-    let unmet = is_as_said(&verdict, said) || matches!(op, Op::Doctor | Op::List) && !said.killed;
-    if unmet && difference(&after, observed).is_none() {
-        counts.note(&kind, false, false);
+    let free = matches!(op, Op::Doctor | Op::List) && !said.killed;
+    if (free || is_as_said(&verdict, said)) && difference(&after, observed).is_none() {
+        counts.note(how, false, false);
         return Ok(after);
     }
-    let met = said.killed || said.stderr.contains("exited on signal 9") || said.program == "jail-destroy";
+    let errors = ["No space left on device", "Input/output error", "Permission denied"];
+    let met = match how {
+        Op::Failing(..) => free || errors.iter().any(|e| said.stderr.contains(e)),
+        // Of a stop through service(8) only the end is seen.
+        _ => said.killed || said.stderr.contains("exited on signal 9") || matches!(op, Op::Destroy(..)),
+    };
     if !met {
-        return Err(format!(
-            "not killed, but expected {verdict:?}{}",
-            difference(&after, observed).unwrap_or_default()
-        ));
+        let difference = difference(&after, observed).unwrap_or_default();
+        return Err(format!("not disturbed, but expected {verdict:?}{difference}"));
+    }
+    let all_back = match op {
+        Op::Clone(..) => true,
+        Op::Destroy(jail, _) => {
+            before.running(jail).is_none() && !said.stderr.contains("is gone, but not all of it")
+        }
+        _ => false,
+    };
+    if matches!(how, Op::Failing(..)) && all_back {
+        let mut prepared = before.clone();
+        // What an earlier run left half-done may be gone.
+        prepared.files.retain(|path, _| observed.files.contains_key(path) || !is_prepared(path));
+        if let Some(difference) = difference(&prepared, observed) {
+            return Err(format!("failed, and not taken back:{difference}"));
+        }
     }
     let all: Vec<&str> = op.jail().map_or(JAILS.to_vec(), |jail| vec![jail]);
     torn(before, &[after], observed, &all)?;
-    counts.note(&kind, true, true);
+    counts.note(how, true, difference(before, observed).is_some());
     Ok(observed.clone())
+}
+
+/// Whether a path is one under which something is prepared.
+fn is_prepared(path: &str) -> bool {
+    JAILS.iter().any(|jail| temporary(jail).iter().any(|top| is_below(path, top)))
 }
 
 /// Fails unless all that differs is some jails' and between what was there
@@ -314,14 +342,13 @@ fn torn(before: &World, afters: &[World], observed: &World, jails: &[&str]) -> R
     for jail in jails {
         // Files are those of before or of after; a container may be under way.
         for (path, node) in observed.below("/").filter(|(path, _)| is_theirs(path)) {
-            let prepared = temporary(jail).iter().any(|t| is_below(path, t));
-            if !prepared && !all().any(|w| w.files.get(path) == Some(node)) {
+            if !is_prepared(path) && !all().any(|w| w.files.get(path) == Some(node)) {
                 return Err(format!("{path}: {node:?} is neither old nor new"));
             }
         }
         let gone = before.files.iter().find(|(path, node)| {
             is_theirs(path)
-                && !temporary(jail).iter().any(|t| is_below(path, t))
+                && !is_prepared(path)
                 && all().all(|w| w.files.get(*path) == Some(*node))
                 && !observed.files.contains_key(*path)
         });
@@ -387,6 +414,15 @@ impl Counts {
         count[2] += u64::from(changed);
     }
 
+    /// The operations of which several ran at once.
+    fn note_together(&mut self, ops: &[Op], changed: bool) {
+        self.note(&Op::Together(ops.to_vec()), true, changed);
+        for op in ops {
+            let count = self.0.entry(format!("  at the same time: {}", op.word())).or_default();
+            (count[0], count[1]) = (count[0] + 1, count[1] + 1);
+        }
+    }
+
     fn add(&mut self, other: Counts) {
         for (kind, counts) in other.0 {
             let sum = self.0.entry(kind).or_default();
@@ -445,7 +481,9 @@ fn shrink(mut ops: Vec<Op>, mut why: String) -> (Vec<Op>, String) {
     for at in 0..ops.len() {
         let simpler: Vec<Op> = match &ops[at] {
             Op::Together(all) => all.clone(),
-            Op::Killed(op, _) | Op::JailKilled(op, _) | Op::Dry(op) => vec![(**op).clone()],
+            Op::Killed(op, _) | Op::Failing(op, ..) | Op::JailKilled(op, _) | Op::Dry(op) => {
+                vec![(**op).clone()]
+            }
             Op::Start(jail, Some(_)) => vec![Op::Start(jail, None)],
             _ => Vec::new(),
         };

@@ -28,6 +28,8 @@ pub enum Op {
     Foreign(Foreign),
     /// Every program that runs is killed in front of its nth effect.
     Killed(Box<Op>, u32),
+    /// The nth effect of every program that runs fails.
+    Failing(Box<Op>, &'static str, u32),
     /// jail(8) itself is killed in front of its nth step.
     JailKilled(Box<Op>, u32),
     Together(Vec<Op>),
@@ -98,21 +100,29 @@ impl Op {
             Op::Clone(_, id) => format!("Clone{}", if id.is_none() { " with a free id" } else { "" }),
             Op::Dry(op) => format!("Dry {}", op.word()),
             Op::Killed(op, _) => format!("Killed {}", op.word()),
+            Op::Failing(op, ..) => format!("Failing {}", op.word()),
             Op::JailKilled(op, _) => format!("jail(8) killed at {}", op.word()),
-            Op::Together(ops) => {
+            Op::Together(ops) if Op::are_of_one_jail(ops) => {
                 let mut words: Vec<String> = ops.iter().map(Op::word).collect();
                 words.sort();
-                let same = ops.iter().filter_map(Op::jail).collect::<std::collections::BTreeSet<_>>().len()
-                    == 1
-                    && ops.iter().all(|o| o.jail().is_some());
-                format!("Together{}: {}", if same { ", one jail" } else { "" }, words.join(" + "))
+                format!("Together, of one jail: {}", words.join(" and "))
             }
+            Op::Together(ops) => format!("Together, {} of them", ops.len()),
             Op::Foreign(foreign) => format!("Foreign {}", first_word(&format!("{foreign:?}"))),
             other => other.word(),
         }
     }
 
-    fn word(&self) -> String {
+    /// Whether some of these are about the same jail; the doctor's are about all.
+    pub fn are_of_one_jail(ops: &[Op]) -> bool {
+        let mut jails: Vec<&str> = ops.iter().filter_map(Op::jail).collect();
+        let all = jails.len();
+        jails.sort_unstable();
+        jails.dedup();
+        jails.len() < all || ops.len() == 2 && all == 1 && ops.contains(&Op::Doctor)
+    }
+
+    pub fn word(&self) -> String {
         first_word(&format!("{self:?}"))
     }
 
@@ -130,7 +140,7 @@ impl Op {
             | Op::Sweep(jail, _)
             | Op::Up(jail, _)
             | Op::Down(jail, _) => Some(jail),
-            Op::Dry(op) | Op::Killed(op, _) | Op::JailKilled(op, _) => op.jail(),
+            Op::Dry(op) | Op::Killed(op, _) | Op::Failing(op, ..) | Op::JailKilled(op, _) => op.jail(),
             _ => None,
         }
     }
@@ -158,7 +168,7 @@ impl Op {
             }
             Op::List => Ok(()),
             Op::Dry(op) => op.expect(&mut world.clone()),
-            Op::Killed(op, _) | Op::JailKilled(op, _) => op.expect(world),
+            Op::Killed(op, _) | Op::Failing(op, ..) | Op::JailKilled(op, _) => op.expect(world),
             Op::Foreign(foreign) => {
                 foreign.happen(world);
                 Ok(())
@@ -375,14 +385,14 @@ impl Dice {
 /// What happens next: mostly something that can be done in this world.
 pub fn choose(dice: &mut Dice, world: &World, last: Option<&Op>) -> Op {
     // Killed is not broken: the same once more.
-    if let Some(Op::Killed(op, _) | Op::JailKilled(op, _)) = last
+    if let Some(Op::Killed(op, _) | Op::Failing(op, ..) | Op::JailKilled(op, _)) = last
         && !dice.one_in(4)
     {
         return (**op).clone();
     }
     match dice.below(100) {
-        0..62 => single(dice, world),
-        62..71 => {
+        0..58 => single(dice, world),
+        58..71 => {
             let op = loop {
                 let op = single(dice, world);
                 if !matches!(op, Op::LetGo(_) | Op::Remove(..) | Op::List | Op::Stop(_, Stopped::Held)) {
@@ -390,13 +400,13 @@ pub fn choose(dice: &mut Dice, world: &World, last: Option<&Op>) -> Op {
                 }
             };
             let through_jail = matches!(op, Op::Start(..) | Op::Stop(..) | Op::Restart(_) | Op::Cleanup(_));
-            match through_jail && dice.one_in(2) {
-                true => Op::JailKilled(op.into(), 1 + dice.below(16) as u32),
-                // A copy has some thirty effects, everything else a dozen.
-                false => {
-                    let most = if matches!(op, Op::Clone(..) | Op::Destroy(..)) { 40 } else { 12 };
-                    Op::Killed(op.into(), 1 + dice.below(most) as u32)
-                }
+            // A copy has some thirty effects, everything else a dozen.
+            let most = if matches!(op, Op::Clone(..) | Op::Destroy(..)) { 40 } else { 12 };
+            let at = 1 + dice.below(most) as u32;
+            match dice.below(3) {
+                0 if through_jail => Op::JailKilled(op.into(), 1 + dice.below(16) as u32),
+                1 => Op::Failing(op.into(), dice.pick(&["ENOSPC", "EIO", "EACCES"]), at),
+                _ => Op::Killed(op.into(), at),
             }
         }
         71..82 => together(dice, world),
@@ -488,28 +498,50 @@ fn together(dice: &mut Dice, world: &World) -> Op {
             break op;
         }
     };
-    if dice.one_in(4) {
-        let jail = dice.pick(&JAILS);
+    if dice.one_in(3) {
+        // Rather of one that there is.
+        let known: Vec<&'static str> = JAILS.into_iter().filter(|j| world.block(j).is_some()).collect();
+        let jail = if known.is_empty() || dice.one_in(6) { dice.pick(&JAILS) } else { dice.pick(&known) };
         let unit = unit_of(dice, world, jail);
-        let same = [
-            [Op::Start(jail, None), Op::Start(jail, None)],
-            [Op::Start(jail, None), Op::Stop(jail, Stopped::Plainly)],
-            [Op::Start(jail, None), Op::Sweep(jail, None)],
-            [Op::Start(jail, None), Op::Sweep(jail, Some(unit))],
-            [Op::Start(jail, None), Op::Destroy(jail, true)],
-            [Op::Start(jail, None), Op::Doctor],
-            [Op::Start(jail, None), Op::Down(jail, unit)],
-            [Op::Stop(jail, Stopped::Plainly), Op::Stop(jail, Stopped::Plainly)],
-            [Op::Stop(jail, Stopped::Plainly), Op::Sweep(jail, None)],
-            [Op::Stop(jail, Stopped::Plainly), Op::Doctor],
-            [Op::Clone(jail, None), Op::Clone(jail, None)],
-            [Op::Clone(jail, None), Op::Destroy(jail, true)],
-            [Op::Destroy(jail, true), Op::Destroy(jail, true)],
-            [Op::Doctor, Op::Clone(jail, None)],
-            [Op::Doctor, Op::Destroy(jail, true)],
-        ];
+        let (start, stop) = (Op::Start(jail, None), Op::Stop(jail, Stopped::Plainly));
+        let failing = Op::Start(jail, Some(dice.pick(&FAULTS)));
+        let (sweep, clear) = (Op::Sweep(jail, None), Op::Sweep(jail, Some(unit)));
+        let (up, down) = (Op::Up(jail, unit), Op::Down(jail, unit));
+        let (clone, destroy) = (Op::Clone(jail, None), Op::Destroy(jail, true));
+        let same = match world.running(jail).is_some() {
+            false => vec![
+                (&start, &start),
+                (&start, &failing),
+                (&start, &stop),
+                (&start, &sweep),
+                (&start, &clear),
+                (&start, &destroy),
+                (&start, &Op::Doctor),
+                (&start, &up),
+                (&start, &down),
+                (&up, &up),
+                (&up, &down),
+                (&up, &sweep),
+                (&failing, &sweep),
+                (&clone, &clone),
+                (&clone, &destroy),
+                (&destroy, &destroy),
+                (&Op::Doctor, &clone),
+                (&Op::Doctor, &destroy),
+                (&Op::Doctor, &sweep),
+            ],
+            true => vec![
+                (&start, &stop),
+                (&stop, &stop),
+                (&stop, &sweep),
+                (&stop, &down),
+                (&stop, &Op::Doctor),
+                (&stop, &destroy),
+                (&destroy, &Op::Doctor),
+            ],
+        };
         let at = dice.below(same.len() as u64) as usize;
-        return Op::Together(same[at].to_vec());
+        return Op::Together(vec![same[at].0.clone(), same[at].1.clone()]);
     }
     if dice.one_in(6) {
         let mut free = JAILS.iter().copied().filter(|j| world.block(j).is_none());

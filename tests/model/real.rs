@@ -186,6 +186,10 @@ impl Real {
                 let inject = ("THINJAIL_INJECT", format!("kill@{at}"));
                 vec![self.end(inner, self.spawn(inner, Some(inject)).wait_with_output().unwrap())]
             }
+            Op::Failing(inner, errno, at) => {
+                let inject = ("THINJAIL_INJECT", format!("{errno}@{at}"));
+                vec![self.end(inner, self.spawn(inner, Some(inject)).wait_with_output().unwrap())]
+            }
             Op::JailKilled(inner, at) => {
                 self.stage.fault_with("kill-jail", &format!("{}\n{at}\n", inner.jail().unwrap_or_default()));
                 let said = self.end(inner, self.spawn(inner, None).wait_with_output().unwrap());

@@ -216,10 +216,15 @@ fn together(
         || ops.contains(&Op::Doctor) && !jails.is_empty();
     let mut tried = Vec::new();
     let mut worlds = Vec::new();
-    for order in orders(ops.len()) {
+    let ways = orders(ops.len()).into_iter().flat_map(|order| [(order.clone(), false), (order, true)]);
+    for (order, may_be_skipped) in ways {
         let mut after = before.clone();
         let mut verdicts: Vec<(usize, Verdict)> = Vec::new();
         for at in order {
+            // Who comes while another jail(8) has the jail in hand does nothing.
+            if one_jail && said[at].stderr.contains("is in the hands of another jail(8)") && may_be_skipped {
+                continue;
+            }
             verdicts.push((at, ops[at].expect(&mut after)));
         }
         // Mounts of several jails come in between each other's.

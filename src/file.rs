@@ -181,7 +181,8 @@ impl Action for WriteFile {
     }
 }
 
-/// Removes a file.
+/// Removes a file. One that is gone already is as good: what a killed run
+/// prepared may have been put to use meanwhile, by this very run.
 pub struct Remove {
     /// Which.
     pub path: PathBuf,
@@ -194,7 +195,10 @@ impl Action for Remove {
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
         effect::before("remove")?;
-        Ok(fs_err::remove_file(&self.path)?)
+        match fs_err::remove_file(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => Ok(other?),
+        }
     }
 }
 

@@ -26,6 +26,11 @@ all:
 check:
 	$(CARGO) test --locked --features inject
 
+# Random sequences against the model, other ones each time; takes a while.
+model:
+	THINJAIL_MODEL_STEPS=$${THINJAIL_MODEL_STEPS:-1000000} THINJAIL_MODEL_SEED=$${THINJAIL_MODEL_SEED:-`date +%s`} \
+	    $(CARGO) test --locked --features inject --test model -- --nocapture
+
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features inject -- -D warnings
@@ -77,4 +82,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check lint man-lint demo bench install uninstall clean
+.PHONY: all check model lint man-lint demo bench install uninstall clean

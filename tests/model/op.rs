@@ -178,6 +178,39 @@ impl Op {
     }
 }
 
+/// The names of all that can happen.
+pub fn kinds() -> Vec<String> {
+    let words = |prefix: &str, all: &str| -> Vec<String> {
+        all.split_whitespace().map(|word| format!("{prefix}{word}")).collect()
+    };
+    let mut all: Vec<String> = FAULTS.iter().map(|fault| format!("Start, failing at {fault:?}")).collect();
+    all.extend(words("", "Clone Destroy Doctor Down LetGo List Restart Cleanup Start Sweep Up"));
+    let more =
+        ["Clone with a free id", "Destroy -f", "Remove behind our back", "Remove behind our back, held"];
+    all.extend(more.map(str::to_owned));
+    all.extend(words("Stop ", "Plainly Held Refused"));
+    all.extend(words("Dry ", "Clone Destroy Doctor Down Sweep Up"));
+    all.extend(words("Killed ", "Clone Destroy Doctor Down Restart Start Stop Sweep Up"));
+    all.extend(words("Failing ", "Clone Destroy Doctor Down Restart Start Stop Sweep Up"));
+    all.extend(words("jail(8) killed at ", "Restart Start Stop"));
+    all.extend(words(
+        "Foreign ",
+        "MakePair Describe DestroyPair DestroyInside DescribeInside LeaveBridge JoinOther Mount Unmount \
+         RemoveConf EditId AddBlock BreakConf RemoveFstab SpoilFstab AddMount MendFstab MakeContainer \
+         RemoveContainer Work FillPath EmptyPath RemovePath",
+    ));
+    all.extend(words("  at the same time: ", "Clone Destroy Doctor Down Restart Start Stop Sweep Up"));
+    for both in
+        ["Start and Start", "Start and Stop", "Start and Sweep", "Destroy and Start", "Doctor and Start"]
+    {
+        all.push(format!("Together, of one jail: {both}"));
+    }
+    for both in ["Start and Up", "Down and Start", "Up and Up", "Clone and Clone", "Stop and Stop"] {
+        all.push(format!("Together, of one jail: {both}"));
+    }
+    all
+}
+
 fn first_word(text: &str) -> String {
     text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }

@@ -699,8 +699,17 @@ impl World {
 
     /// `jail-doctor -x`: what failed and killed runs left goes.
     pub fn doctor(&mut self) {
+        self.doctor_but(&[], false);
+    }
+
+    /// The same while others have some jails in hand, which are left alone, or
+    /// prepare a jail's files, which keeps it from all that looks like those.
+    pub fn doctor_but(&mut self, in_hand: &[&str], jails_are_made: bool) {
         for jail in JAILS {
-            if self.running(jail).is_some() {
+            for temporary in temporary(jail).iter().filter(|_| !jails_are_made) {
+                self.remove_tree(temporary);
+            }
+            if self.running(jail).is_some() || in_hand.contains(&jail) {
                 continue;
             }
             if let Ok((all, false, false)) = self.to_unmount(jail)
@@ -709,9 +718,6 @@ impl World {
                 self.mounts.retain(|m| !all.contains(&m.id));
             }
             self.down_all(jail);
-            for temporary in temporary(jail) {
-                self.remove_tree(&temporary);
-            }
         }
     }
 }

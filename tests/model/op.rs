@@ -432,9 +432,27 @@ pub fn choose(dice: &mut Dice, world: &World, last: Option<&Op>) -> Op {
                     break op;
                 }
             };
+            // Where something was left, rather what clears it.
+            let leaked = JAILS.into_iter().find(|j| {
+                let tag = Some(format!("jail:{j}"));
+                let left = world.mounts_below(&path(j)).next().is_some()
+                    || world.pairs.values().any(|p| p.described == tag);
+                left && world.running(j).is_none()
+            });
+            let op = match leaked {
+                Some(jail) if dice.one_in(2) => {
+                    let unit = unit_of(dice, world, jail);
+                    [Op::Sweep(jail, None), Op::Down(jail, unit), Op::Doctor][dice.below(3) as usize].clone()
+                }
+                _ => op,
+            };
             let through_jail = matches!(op, Op::Start(..) | Op::Stop(..) | Op::Restart(_) | Op::Cleanup(_));
-            // A copy has some thirty effects, everything else a dozen.
-            let most = if matches!(op, Op::Clone(..) | Op::Destroy(..)) { 40 } else { 12 };
+            // A copy has some thirty effects, clearing away a few.
+            let most = match op {
+                Op::Clone(..) | Op::Destroy(..) => 40,
+                Op::Sweep(..) | Op::Down(..) | Op::Doctor => 4,
+                _ => 12,
+            };
             let at = 1 + dice.below(most) as u32;
             match dice.below(3) {
                 0 if through_jail => Op::JailKilled(op.into(), 1 + dice.below(16) as u32),
@@ -620,6 +638,10 @@ fn foreign(dice: &mut Dice, world: &World) -> Foreign {
             .collect();
         if let Some(jail) = there.first() {
             return Foreign::MendFstab(jail);
+        }
+        let full = |j: &&'static str| world.files.contains_key(&format!("{}/theirs", path(j)));
+        if let Some(jail) = JAILS.into_iter().find(full) {
+            return Foreign::EmptyPath(jail);
         }
         let odd = |j: &&'static str| world.whose(unit_of(&mut Dice::new(0), world, j), j) == Whose::Foreign;
         if let Some(jail) = JAILS.into_iter().find(odd) {

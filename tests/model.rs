@@ -267,7 +267,14 @@ fn together(
     let stops = ops.iter().any(|o| {
         matches!(o, Op::Stop(..) | Op::Restart(_) | Op::Cleanup(_) | Op::Remove(..) | Op::Destroy(..))
     });
-    if one_jail && jail_races > 0 && stops {
+    // And two jails that were given one pair get it hook by hook.
+    let mut units: Vec<(u16, &str)> = jails.iter().filter_map(|j| Some((before.block(j)?.id, *j))).collect();
+    units.extend(ops.iter().filter_map(|op| match op {
+        Op::Up(jail, unit) | Op::Down(jail, unit) | Op::Sweep(jail, Some(unit)) => Some((*unit, *jail)),
+        _ => None,
+    }));
+    let contended = units.iter().any(|(unit, jail)| units.iter().any(|(u, j)| u == unit && j != jail));
+    if one_jail && jail_races > 0 && stops || contended {
         let all: Vec<&str> = jails.into_iter().collect();
         torn(before, &worlds, observed, &all)?;
         counts.note_together(ops, true);

@@ -263,9 +263,7 @@ impl Foreign {
                 }
             }
             Foreign::JoinOther(unit) => {
-                if let Some(pair) = world.pairs.get_mut(unit)
-                    && pair.bridge.is_none()
-                {
+                if let Some(pair) = world.pairs.get_mut(unit) {
                     pair.bridge = Some(OTHER_BRIDGE.into());
                 }
             }
@@ -446,11 +444,22 @@ pub fn choose(dice: &mut Dice, world: &World, last: Option<&Op>) -> Op {
                 }
                 _ => op,
             };
+            // What comes up rarely otherwise.
+            let known: Vec<&'static str> = JAILS.into_iter().filter(|j| world.block(j).is_some()).collect();
+            let op = match dice.below(12) {
+                0 if !known.is_empty() => {
+                    let jail = dice.pick(&known);
+                    Op::Up(jail, unit_of(dice, world, jail))
+                }
+                1 if !known.is_empty() => Op::Restart(dice.pick(&known)),
+                _ => op,
+            };
             let through_jail = matches!(op, Op::Start(..) | Op::Stop(..) | Op::Restart(_) | Op::Cleanup(_));
             // A copy has some thirty effects, clearing away a few.
             let most = match op {
                 Op::Clone(..) | Op::Destroy(..) => 40,
                 Op::Sweep(..) | Op::Down(..) | Op::Doctor => 4,
+                Op::Stop(..) | Op::Cleanup(_) => 2,
                 _ => 12,
             };
             let at = 1 + dice.below(most) as u32;

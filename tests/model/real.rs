@@ -302,7 +302,10 @@ impl Real {
                 change(&|s| s.delete_member(BRIDGE, &a(unit)));
                 change(&|s| s.delete_member(OTHER_BRIDGE, &a(unit)));
             }
-            Foreign::JoinOther(unit) => change(&|s| s.add_member(OTHER_BRIDGE, &a(unit))),
+            Foreign::JoinOther(unit) => {
+                change(&|s| s.delete_member(BRIDGE, &a(unit)));
+                change(&|s| s.add_member(OTHER_BRIDGE, &a(unit)));
+            }
             Foreign::Mount(jail, mounted) => {
                 let (kind, from, on) = mounted.words(jail);
                 if world.top(&on).is_none_or(|m| m.kind != kind) {

@@ -269,14 +269,11 @@ fn together(
     });
     // And two jails that were given one pair get it hook by hook.
     let mut units: Vec<(u16, &str)> = jails.iter().filter_map(|j| Some((before.block(j)?.id, *j))).collect();
-    units.extend(ops.iter().filter_map(|op| match op {
-        Op::Up(jail, unit) | Op::Down(jail, unit) | Op::Sweep(jail, Some(unit)) => Some((*unit, *jail)),
-        _ => None,
-    }));
+    units.extend(ops.iter().filter_map(|op| Some((op.unit()?, op.jail()?))));
     let contended = units.iter().any(|(unit, jail)| units.iter().any(|(u, j)| u == unit && j != jail));
     if one_jail && jail_races > 0 && stops || contended {
         let all: Vec<&str> = jails.into_iter().collect();
-        torn(before, &worlds, observed, &all)?;
+        torn(before, &worlds, observed, &all, ops)?;
         counts.note_together(ops, true);
         return Ok(observed.clone());
     }
@@ -326,7 +323,7 @@ fn disturbed(
         }
     }
     let all: Vec<&str> = op.jail().map_or(JAILS.to_vec(), |jail| vec![jail]);
-    torn(before, &[after], observed, &all)?;
+    torn(before, &[after], observed, &all, std::slice::from_ref(op))?;
     counts.note(how, true, difference(before, observed).is_some());
     Ok(observed.clone())
 }
@@ -338,11 +335,17 @@ fn is_prepared(path: &str) -> bool {
 
 /// Fails unless all that differs is some jails' and between what was there
 /// before and what would be there after.
-fn torn(before: &World, afters: &[World], observed: &World, jails: &[&str]) -> Result<(), String> {
+fn torn(
+    before: &World,
+    afters: &[World],
+    observed: &World,
+    jails: &[&str],
+    ops: &[Op],
+) -> Result<(), String> {
     let all = || std::iter::once(before).chain(afters);
     // What is nobody's of these jails.
-    let units: BTreeSet<u16> =
-        jails.iter().flat_map(|j| all().filter_map(|w| w.block(j)).map(|b| b.id)).collect();
+    let blocks = jails.iter().flat_map(|j| all().filter_map(|w| w.block(j)));
+    let units: BTreeSet<u16> = blocks.map(|b| b.id).chain(ops.iter().filter_map(Op::unit)).collect();
     let is_theirs = |path: &str| {
         jails.iter().any(|j| {
             let own = [self::path(j), fstab(j), container(j), conf(j)];

@@ -145,6 +145,14 @@ impl Op {
         }
     }
 
+    /// The unit that it names.
+    pub fn unit(&self) -> Option<u16> {
+        match self {
+            Op::Up(_, unit) | Op::Down(_, unit) | Op::Sweep(_, Some(unit)) => Some(*unit),
+            _ => None,
+        }
+    }
+
     /// What it makes of the world, and what is said.
     pub fn expect(&self, world: &mut World) -> Verdict {
         match self {

@@ -43,6 +43,11 @@ check-freebsd:
 faults:
 	THINJAIL_FAULTS=all $(CARGO) test --locked --features inject --test faults -- --nocapture
 
+# Random sequences against the model, other ones each time; takes a while.
+model:
+	THINJAIL_MODEL_STEPS=$${THINJAIL_MODEL_STEPS:-1000000} THINJAIL_MODEL_SEED=$${THINJAIL_MODEL_SEED:-`date +%s`} \
+	    $(CARGO) test --locked --features inject --test model -- --nocapture
+
 lint:
 	$(CARGO) fmt --check
 	cd tests/fuzz && $(CARGO) fmt --check
@@ -95,4 +100,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check check-freebsd faults fuzz lint man-lint demo bench install uninstall clean
+.PHONY: all check check-freebsd faults fuzz lint man-lint model demo bench install uninstall clean

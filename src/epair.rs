@@ -14,6 +14,7 @@ use crate::ifconfig::Ifconfig;
 use crate::interface::{IfName, Mtu, PairName, UNIT_MAX};
 use crate::jail::JailName;
 use crate::kernel::{Errno, Kernel, Refused};
+use crate::lock::{Guarded, Lock};
 use crate::mac::{Mac, PairMacs};
 use crate::plan::{Action, Plan, Undo};
 use anyhow::{Context, Result, anyhow, bail};
@@ -464,6 +465,61 @@ impl Action for RenamedBridge {
 /// The plan that destroys the pair. Nothing there is success, a foreign pair is
 /// an error that names its owner.
 pub fn down(host: &Host, jail: &JailName, pair: &PairName) -> Result<Plan> {
+    Down::plan(host, jail, Some(pair))
+}
+
+/// The plan that destroys whatever pair of the jail is left, by their tags.
+pub fn down_all(host: &Host, jail: &JailName) -> Result<Plan> {
+    Down::plan(host, jail, None)
+}
+
+/// Destroys what is there at the moment, under the lock of those who make
+/// pairs: since somebody looked, a start of the jail may have put a new pair in
+/// the place of the one that was seen.
+struct Down {
+    jail: JailName,
+    /// One pair, or every one that is tagged.
+    pair: Option<PairName>,
+    /// What was there when it was planned.
+    seen: Plan,
+}
+
+impl Down {
+    fn plan(host: &Host, jail: &JailName, pair: Option<&PairName>) -> Result<Plan> {
+        let down = Down { jail: jail.clone(), pair: pair.cloned(), seen: Plan::default() };
+        let seen = down.look(host)?;
+        let mut plan = Plan::default();
+        if !seen.is_empty() {
+            plan.push(Down { seen, ..down });
+        }
+        Ok(plan)
+    }
+
+    fn look(&self, host: &Host) -> Result<Plan> {
+        match &self.pair {
+            Some(pair) => look_for(host, &self.jail, pair),
+            None => look_for_all(host, &self.jail),
+        }
+    }
+}
+
+impl Action for Down {
+    fn shell(&self) -> String {
+        self.seen.shell()
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let _lock = Lock::take(host.root(), Guarded::Interfaces)?;
+        // Of a jail that is there or on its way up, nothing is left over.
+        claim::check(host, &self.jail)?;
+        if host.kernel()?.running_jail(self.jail.as_str())?.is_some() {
+            return Ok(());
+        }
+        self.look(host)?.perform(host, undo)
+    }
+}
+
+fn look_for(host: &Host, jail: &JailName, pair: &PairName) -> Result<Plan> {
     let kernel = host.kernel()?;
     let mut plan = Plan::default();
     match present(kernel, jail, pair)? {
@@ -483,8 +539,7 @@ pub fn down(host: &Host, jail: &JailName, pair: &PairName) -> Result<Plan> {
     Ok(plan)
 }
 
-/// The plan that destroys whatever pair of the jail is left, by their tags.
-pub fn down_all(host: &Host, jail: &JailName) -> Result<Plan> {
+fn look_for_all(host: &Host, jail: &JailName) -> Result<Plan> {
     let kernel = host.kernel()?;
     let mut plan = Plan::default();
     let members = match kernel.group_members("epair") {

@@ -209,7 +209,8 @@ impl Action for Rewrite {
     }
 }
 
-/// Removes a file.
+/// Removes a file. One that is gone already is as good: what a killed run
+/// prepared may have been put to use meanwhile, by this very run.
 pub struct Remove {
     /// Which.
     pub path: PathBuf,
@@ -221,26 +222,10 @@ impl Action for Remove {
     }
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
-        Ok(effect::remove_file(&self.path)?)
-    }
-}
-
-/// Removes a file that may be gone by then.
-pub struct RemoveIfThere {
-    /// Which.
-    pub path: PathBuf,
-}
-
-impl Action for RemoveIfThere {
-    fn shell(&self) -> String {
-        shell::line(["/bin/rm".as_ref(), "-f".as_ref(), self.path.as_os_str()])
-    }
-
-    fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
-        if look(&self.path)?.is_some() {
-            effect::remove_file(&self.path)?;
+        match effect::remove_file(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => Ok(other?),
         }
-        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::epair;
 use crate::host::Host;
 use crate::interface::PairName;
 use crate::jail::JailName;
-use crate::kernel::{Mount, Mounts, RunningJail, is_at_or_below};
+use crate::kernel::{Mount, RunningJail, is_at_or_below};
 use crate::plan::{Action, Plan, Undo};
 use crate::report;
 use crate::shell;
@@ -56,14 +56,21 @@ pub fn look(host: &Host, wanted: &Wanted) -> Result<Sweep> {
     let kernel = host.kernel()?;
     let mut sweep = Sweep { plan: Plan::default(), left: Vec::new(), blocked: Vec::new() };
     check_path(&wanted.path)?;
-    let running = kernel.running_jails()?;
-    if running.iter().any(|j| j.name == wanted.jail.as_str()) {
+    // Before all that tells whether the jail is idle: what a start mounts from
+    // here on is not among these, and one that was under way shows below.
+    let mounts = kernel.mounts()?;
+    if kernel.running_jail(wanted.jail.as_str())?.is_some() {
         return Ok(sweep);
     }
     if wanted.claim {
         claim::take(host, &wanted.jail)?;
     } else {
         claim::check(host, &wanted.jail)?;
+    }
+    let running = kernel.running_jails()?;
+    // The jail(8) that had it in hand may just have ended.
+    if running.iter().any(|j| j.name == wanted.jail.as_str()) {
+        return Ok(sweep);
     }
     if let Some(path) = resolve(host, &wanted.path)? {
         // Neither around nor inside of a jail that runs.
@@ -79,7 +86,7 @@ pub fn look(host: &Host, wanted: &Wanted) -> Result<Sweep> {
                 other.path.display()
             );
         }
-        look_at_mounts(kernel, wanted, &path, &mut sweep)?;
+        look_at_mounts(mounts, wanted, &path, &mut sweep)?;
     }
     match &wanted.pair {
         None => sweep.plan.append(epair::down_all(host, &wanted.jail)?),
@@ -124,13 +131,8 @@ fn resolve(host: &Host, path: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-fn look_at_mounts(
-    kernel: &(impl Mounts + ?Sized),
-    wanted: &Wanted,
-    path: &Path,
-    sweep: &mut Sweep,
-) -> Result<()> {
-    let below: Vec<Mount> = kernel.mounts()?.into_iter().filter(|m| is_at_or_below(&m.on, path)).collect();
+fn look_at_mounts(mounts: Vec<Mount>, wanted: &Wanted, path: &Path, sweep: &mut Sweep) -> Result<()> {
+    let below: Vec<Mount> = mounts.into_iter().filter(|m| is_at_or_below(&m.on, path)).collect();
     if below.is_empty() {
         return Ok(());
     }

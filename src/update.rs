@@ -565,7 +565,7 @@ impl Action for WriteConf {
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         let text = fs_err::read_to_string(host.root().at(Path::new(CONF)))?;
-        undo.push(file::RemoveIfThere { path: self.path.clone() });
+        undo.push(file::Remove { path: self.path.clone() });
         file::write(&self.path, conf_for_base(&text).as_bytes())
     }
 }
@@ -663,7 +663,7 @@ impl Action for Install {
             }
             self.state.changed.set(true);
         }
-        file::RemoveIfThere { path: self.conf.clone() }.perform(host, &mut Undo::default())
+        file::Remove { path: self.conf.clone() }.perform(host, &mut Undo::default())
     }
 }
 

@@ -276,6 +276,22 @@ fn one_block_of_a_file() {
 }
 
 /// A jail made by hand bears no mark; what agrees is enough.
+/// A run killed while it wrote the rest leaves that prepared, and the next one
+/// uses it up.
+#[test]
+fn a_rest_that_was_prepared_already() {
+    let stage = stage(Storage::Directory);
+    ok(&stage, "jail-clone web 10");
+    let conf = stage.path("/etc/jail.conf.d/web.conf");
+    let text = fs::read_to_string(&conf).unwrap();
+    let rest = "two {\n$id = \"20\";\n$ip = \"192.168.7.20/24\";\n}\n";
+    fs::write(&conf, format!("{text}{rest}")).unwrap();
+    stage.write("/etc/jail.conf.d/.web.conf.thinjail", "two {");
+    ok(&stage, "jail-destroy -fy web");
+    assert_eq!(fs::read_to_string(&conf).unwrap(), rest);
+    stage.nothing_left();
+}
+
 #[test]
 fn made_by_hand() {
     let stage = stage(Storage::Zfs);

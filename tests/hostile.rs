@@ -294,11 +294,14 @@ fn a_container_that_is_moved() {
             done += 1;
             // What is only the jail's is as it was.
             for own in ["usr/local", "home", "root"] {
-                assert_eq!(
-                    differences(&was.join(own), &host.container().join(own)).unwrap(),
-                    [""; 0],
-                    "{seed}"
-                );
+                let [was, is] = [was.join(own), host.container().join(own)];
+                let directories = [&was, &is].map(|p| fs::symlink_metadata(p).is_ok_and(|m| m.is_dir()));
+                assert_eq!(directories[0], directories[1], "{seed}");
+                if directories[0] {
+                    let mut found = differences(&was, &is).unwrap();
+                    found.retain(|d| !d.ends_with(": another modification time"));
+                    assert_eq!(found, [""; 0], "{seed}");
+                }
             }
             assert_eq!(fs::read_to_string(host.container().join("etc/new.conf")).unwrap(), "new\n");
             let back = host.line("jail-rebase -y --revert web");

@@ -7,6 +7,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use thinjail::kernel::simulated::HOST;
+use thinjail::lock::{Guarded, Lock};
+use thinjail::root::Root;
 
 const PATH: &str = "/zdata/jails/web-nullfs-base";
 const SWEEP: &str = "jail-sweep web /zdata/jails/web-nullfs-base epair5";
@@ -300,4 +302,65 @@ fn a_claim_that_cannot_be_written_keeps_no_jail_from_starting() {
     assert!(status.success());
     assert!(mounts(&host).is_empty());
     assert!(syslog.lines().iter().any(|l| l.contains("claim ")), "the claim is told to syslog");
+}
+
+fn start(host: &Sandbox, line: &str) -> std::process::Child {
+    let mut words = line.split(' ');
+    let mut command = std::process::Command::new(common::bin(words.next().unwrap()));
+    command.args(words).env_clear().env("THINJAIL_ROOT", host.root()).spawn().unwrap()
+}
+
+/// A start that comes between the look at a pair and its end makes another one.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pair_made_meanwhile_is_left_alone() {
+    for line in [SWEEP, "jail-sweep web /zdata/jails/web-nullfs-base", "jail-epair-down web epair5"] {
+        let host = host();
+        host.ok("jail-epair-up -b igc0bridge web epair5");
+        let lock = Lock::take(&Root::alternate(host.root()).unwrap(), Guarded::Interfaces).unwrap();
+        let mut child = start(&host, line);
+        let pid = child.id().to_string();
+        let waits = || {
+            let locks = fs::read_to_string("/proc/locks").unwrap();
+            locks.lines().any(|l| l.contains("->") && l.split(' ').any(|word| word == pid))
+        };
+        // It has looked when it waits for its turn.
+        while !waits() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        host.kernel
+            .change(|s| {
+                s.destroy(HOST, "epair5a")?;
+                s.create("epair5")?;
+                s.describe(HOST, "epair5a", "jail:web")?;
+                let jid = s.create_jail("web", &host.at(PATH))?;
+                s.lend("epair5b", jid)
+            })
+            .unwrap_or_else(|e| panic!("{line}: it did not wait: {e}"));
+        let before = host.present();
+        drop(lock);
+        assert!(child.wait().unwrap().success(), "{line}");
+        assert_eq!(before, host.present(), "{line}");
+    }
+}
+
+/// The same with mounts: those of a start that is under way by now, or done.
+#[test]
+fn mounts_made_meanwhile_are_left_alone() {
+    for runs in [false, true] {
+        let host = host();
+        // Whoever asks for the claim waits until somebody writes it.
+        let claim = host.at("var/run/thinjail-web.claim");
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, &claim, kind, mode, 0).unwrap();
+        let mut child = start(&host, "jail-sweep web /zdata/jails/web-nullfs-base");
+        let writer = fs::File::options().write(true).open(&claim).unwrap();
+        mount_all(&host);
+        if runs {
+            host.kernel.change(|s| s.create_jail("web", &host.at(PATH))).unwrap();
+        }
+        drop(writer);
+        assert!(child.wait().unwrap().success());
+        assert_eq!(mounts(&host).len(), 3, "runs: {runs}");
+    }
 }

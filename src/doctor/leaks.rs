@@ -139,11 +139,10 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
                 let cure = format!("ifconfig {half} destroy; the next start of the jail does it as well");
                 let finding =
                     Finding::new(&PAIR_LEAKED, Scope::Jail(owner.to_string()), half.as_str(), what, cure);
-                let mut mend = Plan::default();
-                if let Ok(plan) = epair::down_all(facts.host, &owner) {
-                    mend.push(Down { jail: owner, commands: plan.commands() });
-                }
-                found.push(finding.mended_by(mend));
+                found.push(match epair::down_all(facts.host, &owner) {
+                    Ok(mend) => finding.mended_by(mend),
+                    Err(_) => finding,
+                });
             }
             None => {
                 let stem = half.as_str().strip_suffix('a').unwrap_or_default();
@@ -167,29 +166,6 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
                 found.push(Finding::new(&PAIR_UNTAGGED, scope, half.as_str(), what, cure));
             }
         }
-    }
-}
-
-/// Destroys the pairs of a jail that does not run, by what is there at the
-/// moment.
-struct Down {
-    jail: JailName,
-    commands: Vec<String>,
-}
-
-impl Action for Down {
-    fn shell(&self) -> String {
-        self.commands.join("\n")
-    }
-
-    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        // Nobody makes one meanwhile.
-        let _lock = Lock::take(host.root(), Guarded::Interfaces)?;
-        claim::check(host, &self.jail)?;
-        if host.kernel()?.running_jail(self.jail.as_str())?.is_some() {
-            return Ok(());
-        }
-        epair::down_all(host, &self.jail)?.perform(host, undo)
     }
 }
 

@@ -467,7 +467,7 @@ impl Job<'_> {
         for file in [places.record.clone(), self.host.root().at(&self.layout.fstab(self.jail()))] {
             let aside = file::temp_beside(&file);
             if file::look(&aside)?.is_some_and(|there| there.is_file()) {
-                plan.push(file::RemoveIfThere { path: aside });
+                plan.push(file::Remove { path: aside });
             }
         }
         Ok(())

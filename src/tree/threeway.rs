@@ -391,7 +391,7 @@ impl Walk<'_> {
 
     /// What is the jail's own is as the jail has it.
     fn own(&mut self, [theirs, ours]: [Option<Entry>; 2]) -> io::Result<()> {
-        if !same(&theirs, &ours, Times::Count)? {
+        if !same(&theirs, &ours)? {
             match (theirs, ours) {
                 (_, Some(_)) => self.tell(By::Jail, Event::Changed, Some(Step::Take)),
                 _ => self.tell(By::Jail, Event::Removed, Some(Step::Remove)),
@@ -420,7 +420,6 @@ impl Walk<'_> {
     /// An entry that is not there, or not of the same kind, in all three trees.
     fn replaced(&mut self, three: &Three<Option<Entry>>) -> io::Result<()> {
         let [ancestor, theirs, ours] = three;
-        let same = |one, other| same(one, other, Times::Pass);
         let alike = same(ours, theirs)?;
         let kept = [same(ancestor, ours)?, !alike && same(ancestor, theirs)?];
         let event = |now: &Option<Entry>| match (ancestor, now) {
@@ -529,15 +528,8 @@ impl Walk<'_> {
     }
 }
 
-/// Whether modification times make a difference.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Times {
-    Count,
-    Pass,
-}
-
-/// Whether two entries are the same, with all below them.
-fn same(one: &Option<Entry>, other: &Option<Entry>, times: Times) -> io::Result<bool> {
+/// Whether two entries are the same, with all below them, but for times.
+fn same(one: &Option<Entry>, other: &Option<Entry>) -> io::Result<bool> {
     let (one, other) = match (one, other) {
         (None, None) => return Ok(true),
         (Some(one), Some(other)) if kind_of(&one.stat) == kind_of(&other.stat) => (one, other),
@@ -545,8 +537,7 @@ fn same(one: &Option<Entry>, other: &Option<Entry>, times: Times) -> io::Result<
     };
     let mut same = true;
     let mut visit = |found: super::Difference| {
-        let passed = times == Times::Pass && found.what == What::ModificationTime;
-        same &= passed || found.what == What::HardLinks;
+        same &= matches!(found.what, What::ModificationTime | What::HardLinks);
         if same { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     Comparison::new(one, other, &mut visit).pair(one, other)?;

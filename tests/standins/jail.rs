@@ -11,6 +11,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `held-connection` | an open connection holds the next jail that is removed, so that it stays dying; a name in the file makes it the next jail of that name. The file goes with the jail, or with `tcpdrop -a` in its exec.stop |
+//! | `kill-jail` | two lines, the name of a jail and a number: the process is killed in front of that step of what it does with the jail. The file goes with it |
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -236,6 +237,8 @@ struct Run<'a> {
     /// Which jid the jail had before a restart: that of 15.0 hands vnet.interface to it, which is nobody then.
     former: Option<i32>,
     lines: Vec<Line>,
+    /// Programs started and system calls made.
+    steps: u32,
 }
 
 impl<'a> Run<'a> {
@@ -252,7 +255,19 @@ impl<'a> Run<'a> {
         }
         let path = jail.scalar("path").with_context(|| format!("jail {name}: no path"))?;
         let jid = running(&kernel.state()?, name).map(|jail| jail.jid);
-        Ok(Run { host, kernel, jail, name, path, notes, reply, jid, former: None, lines: Vec::new() })
+        Ok(Run {
+            host,
+            kernel,
+            jail,
+            name,
+            path,
+            notes,
+            reply,
+            jid,
+            former: None,
+            lines: Vec::new(),
+            steps: 0,
+        })
     }
 
     fn perform(&mut self, operation: Operation) -> Result<bool> {
@@ -275,6 +290,21 @@ impl<'a> Run<'a> {
             (_, Some(_)) => self.stop(),
             (Operation::Remove, None) => bail!("a removal needs no configuration"),
         }
+    }
+
+    /// Comes before each step: here the process may be killed.
+    fn step(&mut self) -> Result<()> {
+        const FILE: &str = "kill-jail";
+        self.steps += 1;
+        if let [name, number] = self.host.state_lines(FILE)?.as_slice()
+            && name == self.name
+            && *number == self.steps.to_string()
+        {
+            fs::remove_file(self.host.state(FILE)).context("forget who is to be killed")?;
+            self.reply.flush();
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
+        }
+        Ok(())
     }
 
     fn warn(&mut self, text: impl AsRef<str>) {
@@ -380,6 +410,7 @@ impl<'a> Run<'a> {
     }
 
     fn create(&mut self) -> Result<bool> {
+        self.step()?;
         // The one value that is looked at here as the kernel does.
         if self.jail.scalar("enforce_statfs").is_some_and(|level| !["0", "1", "2"].contains(&level)) {
             self.warn(format!("jail_set: {}", Errno::EINVAL));
@@ -433,6 +464,7 @@ impl<'a> Run<'a> {
 
     /// jail_remove(2), whose errors jail(8) does not look at.
     fn remove(&mut self) -> Result<()> {
+        self.step()?;
         let held = take_connection(self.host, self.name)?;
         let _ = self.kernel.change(|state| state.remove_jail(self.name, held));
         if self.notes == Notes::All {
@@ -552,6 +584,7 @@ impl<'a> Run<'a> {
 
     /// Runs one of the programs that jail(8) itself uses.
     fn tool(&mut self, command: &[&str]) -> Result<bool> {
+        self.step()?;
         let args: Vec<String> = command.iter().skip(1).map(|word| (*word).to_owned()).collect();
         let name = command.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
         self.host.note_call(name, &args)?;
@@ -579,6 +612,7 @@ impl<'a> Run<'a> {
     }
 
     fn hook(&mut self, text: &str) -> Result<bool> {
+        self.step()?;
         let (word, mut process, background) = match command_words(text) {
             Command::Nothing => return Ok(true),
             Command::Shell(text) => {
@@ -654,6 +688,7 @@ impl<'a> Run<'a> {
                     return Ok(false);
                 }
             };
+            self.step()?;
             let words: Vec<&str> = argv.iter().map(String::as_str).collect();
             let mut said = Reply::default();
             let status = in_jail(self.kernel, self.jid.unwrap_or_default(), &words, &mut said)?;

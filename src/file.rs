@@ -155,6 +155,12 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes a file that only its owner can read.
+pub fn write_private(path: &Path, text: &[u8]) -> Result<()> {
+    let file = effect::open(path, OFlags::WRONLY | OFlags::EXCL, Mode::RUSR | Mode::WUSR);
+    file.and_then(|file| effect::fill(&file, text)).with_context(|| format!("write {}", path.display()))
+}
+
 /// Writes a whole file.
 pub struct WriteFile {
     /// Where.

@@ -323,9 +323,9 @@ fn dry_run_changes_nothing_and_prints_all() {
     let (status, stdout, _) = host.run("jail-clone -n pg-1 111");
     assert_eq!(status, 0);
     let lines: Vec<&str> = stdout.lines().collect();
-    assert_eq!(lines.len(), 4, "{stdout}");
-    assert!(lines[0].contains("tar -C"), "{stdout}");
-    assert!(lines[3].starts_with("printf 'pg-1 {\\n$id = \"111\";\\n"), "{stdout}");
+    assert_eq!(lines.len(), 6, "{stdout}");
+    assert!(lines[0].contains("14.2-RELEASE-skeleton@base") && lines[1].contains("tar -C"), "{stdout}");
+    assert!(lines[5].starts_with("printf 'pg-1 {\\n$id = \"111\";\\n"), "{stdout}");
     host.nothing_left();
     // What is printed, pasted, does the same.
     for line in &lines[1..] {

@@ -4,6 +4,8 @@
 mod basetree;
 #[cfg(not(target_os = "freebsd"))]
 mod list;
+#[cfg(not(target_os = "freebsd"))]
+mod rebase;
 mod tree;
 
 use basetree::Certificates;
@@ -42,6 +44,8 @@ fn main() {
     clone(&built);
     #[cfg(not(target_os = "freebsd"))]
     list::run(&built);
+    #[cfg(not(target_os = "freebsd"))]
+    rebase::run(&built);
     tree::run();
 }
 

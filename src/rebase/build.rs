@@ -12,9 +12,8 @@ use crate::plan::{Action, Undo};
 use crate::progress::Progress;
 use crate::tool::{Tool, Tools};
 use crate::tree::{self, threeway};
-use crate::{effect, shell};
+use crate::{effect, file, shell};
 use anyhow::{Context, Result, bail};
-use rustix::fs::{Mode, OFlags};
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -82,7 +81,7 @@ impl Databases {
             let text = threeway::contents(&self.work, Path::new(database.source), crate::text::LARGEST)?;
             let text = text.with_context(|| format!("{}: not there", database.source))?;
             let copy = directory.join(base_name(database.source));
-            write_private(&copy, &text)?;
+            file::write_private(&copy, &text)?;
             host.tools().run(tool, &arguments(tool, directory, database.source))?;
             for made in database.files {
                 let from = directory.join(base_name(made));
@@ -134,12 +133,6 @@ pub fn private(host: &Host, jail: &JailName) -> PathBuf {
 /// Makes such a directory.
 pub fn make_private(directory: &Path) -> Result<()> {
     Ok(effect::create_dir(directory, 0o700)?)
-}
-
-/// Writes a file that only its owner can read.
-pub fn write_private(path: &Path, text: &[u8]) -> Result<()> {
-    let file = effect::open(path, OFlags::WRONLY | OFlags::EXCL, Mode::RUSR | Mode::WUSR);
-    file.and_then(|file| effect::fill(&file, text)).with_context(|| format!("write {}", path.display()))
 }
 
 /// Repairs the links to certificates for the new base.

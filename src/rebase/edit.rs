@@ -1,11 +1,11 @@
 //! Conflicts decided in an editor.
 
-use super::build::{make_private, private, write_private};
+use super::build::{make_private, private};
 use super::merged::Merged;
-use crate::effect;
 use crate::host::Host;
 use crate::jail::JailName;
 use crate::tree;
+use crate::{effect, file};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,14 +40,14 @@ fn one(directory: &Path, number: usize, path: &Path, marked: &[u8]) -> Result<Ve
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let name: String = path.to_string_lossy().chars().map(plain).collect();
     let tail = name.len().saturating_sub(200);
-    let file = directory.join(format!("{number}.{}", &name[tail..]));
-    write_private(&file, marked)?;
+    let text = directory.join(format!("{number}.{}", &name[tail..]));
+    file::write_private(&text, marked)?;
     let mut command = Command::new("/bin/sh");
     // An editor may be a command with options, as with crontab(1) and vipw(8).
-    command.args(["-c", "exec ${VISUAL:-${EDITOR:-vi}} \"$1\"", "sh"]).arg(&file);
+    command.args(["-c", "exec ${VISUAL:-${EDITOR:-vi}} \"$1\"", "sh"]).arg(&text);
     let status = effect::run(&mut command).context("the editor")?;
     if !status.success() {
         bail!("{}: the editor ended with {status}; nothing is changed", path.display());
     }
-    Ok(fs_err::read(&file)?)
+    Ok(fs_err::read(&text)?)
 }

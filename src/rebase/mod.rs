@@ -222,14 +222,7 @@ impl Job<'_> {
                 all.append(plan);
                 all.commands()
             };
-            return tell::plan(
-                jail,
-                [&from, &to],
-                tops,
-                &built.borrow(),
-                &commands,
-                self.arguments.common.json,
-            );
+            return tell::plan(jail, [&from, &to], tops, &built.borrow(), &commands, &self.arguments.common);
         }
         if self.arguments.edit {
             let mut merged = built.borrow_mut();

@@ -2,6 +2,7 @@
 
 use super::merged::Merged;
 use super::policy::{self, DATABASES};
+use crate::cli::Common;
 use crate::jail::JailName;
 use crate::origin::Origin;
 use crate::release::Release;
@@ -75,11 +76,11 @@ pub fn plan(
     tops: Tops,
     merged: &Merged,
     commands: &[String],
-    as_json: bool,
+    common: &Common,
 ) -> Result<ExitCode> {
     let status =
         if merged.conflicts().next().is_some() { ExitCode::from(report::FAILED) } else { ExitCode::SUCCESS };
-    if as_json {
+    if common.json {
         let entries: Vec<_> = merged
             .found()
             .iter()
@@ -137,7 +138,7 @@ pub fn plan(
             out.extend(text::unified([&names[0], &names[1]], &ours, text.marked()));
         }
     }
-    for command in commands {
+    for command in commands.iter().filter(|_| common.verbose) {
         out.extend(format!("{command}\n").bytes());
     }
     if std::io::stdout().is_terminal() {

@@ -325,7 +325,7 @@ impl Inventory {
         for name in held {
             match name.parse() {
                 Ok(jail) => names.push(jail),
-                Err(_) if self.strangers.contains(&name) => {}
+                Err(_) if layout::is_beside(&name) || self.strangers.contains(&name) => {}
                 Err(_) => self.strangers.push(name),
             }
         }

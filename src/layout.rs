@@ -276,6 +276,15 @@ impl Layout {
     }
 }
 
+/// Whether a name among the containers is that of what stands beside one: the
+/// note of its origin, or what a move to another release builds or keeps.
+pub fn is_beside(name: &str) -> bool {
+    name.split_once('.').is_some_and(|(jail, rest)| {
+        let known = rest == "origin" || rest == &WORK[1..] || rest.starts_with(&KEPT[1..]);
+        known && jail.parse::<JailName>().is_ok()
+    })
+}
+
 /// Where a dataset that does not exist yet would be mounted: below its parent.
 fn below_parent(host: &Host, dataset: &Dataset) -> Result<PathBuf> {
     let Some((parent, name)) = dataset.as_str().rsplit_once('/') else {

@@ -358,7 +358,9 @@ fn configuration_that_cannot_be_read() {
 /// Runs a copy of jail-list as somebody who is not root, if need be as nobody.
 fn not_as_root(stage: &Stage, args: &[&str]) -> Output {
     let copy = stage.path("/jail-list");
-    fs::copy(common::bin("jail-list"), &copy).unwrap();
+    // By another process: one that is forked meanwhile would hold a file that is
+    // open for writing here, and nobody could start it.
+    assert!(Command::new("cp").arg(common::bin("jail-list")).arg(&copy).status().unwrap().success());
     let mut command = stage.wear(Command::new(&copy));
     if rustix::process::geteuid().is_root() {
         // He has to come that far, and into the kernel, which is a file here.

@@ -61,10 +61,7 @@ const OUTPUT_LEFT_OUT: [&str; 4] = [
 ];
 
 /// Examples that end with status 1, as something differs.
-const DIFFER: [&str; 2] = [
-    "jail-rebase -n web 15.0",
-    "diff /zdata/jails/templates/15.0-RELEASE-skeleton/etc/ntp.conf /zdata/jails/containers/web/etc/ntp.conf",
-];
+const DIFFER: [&str; 1] = ["jail-rebase -n web 15.0"];
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

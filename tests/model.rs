@@ -348,7 +348,7 @@ fn torn(
     let units: BTreeSet<u16> = blocks.map(|b| b.id).chain(ops.iter().filter_map(Op::unit)).collect();
     let is_theirs = |path: &str| {
         jails.iter().any(|j| {
-            let own = [self::path(j), fstab(j), container(j), conf(j)];
+            let own = [self::path(j), fstab(j), container(j), origin(j), conf(j)];
             own.iter().chain(&temporary(j)).any(|top| is_below(path, top))
         })
     };

@@ -180,13 +180,6 @@ impl Job<'_> {
         if !places.jail.exists(host)? {
             return self.complete(&places, release);
         }
-        if let Some((kept, to)) = &places.kept {
-            bail!(
-                "jail {jail} was moved to {to} already, and {} is kept: jail-rebase --commit {jail} lets go of it, \
-                 jail-rebase --revert {jail} goes back to it",
-                kept.name
-            );
-        }
         let (_, text, now) = self.fstab()?;
         let at = |path: PathBuf| host.root().at(&path);
         let (base, skeleton) = (at(layout.base(release)), at(layout.skeleton(release)));
@@ -194,7 +187,15 @@ impl Job<'_> {
         check_kernel(host, &base)?;
         let from = places.origin(host, layout, &places.jail, &now)?;
         let (to, fresh) = self.newest(release, &skeleton)?;
-        if from == to && now == *release && !fresh {
+        let there = from == to && now == *release && !fresh;
+        if let Some((kept, to)) = places.kept.as_ref().filter(|(_, to)| !there || to != release) {
+            bail!(
+                "jail {jail} was moved to {to} already, and {} is kept: jail-rebase --commit {jail} lets go of it, \
+                 jail-rebase --revert {jail} goes back to it",
+                kept.name
+            );
+        }
+        if there {
             self.tell(&format!("{jail}: {from} is what it is a clone of already"));
             return self.clear_away(&places);
         }

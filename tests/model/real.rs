@@ -43,6 +43,10 @@ impl Real {
         let refusing = JAIL_CONF.replace("/bin/sh /etc/rc.shutdown jail", "/usr/bin/false");
         stage.write("/etc/jail.conf.refuses", &refusing);
         stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
+        // What a first clone makes once and for all.
+        let skeleton = stage.path("/zdata/jails/templates/14.2-RELEASE-skeleton");
+        let copy = stage.path("/zdata/jails/templates/14.2-RELEASE-skeleton@base");
+        thinjail::tree::copy(&skeleton, &copy).unwrap();
         stage.write("/etc/bad.fstab", "/nodata /mnt nullfs rw 0 0\n");
         let root = Root::alternate(&stage.root()).unwrap();
         let kernel = Simulated::new(&root);
@@ -373,5 +377,6 @@ fn text_of(fault: Fault) -> String {
         Fault::Address => with("inet ${ip} up", "inet not-an-address up"),
         Fault::Rc => with("\"/bin/sh /etc/rc\"", "\"/usr/bin/false\""),
         Fault::Poststart => more("exec.poststart = \"/usr/bin/false\";"),
+        Fault::Former => unreachable!("made by jail -rc"),
     }
 }

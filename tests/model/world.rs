@@ -36,12 +36,21 @@ pub fn container(jail: &str) -> String {
     format!("/zdata/jails/containers/{jail}")
 }
 
-/// The names under which a jail's file, fstab and container are prepared.
-pub fn temporary(jail: &str) -> [String; 3] {
+/// Where it is noted what a container is a copy of.
+pub fn origin(jail: &str) -> String {
+    format!("{}.origin", container(jail))
+}
+
+const ORIGIN: &str = "14.2-RELEASE-skeleton@base\n";
+
+/// The names under which a jail's file, fstab, container and its origin are
+/// prepared.
+pub fn temporary(jail: &str) -> [String; 4] {
     [
         format!("{CONF_DIR}/.{jail}.conf.thinjail"),
         format!("/zdata/jails/.{jail}-nullfs-base.fstab.thinjail"),
         format!("/zdata/jails/containers/.{jail}.thinjail"),
+        format!("/zdata/jails/containers/.{jail}.origin.thinjail"),
     ]
 }
 
@@ -132,6 +141,8 @@ pub enum Fault {
     Address,
     Rc,
     Poststart,
+    /// Not a configuration that fails, but `jail -rc` of 15.0.
+    Former,
 }
 
 pub const FAULTS: [Fault; 10] = [
@@ -500,6 +511,7 @@ impl World {
         self.jails.push(Jail { jid, name: jail.into(), dying: false, root });
         meets(Fault::Created, "/usr/bin/false: failed")?;
         meets(Fault::Interface, "nosuch0")?;
+        meets(Fault::Former, "not found")?;
         if let Some(pair) = self.pairs.get_mut(&block.id) {
             (pair.b, pair.b_up) = (jid, false);
         }
@@ -561,6 +573,8 @@ impl World {
             if !known {
                 return Ok(());
             }
+            // That of 15.0 hands the interface to the jid that the jail had.
+            return self.start(jail, Some(Fault::Former));
         }
         self.start(jail, None)
     }
@@ -604,10 +618,14 @@ impl World {
         if self.files.contains_key(&conf(jail)) {
             return Err("is there already");
         }
-        let [conf_temp, fstab_temp, aside] = temporary(jail);
+        let [conf_temp, fstab_temp, aside, origin_temp] = temporary(jail);
         if !there {
             self.remove_tree(&aside);
             self.add_tree(&container);
+        }
+        if !self.files.contains_key(&origin(jail)) {
+            self.files.remove(&origin_temp);
+            self.files.insert(origin(jail), Node::File(ORIGIN.into()));
         }
         self.files.insert(path(jail), Node::Directory);
         if old_fstab.is_none() {
@@ -640,6 +658,7 @@ impl World {
             };
         }
         self.remove_tree(&container(jail));
+        self.files.remove(&origin(jail));
         self.files.remove(&fstab(jail));
         self.files.remove(&path(jail));
         for temporary in temporary(jail) {
@@ -682,7 +701,7 @@ impl World {
         if !running && self.files.contains_key(&path(jail)) && !self.is_empty_dir(&path(jail)) {
             return Err("not empty although");
         }
-        let left = temporary(jail).iter().any(|t| self.files.contains_key(t));
+        let left = temporary(jail).iter().chain([&origin(jail)]).any(|t| self.files.contains_key(t));
         let tag = Some(format!("jail:{jail}"));
         let pairs = !running && self.pairs.values().any(|p| p.described == tag);
         if block.is_none()

@@ -419,6 +419,20 @@ fn a_running_jail_is_stopped_only_by_force() {
     }
 }
 
+/// What is decided stays decided when all is compared anew.
+#[test]
+fn force_with_conflicts_that_are_decided() {
+    for storage in STORAGES {
+        let stage = stage(storage);
+        conflicts(&stage);
+        stage.ok("jail", &["-c", "web"]);
+        let told = ok(&stage, "jail-rebase -f -k ours web 15.0");
+        assert!(told.contains(", 4 decided\n"), "{told}");
+        assert_eq!(read(&stage, &format!("{WEB}/etc/new.conf")), "mine\n");
+        stage.nothing_left();
+    }
+}
+
 /// The pair goes with the jail that is stopped, although nobody else may touch
 /// the jail meanwhile.
 #[test]

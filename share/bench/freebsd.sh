@@ -12,8 +12,8 @@
 #   -p  pair.c, compiled; PAIR, else it is compiled if there is a cc(1)
 #
 # ROUNDS (7) rounds of BATCH (10) commands each, one after another, all subjects
-# in each round; the median of the rounds counts. time(1) tells hundredths of a
-# second, so that a tenth of that can be told of one command.
+# in each round; the median of the rounds counts, less that of a round of nothing,
+# which is what reading the time costs.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 source=$(cd "$here/../.." && pwd)
@@ -59,18 +59,26 @@ if [ -z "$pair" ] && command -v cc >/dev/null; then
     cc -O2 -o "$pair" "$here/pair.c" || fail "pair.c does not compile"
 fi
 
-# Runs a command and notes its time under a name.
+now() {
+    date +%s%N
+}
+case $(now) in
+*N) fail "this date(1) knows no nanoseconds" ;;
+esac
+
+# Runs a command or function and notes its time under a name.
 timed() { # name command ...
     to=$work/time.$1
     shift
-    # The words stand alone on standard error; what the command says is in the log.
-    { time -p "$@" >"$work/log" 2>&1; } 2>"$work/time"
+    began=$(now)
+    "$@" >"$work/log" 2>&1
     timed_status=$?
+    ended=$(now)
     [ $timed_status -eq 0 ] || fail "exit status $timed_status: $*: $(cat "$work/log")"
-    sed -n 's/^real //p' "$work/time" >>"$to"
+    echo $((ended - began)) >>"$to"
 }
 
-units() { # command ..., with the unit as last argument
+each_unit() { # command ..., with the unit as last argument
     unit=101
     while [ $unit -lt $((101 + batch)) ]; do
         "$@" $unit || return
@@ -79,6 +87,9 @@ units() { # command ..., with the unit as last argument
 }
 
 nothing() {
+    :
+}
+least() {
     /usr/bin/true
 }
 ours_up() {
@@ -122,11 +133,16 @@ ours_destroy() {
     "$programs/jail-destroy" -y tjm$1
 }
 
-jails_up() {
-    jail -q -f /etc/jail.conf -c $names
-}
-jails_down() {
-    jail -q -f /etc/jail.conf -r $names
+# All at once, as jail_parallel_start has it: a jail(8) for each.
+jails() { # option
+    started=
+    for name in $names; do
+        jail -q -f /etc/jail.conf "$1" "$name" &
+        started="$started $!"
+    done
+    for process in $started; do
+        wait "$process" || return
+    done
 }
 
 # What jail(8) has to do in any case: the same jails, their pairs there already.
@@ -138,14 +154,16 @@ exec.prestart += \"ifconfig \${bridge} addm \${epair}a up\";|"
 article="$article; s|^exec.poststop .*|exec.poststop = \"ifconfig \${bridge} deletem \${epair}a\"; \
 exec.poststop += \"ifconfig \${epair}a destroy\";|"
 
-# The median of the times noted under a name, for one of so many.
-median() { # name count
-    sort -n "$work/time.$1" | awk -v of="$2" '{ at[NR] = $1 } END { printf "%.4f\n", at[int((NR + 1) / 2)] / of }'
+# The median of the times noted under a name, in nanoseconds.
+median() { # name
+    sort -n "$work/time.$1" | awk '{ at[NR] = $1 } END { printf "%.0f\n", at[int((NR + 1) / 2)] }'
 }
 
 row() { # text ours theirs count
     [ -f "$work/time.$3" ] || return 0
-    awk -v text="$1" -v ours="$(median "$2" "$4")" -v theirs="$(median "$3" "$4")" 'BEGIN {
+    awk -v text="$1" -v ours="$(median "$2")" -v theirs="$(median "$3")" -v n="$4" -v zero="$(median nothing)" 'BEGIN {
+        ours = (ours - zero) / n / 1e9
+        theirs = (theirs - zero) / n / 1e9
         ratio = theirs > 0 ? sprintf("%.2f", ours / theirs) : "-"
         printf "%-56s%10.4f%10.4f%8s\n", text, ours, theirs, ratio }'
 }
@@ -155,18 +173,19 @@ row() { # text ours theirs count
 round=0
 while [ $round -lt "$rounds" ]; do
     round=$((round + 1))
-    timed true units nothing
-    timed ours_up units ours_up
-    timed ours_down units ours_down
-    timed by_hand_up units by_hand_up
-    timed by_hand_down units by_hand_down
+    timed nothing each_unit nothing
+    timed true each_unit least
+    timed ours_up each_unit ours_up
+    timed ours_down each_unit ours_down
+    timed by_hand_up each_unit by_hand_up
+    timed by_hand_down each_unit by_hand_down
     if [ -n "$pair" ]; then
-        timed least_up units least_up
-        timed least_down units least_down
+        timed least_up each_unit least_up
+        timed least_down each_unit least_down
     fi
     if [ -n "$jib" ]; then
-        timed jib_up units jib_up
-        timed jib_down units jib_down
+        timed jib_up each_unit jib_up
+        timed jib_down each_unit jib_down
     fi
 done
 if [ -n "$jib" ]; then
@@ -179,10 +198,10 @@ template >"$work/log" 2>&1
 round=0
 while [ $round -lt "$rounds" ]; do
     round=$((round + 1))
-    timed zfs_clone units zfs_clone
-    timed zfs_destroy units zfs_destroy
-    timed ours_clone units ours_clone
-    timed ours_destroy units ours_destroy
+    timed zfs_clone each_unit zfs_clone
+    timed zfs_destroy each_unit zfs_destroy
+    timed ours_clone each_unit ours_clone
+    timed ours_destroy each_unit ours_destroy
 done
 
 names=
@@ -194,17 +213,17 @@ round=0
 while [ $round -lt "$rounds" ]; do
     round=$((round + 1))
     jail_conf "$no_rc"
-    timed ours_start jails_up
-    timed ours_stop jails_down
+    timed ours_start jails -c
+    timed ours_stop jails -r
     jail_conf "$article"
-    timed by_hand_start jails_up
-    timed by_hand_stop jails_down
+    timed by_hand_start jails -c
+    timed by_hand_stop jails -r
     jail_conf "$without_hooks"
     for unit in $many; do
         ifconfig epair$unit create >/dev/null || fail "epair$unit"
     done
-    timed bare_start jails_up
-    timed bare_stop jails_down
+    timed bare_start jails -c
+    timed bare_stop jails -r
     for unit in $many; do
         ifconfig epair${unit}a destroy
     done

@@ -268,17 +268,11 @@ case_rebase_running() {
     refused jail-rebase -k ours tjweb "$release"
     said "is running"
     is_up tjweb epair201
-    if [ -z "$simulated" ]; then
-        # A connection that is open when it stops keeps the jail dying.
-        nc -l $network.1 7777 >received &
-        listener=$!
-        sleep 1
-        jexec tjweb /bin/sh -c "(sleep 600) | nc $network.1 7777" >/dev/null 2>&1 &
-        sleep 2
-        sockstat -4 -c -p 7777 | grep nc || fail "no connection"
-    fi
+    first=$(jid tjweb)
+    hold tjweb
     run jail-rebase -f -k ours tjweb "$release"
     nothing_of tjweb epair201
+    is_dying "$first" || fail "the jail is not dying, so this shows nothing"
     is_merged
     works_on "$release"
     run jail-rebase -fy --revert tjweb
@@ -288,7 +282,8 @@ case_rebase_running() {
     start tjweb
     run jail-rebase -fy --revert tjweb
     nothing_of tjweb epair201
-    [ -n "$simulated" ] || kill $listener 2>/dev/null || true
+    [ -z "${holder:-}" ] || kill "$holder" 2>/dev/null || true
+    [ -z "$simulated" ] || jail standin-let-go tjweb
     is "$(containers)" "tjweb " "containers"
     doctor
     silent
@@ -358,26 +353,33 @@ case_rebase_busy() {
 # As measure and killed_after, from the moment on when there is a second container:
 # most of the time goes by before.
 measure_from_there() { # command ...
-    "$@" >"$work/killed.out" 2>&1 &
-    victim=$! rounds=0
-    until [ -d "$container.rebase" ]; do
-        kill -0 $victim 2>/dev/null || fail "it has ended: $(cat "$work/killed.out")"
+    rm -f over
+    (
+        run_status=0
+        "$@" >"$work/killed.out" 2>&1 || run_status=$?
+        echo $run_status >over
+    ) &
+    before=0 rounds=0
+    until [ -d "$container.rebase" ] || [ -e over ]; do
+        before=$((before + 1))
     done
-    while kill -0 $victim 2>/dev/null; do
+    until [ -e over ]; do
         rounds=$((rounds + 1))
     done
-    wait $victim || fail "it failed: $(cat "$work/killed.out")"
+    wait $!
+    is "$(cat over)" 0 "exit status of $*"
 }
 
 killed_from_there() { # hundredths command ...
-    last=$((rounds * $1 / 100))
+    last=$((rounds * $1 / 100)) longest=$((before * 10)) round=0
     shift
     "$@" >"$work/killed.out" 2>&1 &
-    victim=$! round=0
-    until [ -d "$container.rebase" ] || ! kill -0 $victim 2>/dev/null; do
-        :
+    victim=$!
+    until [ -d "$container.rebase" ] || [ $round -gt $longest ]; do
+        round=$((round + 1))
     done
-    while [ $round -lt $last ] && kill -0 $victim 2>/dev/null; do
+    round=0
+    until [ -e never ] || [ $round -ge $last ]; do
         round=$((round + 1))
     done
     kill -9 $victim 2>/dev/null || true

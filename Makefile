@@ -18,10 +18,12 @@ MAN8 =		jail-clone.8 jail-destroy.8 jail-doctor.8 jail-epair-down.8 \
 TO =		"$(DESTDIR)$(PREFIX)"
 # Where cargo puts release builds.
 BUILT =		"$${CARGO_TARGET_DIR:-target}/release"
-# For check-freebsd: an archive of a base, jib(8), patterns of cases.
+# For check-freebsd: an archive of a base, jib(8), patterns of cases. For
+# bench-freebsd: jib(8), and share/bench/pair.c compiled, where there is no cc(1).
 BASE_TXZ =
 JIB =
 K =
+PAIR =
 
 all:
 	$(CARGO) build --release --locked --bins
@@ -65,6 +67,11 @@ bench:
 	$(CARGO) build --quiet --locked --release --bins --examples
 	"$${CARGO_TARGET_DIR:-target}/release/examples/bench"
 
+# On FreeBSD, as root, in a disposable machine: the hooks against ifconfig(8), against
+# jib(8) if JIB names it, and against the same ioctls in C. Builds no program either.
+bench-freebsd:
+	PREFIX="$(PREFIX)" JIB="$(JIB)" PAIR="$(PAIR)" sh share/bench/freebsd.sh
+
 # Builds nothing: what root installs was built by somebody else.
 install:
 	@for p in $(PROGRAMS); do \
@@ -100,4 +107,5 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check check-freebsd faults fuzz lint man-lint model demo bench install uninstall clean
+.PHONY: all check check-freebsd faults fuzz lint man-lint model demo bench bench-freebsd install uninstall \
+	clean

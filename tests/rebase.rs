@@ -21,6 +21,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use thinjail::{kernel::simulated::Simulated, root::Root};
 
 const OLD: &str = "/zdata/jails/templates/14.2-RELEASE-base";
 const NEW: &str = "/zdata/jails/templates/15.0-RELEASE-base";
@@ -398,6 +399,25 @@ fn what_somebody_set_on_the_dataset_stays() {
     assert_eq!(get("thinjail:jail"), "web\tlocal\n");
 }
 
+/// ZFS mounts a snapshot where somebody looks into it, and it stays there.
+#[test]
+fn snapshots_that_were_looked_at_are_no_mounts() {
+    let stage = stage(Storage::Zfs);
+    let look = |dataset: &str, snapshot: &str| {
+        let (from, on) = (format!("{dataset}@{snapshot}"), format!("/{dataset}/.zfs/snapshot/{snapshot}"));
+        let kernel = Simulated::new(&Root::alternate(&stage.root()).unwrap());
+        kernel.change(|s| s.mount("zfs", Path::new(&from), &stage.path(&on))).unwrap();
+    };
+    stage.ok("zfs", &["snapshot", "zdata/jails/containers/web@daily"]);
+    look("zdata/jails/containers/web", "daily");
+    look("zdata/jails/templates/15.0-RELEASE-skeleton", "base");
+    ok(&stage, "jail-rebase web 15.0");
+    ok(&stage, "jail-rebase -y --commit web");
+    stage.ok("zfs", &["snapshot", "zdata/jails/containers/web@daily"]);
+    look("zdata/jails/containers/web", "daily");
+    ok(&stage, "jail-destroy -y web");
+}
+
 #[test]
 fn a_running_jail_is_stopped_only_by_force() {
     for storage in STORAGES {
@@ -415,6 +435,20 @@ fn a_running_jail_is_stopped_only_by_force() {
         stage.ok("jail", &["-c", "web"]);
         assert!(stage.ok("mount", &["-p"]).contains("templates/14.2-RELEASE-base"));
         stage.ok("jail", &["-r", "web"]);
+        stage.nothing_left();
+    }
+}
+
+/// What is decided stays decided when all is compared anew.
+#[test]
+fn force_with_conflicts_that_are_decided() {
+    for storage in STORAGES {
+        let stage = stage(storage);
+        conflicts(&stage);
+        stage.ok("jail", &["-c", "web"]);
+        let told = ok(&stage, "jail-rebase -f -k ours web 15.0");
+        assert!(told.contains(", 4 decided\n"), "{told}");
+        assert_eq!(read(&stage, &format!("{WEB}/etc/new.conf")), "mine\n");
         stage.nothing_left();
     }
 }

@@ -539,6 +539,7 @@ impl Mounts for FreeBsd {
                     from: path_from(&fs.f_mntfromname),
                     on: path_from(&fs.f_mntonname),
                 })
+                .filter(|mount| !mount.is_snapshot())
                 .collect());
         }
     }

@@ -116,9 +116,19 @@ pub struct Mount {
     pub on: PathBuf,
 }
 
+impl Mount {
+    /// Whether it is a snapshot that ZFS mounted by itself below `.zfs` when
+    /// somebody looked into it. It goes by itself with the file system, which it
+    /// keeps from nothing: not from being renamed, unmounted or destroyed.
+    fn is_snapshot(&self) -> bool {
+        self.kind == "zfs" && self.on.parent().is_some_and(|place| place.ends_with(".zfs/snapshot"))
+    }
+}
+
 /// The mount table.
 pub trait Mounts {
-    /// All mounts, in the order they were made.
+    /// All mounts, in the order they were made, but for the snapshots that ZFS
+    /// mounts by itself; mount(8) passes over them too.
     fn mounts(&self) -> Result<Vec<Mount>>;
     /// Unmounts one, by its id; by force with MNT_FORCE.
     fn unmount(&self, mount: &Mount, force: bool) -> Result<()>;

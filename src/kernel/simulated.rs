@@ -731,7 +731,7 @@ impl Interfaces for Simulated {
 impl Mounts for Simulated {
     fn mounts(&self) -> Result<Vec<Mount>> {
         let one = |m: SimulatedMount| Mount { fsid: [m.fsid, 0], kind: m.kind, from: m.from, on: m.on };
-        Ok(self.state()?.mounts.into_iter().map(one).collect())
+        Ok(self.state()?.mounts.into_iter().map(one).filter(|mount| !mount.is_snapshot()).collect())
     }
 
     fn unmount(&self, mount: &Mount, force: bool) -> Result<()> {

@@ -358,3 +358,76 @@ case_doctor() {
     silent
     nothing_of tjweb epair201
 }
+
+have doctor_macs "traffic" "jail-doctor finds one Ethernet address at two places: on the host, and behind a bridge"
+case_doctor_macs() {
+    quick tjweb 201
+    new_jail tjdb 202
+    start tjweb tjdb
+    doctor
+    silent
+    mac=$(ifconfig epair201a | ether)
+    run ifconfig epair203 create
+    run ifconfig epair203a ether "$mac"
+    doctor
+    is $run_status 1 "status of jail-doctor"
+    said "$mac is also that of epair.*\[mac-duplicate\]"
+    ifconfig epair203a destroy
+    # The bridge learns it from the first frame.
+    mac=$(jexec tjweb ifconfig epair201b | ether)
+    jexec tjdb ifconfig epair202b ether "$mac"
+    jexec tjdb ping -c 1 -t 5 $network.1 || true
+    ifconfig $bridge addr
+    doctor
+    said "$mac is also that of something behind epair202a of $bridge.*\[mac-duplicate\]"
+    # Nor is it told any more when it is over.
+    stop tjdb
+    ifconfig $bridge flush
+    doctor
+    silent
+    stop tjweb
+}
+
+have doctor_dying "" "jail-doctor tells of a jail that is dying, and clears what it has"
+case_doctor_dying() {
+    quick tjweb 201
+    start tjweb
+    first=$(jid tjweb)
+    hold tjweb
+    run jail -R tjweb
+    is_dying "$first" || fail "the jail is not dying, so this shows nothing"
+    doctor
+    is $run_status 1 "status of jail-doctor"
+    said "tjweb.*is dying.*\[mount-leaked\]"
+    doctor -x
+    doctor
+    silent
+    nothing_of tjweb epair201
+    is_dying "$first" || fail "the jail is not dying any more, so this shows nothing"
+    [ -z "${holder:-}" ] || kill "$holder" 2>/dev/null || true
+    [ -z "$simulated" ] || jail standin-let-go tjweb
+    good_run tjweb epair201
+}
+
+have periodic "" "the weekly look: off unless enabled, and its status tells"
+case_periodic() {
+    quick tjweb 201
+    prefix=$(pwd)/prefix
+    mkdir -p "$prefix/etc/periodic/weekly" "$prefix/sbin"
+    cp "$source/etc/periodic/weekly/500.thinjail-doctor" "$prefix/etc/periodic/weekly"
+    ln -s "$root$programs/jail-doctor" "$prefix/sbin/jail-doctor"
+    weekly="$prefix/etc/periodic/weekly/500.thinjail-doctor"
+    run sh "$weekly"
+    silent
+    rm "$root$(path tjweb).fstab"
+    run_status=0
+    env weekly_thinjail_doctor_enable=YES sh "$weekly" >"$work/out" 2>&1 || run_status=$?
+    cat "$work/out"
+    is $run_status 3 "status with something wrong"
+    said "^Thin jails:"
+    said "\[fstab-missing\]"
+    run jail-mkfstab tjweb
+    env weekly_thinjail_doctor_enable=YES weekly_thinjail_doctor_flags=-j sh "$weekly" >"$work/out" 2>&1 || true
+    not_said "fstab-missing"
+    said '^{.*}$'
+}

@@ -59,9 +59,6 @@ pub fn run(arguments: &JailRebase, host: &Host) -> Result<ExitCode> {
     } else {
         claim::hold(host, jail)?;
     }
-    if !common.dry_run {
-        interrupt::watch().context("watch signals")?;
-    }
     // What is kept of it is not what it runs on.
     let idle = arguments.what == Rebasing::Commit;
     if running && !idle && !arguments.force {
@@ -122,6 +119,13 @@ impl Job<'_> {
         plan.carry_out(self.host)?;
         claim::hold(self.host, self.jail())?;
         check_mounts(self.host, self.layout, self.jail())
+    }
+
+    /// Carries out what is to be done wholly or not at all. Only from here on a
+    /// signal is waited out: an editor has its own use for ^C.
+    fn carry_out(&self, plan: &Plan) -> Result<()> {
+        interrupt::watch().context("watch signals")?;
+        plan.carry_out(self.host)
     }
 
     fn dry_run(&self, plan: Plan) -> Result<ExitCode> {
@@ -254,7 +258,7 @@ impl Job<'_> {
             }
             *built.borrow_mut() = anew;
         }
-        plan.carry_out(host)?;
+        self.carry_out(&plan)?;
         self.tell(&format!("{jail}: {from} -> {to}: {}", built.borrow().summary()));
         for note in tell::remains(jail, [&now, release], [&keep.path, &places.jail.path], &built.borrow()) {
             report::note(PROGRAM, &note);
@@ -400,7 +404,7 @@ impl Job<'_> {
         if self.arguments.common.dry_run {
             return self.dry_run(plan);
         }
-        plan.carry_out(host)?;
+        self.carry_out(&plan)?;
         self.tell(&format!("{jail}: the move to {release} that was interrupted is complete"));
         Ok(ExitCode::SUCCESS)
     }
@@ -440,7 +444,7 @@ impl Job<'_> {
             "Destroy {}{with}, which jail {jail} was before its move to {to}?",
             kept.name
         ))?;
-        plan.carry_out(host)?;
+        self.carry_out(&plan)?;
         self.end(&clear, &kept.name)
     }
 
@@ -532,7 +536,7 @@ impl Job<'_> {
             ))?;
         }
         self.stop()?;
-        plan.carry_out(host)?;
+        self.carry_out(&plan)?;
         if kept.dataset.is_none() {
             self.forget_move(places)?;
         }

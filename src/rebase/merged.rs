@@ -28,7 +28,7 @@ impl Merged {
         for must in ["etc", "var"] {
             // Without them it could not have started; and what is made in them is
             // made by name.
-            if !crate::tree::open_directory(&tops.ours.join(must)).is_ok() {
+            if crate::tree::open_directory(&tops.ours.join(must)).is_err() {
                 bail!("{}: not a directory", tops.ours.join(must).display());
             }
         }

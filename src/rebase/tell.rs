@@ -172,7 +172,7 @@ pub fn remains(
         notes.push(format!("it has certificates of its own: once it runs, jexec {jail} certctl rehash"));
     }
     let lost = |file: &&str| has(before, file) && !has(container, file);
-    if DATABASES.iter().any(|database| database.tool.is_none() && database.files.iter().any(|f| lost(&f))) {
+    if DATABASES.iter().any(|database| database.tool.is_none() && database.files.iter().any(lost)) {
         notes.push(format!("its aliases are other ones now: once it runs, jexec {jail} newaliases"));
     }
     notes.push(format!(

@@ -524,11 +524,8 @@ fn refusals() {
         (
             "a later base",
             |stage| {
-                text(
-                    stage,
-                    &format!("{NEW}/bin/freebsd-version"),
-                    "#!/bin/sh\nUSERLAND_VERSION=\"99.0-RELEASE\"\n",
-                );
+                let path = format!("{NEW}/bin/freebsd-version");
+                text(stage, &path, "#!/bin/sh\nUSERLAND_VERSION=\"99.0-RELEASE\"\n");
             },
             "jail-rebase web 15.0",
             "99.0-RELEASE is later than this host's kernel, ",

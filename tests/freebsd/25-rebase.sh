@@ -416,7 +416,10 @@ case_rebase_killed() {
     as_before
     for moment in 5 12 20 28 36 44 52 60 66 72 78 84 88 92 95 98; do
         killed_from_there $moment jail-rebase -k ours tjweb "$release"
-        [ $run_status -eq 137 ] || continue
+        if [ $run_status -eq 0 ]; then
+            run jail-rebase -y --revert tjweb
+            continue
+        fi
         # As long as it starts, it is what it was.
         if [ -d "$container" ] && [ ! -d "$container.before-$release" ]; then
             good_run tjweb epair201

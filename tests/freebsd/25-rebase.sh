@@ -385,8 +385,10 @@ killed_from_there() { # hundredths command ...
     kill -9 $victim 2>/dev/null || true
     run_status=0
     wait $victim 2>/dev/null || run_status=$?
-    # What it has started goes on for a moment.
-    sleep 0.3
+    # A zfs(8) that it has started goes on.
+    while pgrep -x zfs >/dev/null; do
+        sleep 0.1
+    done
     echo "killed: $run_status, $(containers)"
     case $run_status in
     0) ;;

@@ -2,6 +2,7 @@
 //! holds them, however it ends.
 
 use crate::effect;
+use crate::jail::JailName;
 use crate::release::Release;
 use crate::root::Root;
 use anyhow::{Context, Result, bail};
@@ -72,6 +73,14 @@ impl Lock {
             Err(TryLockError::WouldBlock) => bail!("another program is at work on the template of {release}"),
             Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("lock {}", path.display())),
         }
+    }
+
+    /// Waits for the lock of a jail's move to another release and takes it. The
+    /// zfs(8) that a killed move was waiting for goes on, and may hold it still.
+    pub fn of_move(root: &Root, jail: &JailName) -> Result<Lock> {
+        let (file, path) = open(root, &format!("rebase-{jail}"))?;
+        effect::lock(&file).with_context(|| format!("lock {}", path.display()))?;
+        Ok(Lock(file))
     }
 
     /// Has the programs that are started from now on hold the lock too: one

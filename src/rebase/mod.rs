@@ -59,6 +59,10 @@ pub fn run(arguments: &JailRebase, host: &Host) -> Result<ExitCode> {
     } else {
         claim::hold(host, jail)?;
     }
+    let lock = if common.dry_run { None } else { Some(Lock::of_move(host.root(), jail)?) };
+    if let Some(lock) = &lock {
+        lock.share_with_children().context("lock")?;
+    }
     // What is kept of it is not what it runs on.
     let idle = arguments.what == Rebasing::Commit;
     if running && !idle && !arguments.force {

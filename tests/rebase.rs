@@ -601,6 +601,34 @@ fn one_move_at_a_time() {
     }
 }
 
+/// What is the jail's own is not changed by a release, even if the jail never
+/// did.
+#[test]
+fn root_s_files_are_the_jail_s() {
+    let stage = stage(Storage::Directory);
+    text(&stage, "/zdata/jails/templates/15.0-RELEASE-skeleton/root/.profile", "another\n");
+    let before = read(&stage, &format!("{WEB}/root/.profile"));
+    ok(&stage, "jail-rebase web 15.0");
+    assert_eq!(read(&stage, &format!("{WEB}/root/.profile")), before);
+}
+
+/// A directory that the release has no more goes with what was decided to go.
+#[test]
+fn no_empty_directory_stays() {
+    let stage = stage(Storage::Directory);
+    let gone = "/zdata/jails/templates/14.2-RELEASE-skeleton/etc/gone.d";
+    fs::create_dir(stage.path(gone)).unwrap();
+    text(&stage, &format!("{gone}/x"), "x\n");
+    ok(&stage, "jail-clone old 11");
+    let of_old = "/zdata/jails/containers/old/etc/gone.d";
+    text(&stage, &format!("{of_old}/x"), "mine\n");
+    ok(&stage, "jail-rebase -k ours old 15.0");
+    assert_eq!(read(&stage, &format!("{of_old}/x")), "mine\n");
+    ok(&stage, "jail-rebase -y --revert old");
+    ok(&stage, "jail-rebase -k theirs old 15.0");
+    assert!(!stage.path(of_old).exists());
+}
+
 /// One that was cloned before directory storage noted origins.
 #[test]
 fn a_jail_without_a_note_of_its_origin() {

@@ -17,6 +17,7 @@ use crate::plan::{Action, Plan, Undo};
 use crate::rclist;
 use crate::service::StopJail;
 use crate::settings::Settings;
+use crate::sweep;
 use crate::tree::{self, RemoveTree};
 use crate::zfs;
 use crate::{effect, report, shell};
@@ -74,7 +75,7 @@ fn look(host: &Host, layout: &Layout, arguments: &JailDestroy) -> Result<(Destro
         bail!("jail {jail} is running; service jail stop {jail}, or give -f");
     }
     if !running {
-        check_mounts(host, layout, jail)?;
+        sweep::check_unmounted(host, layout, jail)?;
     }
     Ok((plan(host, layout, arguments, running)?, running))
 }
@@ -89,33 +90,6 @@ fn confirm(jail: &JailName, running: bool, goes: &[String]) -> Result<bool> {
         text.push_str(&format!("  {line}\n"));
     }
     report::ask(&format!("{text}Destroy jail {jail} for good?"))
-}
-
-/// Fails while something is mounted below the jail's path, or the container
-/// somewhere.
-fn check_mounts(host: &Host, layout: &Layout, jail: &JailName) -> Result<()> {
-    let (path, container) = (host.root().at(&layout.path(jail)), host.root().at(&layout.container(jail)));
-    for mount in host.kernel()?.mounts()? {
-        if is_at_or_below(&mount.on, &path) {
-            bail!(
-                "{} is still mounted on {}, left by a stop that failed (a start would say \
-                 \"Resource deadlock avoided\"); jail-sweep {jail} {} clears it",
-                mount.from.display(),
-                mount.on.display(),
-                layout.path(jail).display()
-            );
-        }
-        let inside = is_at_or_below(&mount.on, &container) && mount.on != container;
-        if inside || mount.kind == "nullfs" && is_at_or_below(&mount.from, &container) {
-            bail!(
-                "{} is mounted on {}; umount {}",
-                mount.from.display(),
-                mount.on.display(),
-                mount.on.display()
-            );
-        }
-    }
-    Ok(())
 }
 
 struct Destroy {

@@ -305,7 +305,7 @@ pub fn with_base(text: &[u8], base: &Path) -> Result<Vec<u8>> {
     let (entries, _) = parse(text);
     let Some((line, _)) = entries.first() else { bail!("no mounts in it") };
     let mut lines: Vec<Vec<u8>> = text.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
-    let of_base = &mut lines[line - 1];
+    let Some(of_base) = lines.get_mut(line - 1) else { bail!("no line {line} in it") };
     let blank = |b: &u8| matches!(b, b' ' | b'\t');
     let start = of_base.iter().position(|b| !blank(b)).unwrap_or(0);
     let end = start + of_base[start..].iter().position(blank).unwrap_or(0);

@@ -48,11 +48,13 @@ impl FromStr for Origin {
 /// The copy that is as the skeleton is now, and whether it has yet to be made.
 pub fn of_skeleton(host: &Host, layout: &Layout, release: &Release) -> Result<(Origin, bool)> {
     let skeleton = host.root().at(&layout.skeleton(release));
-    let origin = |snapshot: String| Origin { release: release.clone(), snapshot };
-    let names =
-        std::iter::once(BASE_SNAPSHOT.to_owned()).chain((1..).map(|n| format!("{BASE_SNAPSHOT}.{n}")));
-    for name in names {
-        let origin = origin(name);
+    let mut again = 0;
+    loop {
+        let snapshot = match again {
+            0 => BASE_SNAPSHOT.to_owned(),
+            n => format!("{BASE_SNAPSHOT}.{n}"),
+        };
+        let origin = Origin { release: release.clone(), snapshot };
         let copy = host.root().at(&layout.copy(&origin));
         if file::look(&copy)?.is_none() {
             return Ok((origin, true));
@@ -60,8 +62,8 @@ pub fn of_skeleton(host: &Host, layout: &Layout, release: &Release) -> Result<(O
         if tree::difference(&skeleton, &copy)?.is_none() {
             return Ok((origin, false));
         }
+        again += 1;
     }
-    unreachable!("names without end")
 }
 
 /// What the file `record` says that a container is a clone of. It has two lines

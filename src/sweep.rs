@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::interface::PairName;
 use crate::jail::JailName;
 use crate::kernel::{Mount, RunningJail, is_at_or_below};
+use crate::layout::Layout;
 use crate::plan::{Action, Plan, Undo};
 use crate::report;
 use crate::shell;
@@ -203,6 +204,33 @@ impl Action for Unmount {
             Err(e) => Err(e.into()),
         }
     }
+}
+
+/// Fails while something is mounted below the jail's path, or the container
+/// somewhere.
+pub fn check_unmounted(host: &Host, layout: &Layout, jail: &JailName) -> Result<()> {
+    let (path, container) = (host.root().at(&layout.path(jail)), host.root().at(&layout.container(jail)));
+    for mount in host.kernel()?.mounts()? {
+        if is_at_or_below(&mount.on, &path) {
+            bail!(
+                "{} is still mounted on {}, left by a stop that failed (a start would say \
+                 \"Resource deadlock avoided\"); jail-sweep {jail} {} clears it",
+                mount.from.display(),
+                mount.on.display(),
+                layout.path(jail).display()
+            );
+        }
+        let inside = is_at_or_below(&mount.on, &container) && mount.on != container;
+        if inside || mount.kind == "nullfs" && is_at_or_below(&mount.from, &container) {
+            bail!(
+                "{} is mounted on {}; umount {}",
+                mount.from.display(),
+                mount.on.display(),
+                mount.on.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

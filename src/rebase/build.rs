@@ -10,6 +10,7 @@ use crate::layout::Layout;
 use crate::links::{self, Scope};
 use crate::plan::{Action, Undo};
 use crate::progress::Progress;
+use crate::sweep;
 use crate::tool::{Tool, Tools};
 use crate::tree::{self, threeway};
 use crate::{effect, file, shell};
@@ -206,6 +207,6 @@ impl Action for CheckStopped {
         if host.kernel()?.running_jail(self.jail.as_str())?.is_some() {
             bail!("jail {} was started meanwhile; what it has done since would be lost", self.jail);
         }
-        super::check_mounts(host, &self.layout, &self.jail)
+        sweep::check_unmounted(host, &self.layout, &self.jail)
     }
 }

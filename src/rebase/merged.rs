@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 #[derive(Default)]
 pub struct Merged {
     found: Vec<Found>,
-    /// Conflicts that were decided for one side.
-    decided: Vec<PathBuf>,
     edits: Vec<Edit>,
 }
 
@@ -52,7 +50,7 @@ impl Merged {
             if let Some(conflict) = found.conflict.take() {
                 found.step = conflict.step(side);
                 found.event = conflict.event(side);
-                self.decided.push(found.path.clone());
+                found.by = By::Decided;
             }
         }
         self.settle();
@@ -62,21 +60,19 @@ impl Merged {
     /// put into now that conflicts are decided.
     fn settle(&mut self) {
         for at in (0..self.found.len()).rev() {
+            if self.found[at].step != Some(Step::MakeDirectory) {
+                continue;
+            }
             let path = self.found[at].path.clone();
             let puts =
                 |found: &Found| found.conflict.is_some() || !matches!(found.step, None | Some(Step::Remove));
             let inside = |found: &&Found| found.path.starts_with(&path);
             let filled = self.found[at + 1..].iter().take_while(inside).any(puts);
             let found = &mut self.found[at];
-            if found.step == Some(Step::MakeDirectory) && !filled {
+            if !filled {
                 (found.by, found.event, found.step) = (By::Release, Event::Removed, None);
             }
         }
-    }
-
-    /// Whether a conflict was decided for one side.
-    pub fn is_decided(&self, found: &Found) -> bool {
-        self.decided.contains(&found.path)
     }
 
     /// Gives a conflict the text that somebody made of it.
@@ -146,10 +142,11 @@ impl Merged {
         let mut parts = vec![
             format!("{} from the release", count(By::Release)),
             format!("{} kept of the jail's own", count(By::Jail)),
-            format!("{} merged", count(By::Both) - self.decided.len()),
+            format!("{} merged", count(By::Both)),
         ];
-        if !self.decided.is_empty() {
-            parts.push(format!("{} decided", self.decided.len()));
+        match count(By::Decided) {
+            0 => {}
+            n => parts.push(format!("{n} decided")),
         }
         match self.conflicts().count() {
             0 => {}

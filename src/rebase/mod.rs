@@ -21,7 +21,6 @@ use crate::file;
 use crate::fstab::{self, Trees};
 use crate::host::Host;
 use crate::jail::JailName;
-use crate::kernel::is_at_or_below;
 use crate::layout::{Layout, Storage};
 use crate::lock::{Lock, Use};
 use crate::origin::{self, Origin};
@@ -30,6 +29,7 @@ use crate::progress::Progress;
 use crate::release::Release;
 use crate::service::StopJail;
 use crate::settings::Settings;
+use crate::sweep;
 use crate::tool::Tool;
 use crate::tree::{CopyTree, RemoveTree, threeway::Tops};
 use crate::{interrupt, report, template, userland, zfs};
@@ -69,7 +69,7 @@ pub fn run(arguments: &JailRebase, host: &Host) -> Result<ExitCode> {
         bail!("jail {jail} is running; service jail stop {jail}, or give -f");
     }
     if !running && !idle {
-        check_mounts(host, &layout, jail)?;
+        sweep::check_unmounted(host, &layout, jail)?;
     }
     let places = Places::find(host, &layout, jail)?;
     let stop = (running && !idle).then(|| StopJail { jail: jail.clone() });
@@ -79,26 +79,6 @@ pub fn run(arguments: &JailRebase, host: &Host) -> Result<ExitCode> {
         Rebasing::Commit => job.commit(&places),
         Rebasing::Revert => job.revert(&places),
     }
-}
-
-/// Fails while something is mounted below the jail's path, or its container
-/// somewhere: the jail would lose it, or keep the old one.
-fn check_mounts(host: &Host, layout: &Layout, jail: &JailName) -> Result<()> {
-    let (path, container) = (host.root().at(&layout.path(jail)), host.root().at(&layout.container(jail)));
-    for mount in host.kernel()?.mounts()? {
-        let (from, on) = (mount.from.display(), mount.on.display());
-        if is_at_or_below(&mount.on, &path) {
-            bail!(
-                "{from} is still mounted on {on}; jail-sweep {jail} {} clears it",
-                layout.path(jail).display()
-            );
-        }
-        let inside = is_at_or_below(&mount.on, &container) && mount.on != container;
-        if inside || mount.kind == "nullfs" && is_at_or_below(&mount.from, &container) {
-            bail!("{from} is mounted on {on}; umount {on}");
-        }
-    }
-    Ok(())
 }
 
 /// A run.
@@ -122,7 +102,7 @@ impl Job<'_> {
         plan.push(stop.clone());
         plan.carry_out(self.host)?;
         claim::hold(self.host, self.jail())?;
-        check_mounts(self.host, self.layout, self.jail())
+        sweep::check_unmounted(self.host, self.layout, self.jail())
     }
 
     /// Carries out what is to be done wholly or not at all. Only from here on a

@@ -43,13 +43,13 @@ fn letter(event: Event) -> char {
     }
 }
 
-fn by(merged: &Merged, found: &Found) -> &'static str {
+fn by(found: &Found) -> &'static str {
     match (&found.conflict, found.by) {
         (Some(_), _) => "conflict",
-        (None, By::Both) if merged.is_decided(found) => "decided",
         (None, By::Release) => "release",
         (None, By::Jail) => "jail",
         (None, By::Both) => "both",
+        (None, By::Decided) => "decided",
     }
 }
 
@@ -87,7 +87,7 @@ pub fn plan(
             .map(|found| {
                 json!({
                     "path": found.path.to_string_lossy(),
-                    "by": by(merged, found),
+                    "by": by(found),
                     "event": match found.event {
                         Event::Added => "added",
                         Event::Changed => "changed",
@@ -111,7 +111,7 @@ pub fn plan(
     }
     let mut out = format!("{jail}: {from} -> {to}: {}\n", merged.summary()).into_bytes();
     for found in merged.found() {
-        let line = format!("{} {:8} {}", letter(found.event), by(merged, found), found.path.display());
+        let line = format!("{} {:8} {}", letter(found.event), by(found), found.path.display());
         out.extend(format!("{}\n", clean(&line)).bytes());
     }
     for line in conflicts(merged, tops) {

@@ -83,6 +83,8 @@ pub enum By {
     Jail,
     /// Both.
     Both,
+    /// Both, in conflict, and somebody decided for one side.
+    Decided,
 }
 
 /// What was done to an entry.

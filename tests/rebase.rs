@@ -107,6 +107,7 @@ fn there_and_back() {
         ok(&stage, "jail-rebase web 15.0");
         ok(&stage, "jail-rebase -y --commit web");
         ok(&stage, "jail-destroy -y web");
+        stage.nothing_left();
     }
 }
 
@@ -159,6 +160,7 @@ fn a_jail_that_changed_nothing_is_the_new_skeleton() {
         let gone = fs::read_dir(stage.path("/zdata/jails/containers")).unwrap();
         let names: BTreeSet<_> = gone.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         assert!(names.iter().all(|name| ["web", "web.origin"].contains(&name.as_str())), "{names:?}");
+        stage.nothing_left();
     }
 }
 
@@ -171,6 +173,7 @@ fn to_what_it_is_already() {
         let told = ok(&stage, "jail-rebase web 14.2");
         assert_eq!(told, "web: 14.2-RELEASE-skeleton@base is what it is a clone of already\n");
         assert_eq!((surroundings(&stage), tree(&stage, WEB)), before);
+        stage.nothing_left();
     }
 }
 
@@ -201,6 +204,7 @@ fn to_a_later_patch_level() {
         let told = ok(&stage, "jail-rebase web 14.2");
         assert!(told.contains(": 1 from the release, 1 kept of the jail's own, 0 merged\n"), "{told}");
         assert_eq!(read(&stage, &format!("{WEB}/etc/motd.template")), "again\n");
+        stage.nothing_left();
     }
 }
 
@@ -263,6 +267,7 @@ fn conflicts_are_told_and_decided() {
         assert_eq!(has("etc/new.conf").as_deref(), Some("new\n"));
         assert_eq!(has("etc/old.conf"), None);
         assert_eq!(has("etc/motd.template").as_deref(), Some("Welcome to 15\n"));
+        stage.nothing_left();
     }
 }
 
@@ -314,6 +319,7 @@ fn conflicts_are_edited() {
         let told = read(&stage, "/editor.told");
         assert!(told.starts_with("jail-sweep: jail web is in the hands of jail-rebase, process "), "{told}");
         assert!(!stage.path("/var/run/thinjail-rebase-web").exists());
+        stage.nothing_left();
     }
 }
 
@@ -342,6 +348,7 @@ fn a_dry_run_shows_it_and_changes_nothing() {
         let commands = document["commands"].as_array().unwrap();
         assert!(commands.iter().any(|c| c.as_str().unwrap().contains("web.before-15.0-RELEASE")), "{told}");
         assert_eq!((surroundings(&stage), tree(&stage, WEB)), before);
+        stage.nothing_left();
     }
 }
 
@@ -384,6 +391,7 @@ fn users_of_both_sides_survive() {
         assert_eq!(calls.len(), 1, "{calls:?}");
         assert!(calls[0].contains("/var/run/thinjail-rebase-web"), "{calls:?}");
         assert!(!stage.path("/var/run/thinjail-rebase-web").exists());
+        stage.nothing_left();
     }
 }
 
@@ -598,6 +606,7 @@ fn one_move_at_a_time() {
         ok(&stage, "jail-destroy -y web");
         let left = fs::read_dir(stage.path("/zdata/jails/containers")).unwrap().count();
         assert_eq!(left, 0);
+        stage.nothing_left();
     }
 }
 
@@ -767,6 +776,7 @@ fn killed_before_each_effect() {
             quiet("jail-rebase -k ours web 14.2");
             quiet("jail-rebase -y --commit web");
         }
+        stage.nothing_left();
     }
 }
 
@@ -803,6 +813,7 @@ fn a_failing_effect_is_undone() {
             assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{number}: {stderr}");
             same(&state(&stage), &before, &format!("{errno}@{number}: {stderr}"));
         }
+        stage.nothing_left();
     }
 }
 
@@ -1049,5 +1060,6 @@ fn a_realistic_jail_as_an_oracle_has_it() {
         ok(&stage, "jail-rebase -y --revert web");
         assert_eq!(without_control(&web), o);
         eprintln!("{theirs} changed, {fresh} added, {gone} removed, {own} of the jail's; {merged} merged");
+        stage.nothing_left();
     }
 }

@@ -52,11 +52,25 @@ pub struct Clone {
     pub notes: Vec<String>,
 }
 
+/// What zfs(8) is asked, once: every start of it costs more than the answer.
+const ASKED: [&str; 5] = ["mounted", "mountpoint", "origin", zfs::OWNER_PROPERTY, "createtxg"];
+type Row = (String, [String; ASKED.len()]);
+
 /// Checks everything and plans.
 pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> {
     let jail = &wanted.jail;
-    let layout = Layout::find(host, settings)?;
-    let release = settings.release(wanted.release.as_ref())?;
+    let release = || settings.release(wanted.release.as_ref());
+    let told = match &settings.jail_zfs {
+        Some(top) => {
+            let skeleton = Layout::skeleton_dataset(top, &release()?)?;
+            let container = Layout::container_dataset(top, jail)?;
+            let datasets = [top.as_str(), skeleton.as_str(), container.as_str()];
+            zfs::told(host.tools(), ASKED, 1, &datasets)?
+        }
+        None => Vec::new(),
+    };
+    let layout = Layout::find_told(host, settings, &told)?;
+    let release = release()?;
     let known = Known::read(host.root(), &layout)?;
     if let Some(there) = known.claims().iter().find(|c| c.jail == jail.as_str()) {
         bail!("jail {jail} is configured already ({})", there.file.display());
@@ -73,7 +87,7 @@ pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> 
     template::check(&release, &base, &skeleton)?;
     let mut plan = Plan::default();
     let container = at(&layout.container(jail));
-    plan_container(host, &layout, jail, &release, &container, &mut plan)?;
+    plan_container(host, &layout, jail, &release, &container, &told, &mut plan)?;
 
     let path = at(&layout.path(jail));
     match file::look(&path)? {
@@ -243,6 +257,7 @@ fn plan_container(
     jail: &JailName,
     release: &Release,
     container: &Path,
+    told: &[Row],
     plan: &mut Plan,
 ) -> Result<()> {
     match layout.storage() {
@@ -275,16 +290,12 @@ fn plan_container(
         }
         Storage::Zfs(top) => {
             let skeleton = Layout::skeleton_dataset(top, release)?;
-            template::check_update(host, release, &skeleton)?;
-            let Some(snapshot) = template::newest_snapshot(host, &skeleton)? else {
-                bail!("{skeleton} has no snapshot; skel-split {release} completes the template and takes it");
-            };
-            let dataset = Layout::container_dataset(top, jail)?;
-            let names = ["origin", zfs::OWNER_PROPERTY, "mounted"];
-            match zfs::properties(host.tools(), dataset.as_str(), names)? {
+            let of = |dataset: &Dataset| told.iter().find(|(name, _)| name == dataset.as_str());
+            let snapshot = newest_snapshot(release, &skeleton, told)?;
+            let (parent, dataset) = (top.child("containers")?, Layout::container_dataset(top, jail)?);
+            match of(&dataset) {
                 None => {
-                    let parent: Dataset = top.child("containers")?;
-                    if !zfs::exists(host.tools(), parent.as_str())? {
+                    if of(&parent).is_none() {
                         bail!("{parent} does not exist; zfs create {parent}");
                     }
                     if let Some(there) = file::look(container)? {
@@ -306,7 +317,7 @@ fn plan_container(
                     });
                     Ok(())
                 }
-                Some([origin, owner, mounted]) => {
+                Some((_, [mounted, _, origin, owner, _])) => {
                     if owner != jail.as_str() {
                         let whose = if owner.is_empty() {
                             "nobody's that is known".into()
@@ -318,7 +329,7 @@ fn plan_container(
                             zfs::OWNER_PROPERTY
                         );
                     }
-                    if origin != snapshot {
+                    if *origin != snapshot {
                         bail!(
                             "dataset {dataset} is there already, but a clone of {origin:?}, not of {snapshot}"
                         );
@@ -338,6 +349,18 @@ fn plan_container(
             }
         }
     }
+}
+
+/// The snapshot of the skeleton that the jail is to be a clone of.
+fn newest_snapshot(release: &Release, skeleton: &Dataset, told: &[Row]) -> Result<String> {
+    if !told.iter().any(|(name, _)| name == skeleton.as_str()) {
+        bail!("{skeleton}: dataset does not exist");
+    }
+    let of_skeleton =
+        |name: &str| name.strip_prefix(skeleton.as_str()).is_some_and(|rest| rest.starts_with('@'));
+    let mut snapshots: Vec<&Row> = told.iter().filter(|(name, _)| of_skeleton(name)).collect();
+    snapshots.sort_by_key(|(_, [.., taken])| taken.parse::<u64>().ok());
+    template::newest_of(snapshots.into_iter().map(|(name, _)| name.clone()).collect(), release, skeleton)
 }
 
 /// Plans a new file; one with these very contents was left by a killed run.

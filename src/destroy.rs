@@ -11,7 +11,7 @@ use crate::jail::JailName;
 use crate::jailconf;
 use crate::jails::Known;
 use crate::kernel::is_at_or_below;
-use crate::layout::{Layout, SKELETON, Storage};
+use crate::layout::{self, Layout, SKELETON, Storage};
 use crate::lock::{Guarded, Lock};
 use crate::plan::{Action, Plan, Undo};
 use crate::rclist;
@@ -19,7 +19,7 @@ use crate::service::StopJail;
 use crate::settings::Settings;
 use crate::sweep;
 use crate::tree::{self, RemoveTree};
-use crate::zfs;
+use crate::zfs::{self, Dataset};
 use crate::{effect, report, shell};
 use anyhow::{Context, Result, bail};
 use std::os::unix::fs::MetadataExt;
@@ -32,8 +32,11 @@ const PROGRAM: &str = "jail-destroy";
 pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
     let (common, jail) = (&arguments.common, &arguments.name);
     let settings = Settings::load(host.root())?;
-    let layout = Layout::find(host, &settings)?;
-    let (mut destroy, mut running) = look(host, &layout, arguments)?;
+    // Not while somebody thinks about an answer; where nobody has to, one look
+    // is enough.
+    let take = || Lock::take(host.root(), Guarded::Jails);
+    let early = (arguments.yes && !common.dry_run).then(take).transpose()?;
+    let (mut destroy, mut running) = look(host, &settings, arguments)?;
     for note in &destroy.notes {
         report::note(PROGRAM, note);
     }
@@ -46,16 +49,21 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
         all.append(destroy.clear);
         return report::dry_run(PROGRAM, &all, common.json);
     }
-    if !arguments.yes && !confirm(jail, running, &destroy.goes)? {
-        bail!("nothing is destroyed");
-    }
-    // Not while somebody thinks about the answer; so look once more.
-    let _lock = Lock::take(host.root(), Guarded::Jails)?;
-    (destroy, running) = look(host, &layout, arguments)?;
+    let _lock = match early {
+        Some(lock) => lock,
+        None => {
+            if !confirm(jail, running, &destroy.goes)? {
+                bail!("nothing is destroyed");
+            }
+            let lock = take()?;
+            (destroy, running) = look(host, &settings, arguments)?;
+            lock
+        }
+    };
     if running {
         StopJail { jail: jail.clone() }.perform(host, &mut Undo::default())?;
         // Its path can be looked at only now.
-        (destroy, _) = look(host, &layout, arguments)?;
+        (destroy, _) = look(host, &settings, arguments)?;
     }
     destroy.plan.carry_out(host)?;
     // From here the jail is gone; what follows must not bring it back.
@@ -66,9 +74,20 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
     }
 }
 
+/// What zfs(8) is asked, once: every start of it costs more than the answer.
+const ASKED: [&str; 5] = ["mounted", "mountpoint", "origin", zfs::OWNER_PROPERTY, "clones"];
+type Row = (String, [String; ASKED.len()]);
+
 /// What is there of the jail, and whether it runs.
-fn look(host: &Host, layout: &Layout, arguments: &JailDestroy) -> Result<(Destroy, bool)> {
+fn look(host: &Host, settings: &Settings, arguments: &JailDestroy) -> Result<(Destroy, bool)> {
     let jail = &arguments.name;
+    let mut told = Vec::new();
+    if let Some(top) = &settings.jail_zfs {
+        let (containers, container) = (top.child("containers")?, Layout::container_dataset(top, jail)?);
+        let datasets = [top.as_str(), containers.as_str(), container.as_str()];
+        told = zfs::told(host.tools(), ASKED, 1, &datasets)?;
+    }
+    let layout = &Layout::find_told(host, settings, &told)?;
     claim::check(host, jail)?;
     let running = host.kernel()?.running_jail(jail.as_str())?.is_some();
     if running && !arguments.force {
@@ -77,7 +96,7 @@ fn look(host: &Host, layout: &Layout, arguments: &JailDestroy) -> Result<(Destro
     if !running {
         sweep::check_unmounted(host, layout, jail)?;
     }
-    Ok((plan(host, layout, arguments, running)?, running))
+    Ok((plan(host, layout, arguments, &told, running)?, running))
 }
 
 /// Shows what goes and asks, once.
@@ -104,7 +123,13 @@ struct Destroy {
     adopt: Option<zfs::Command>,
 }
 
-fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) -> Result<Destroy> {
+fn plan(
+    host: &Host,
+    layout: &Layout,
+    arguments: &JailDestroy,
+    told: &[Row],
+    running: bool,
+) -> Result<Destroy> {
     let (jail, force) = (&arguments.name, arguments.force);
     let at = |path: PathBuf| host.root().at(&path);
     let known = Known::read(host.root(), layout)?;
@@ -116,10 +141,10 @@ fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) ->
         adopt: None,
     };
 
-    check_moves(host, layout, jail)?;
+    check_moves(host, layout, jail, told)?;
     let configured = plan_configuration(host, layout, &known, jail, force, &mut destroy)?;
     let mounted = check_fstab(host, layout, jail)?;
-    plan_container(host, layout, jail, configured && mounted, mounted, &mut destroy)?;
+    let container = plan_container(host, layout, jail, told, configured && mounted, mounted, &mut destroy)?;
     let fstab = at(layout.fstab(jail));
     if mounted {
         destroy.goes.push(format!("fstab          {}", layout.fstab(jail).display()));
@@ -142,7 +167,7 @@ fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) ->
         }
     }
     // Where the way back ends.
-    plan_end(host, layout, jail, &mut destroy)?;
+    plan_end(host, layout, jail, container, &mut destroy)?;
     for torso in layout.torsos_of(host, jail)? {
         destroy.clear.push(RemoveTree { path: torso });
     }
@@ -186,8 +211,15 @@ fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) ->
 }
 
 /// Fails while something is kept of a move to another release.
-fn check_moves(host: &Host, layout: &Layout, jail: &JailName) -> Result<()> {
-    for name in layout.containers_of(host, jail)? {
+fn check_moves(host: &Host, layout: &Layout, jail: &JailName, told: &[Row]) -> Result<()> {
+    let containers = match layout.storage() {
+        Storage::Zfs(top) => {
+            let names = told.iter().map(|(name, _)| name.as_str());
+            layout::containers_among(names, &top.child("containers")?, jail)
+        }
+        Storage::Directory => layout.containers_of(host, jail)?,
+    };
+    for name in containers {
         if name != jail.as_str() {
             bail!(
                 "{name} is kept of a move of jail {jail} by jail-rebase; jail-rebase --commit {jail} lets go of it, \
@@ -292,27 +324,36 @@ fn check_fstab(host: &Host, layout: &Layout, jail: &JailName) -> Result<bool> {
     Ok(true)
 }
 
+/// A container on ZFS.
+struct Container {
+    dataset: Dataset,
+    mounted: bool,
+    /// Its snapshots, full names.
+    snapshots: Vec<String>,
+}
+
 /// Checks that the container is this jail's. `agreed`: both configuration and
 /// fstab say so; `mounted`: the fstab does.
 fn plan_container(
     host: &Host,
     layout: &Layout,
     jail: &JailName,
+    told: &[Row],
     agreed: bool,
     mounted: bool,
     destroy: &mut Destroy,
-) -> Result<()> {
+) -> Result<Option<Container>> {
     let container = host.root().at(&layout.container(jail));
     let there = file::look(&container)?;
     match layout.storage() {
         Storage::Zfs(top) => {
             let dataset = Layout::container_dataset(top, jail)?;
-            let names = ["origin", zfs::OWNER_PROPERTY, "type"];
-            let Some([origin, owner, _]) = zfs::properties(host.tools(), dataset.as_str(), names)? else {
+            let of_it = told.iter().find(|(name, _)| name == dataset.as_str());
+            let Some((_, [is_mounted, _, origin, owner, _])) = of_it else {
                 if there.is_some() && fs_err::read_dir(&container)?.next().is_some() {
                     bail!("{}: no dataset, but a directory with something in it", container.display());
                 }
-                return Ok(());
+                return Ok(None);
             };
             if !owner.is_empty() && owner != jail.as_str() {
                 bail!("dataset {dataset} is jail {owner}'s ({}={owner})", zfs::OWNER_PROPERTY);
@@ -322,7 +363,7 @@ fn plan_container(
                 .and_then(|rest| rest.strip_prefix("/templates/"))
                 .is_some_and(|rest| rest.contains("-skeleton@"));
             if !of_template {
-                let origin = if origin.is_empty() { "nothing" } else { &origin };
+                let origin = if origin.is_empty() { "nothing" } else { origin };
                 bail!(
                     "dataset {dataset} is a clone of {origin}, not of a skeleton; it is no container of ours"
                 );
@@ -342,14 +383,15 @@ fn plan_container(
                 let adopt = zfs::Command::new(&["set", &mark, name]);
                 destroy.adopt = Some(adopt.taken_back_by(&["inherit", zfs::OWNER_PROPERTY, name]));
             }
-            let snapshots = zfs::own_snapshots(host, &dataset)?;
+            let told = told.iter().map(|(name, [.., clones])| (name.as_str(), clones.as_str()));
+            let snapshots = zfs::own_snapshots_in(told, &dataset)?;
             let with = match snapshots.len() {
                 0 => String::new(),
                 1 => " with 1 snapshot".into(),
                 n => format!(" with {n} snapshots"),
             };
             destroy.goes.push(format!("container      {dataset}{with}"));
-            Ok(())
+            Ok(Some(Container { dataset, mounted: is_mounted == "yes", snapshots }))
         }
         Storage::Directory => {
             let aside = file::temp_beside(&container);
@@ -358,7 +400,7 @@ fn plan_container(
                     if file::look(&aside)?.is_some() {
                         destroy.goes.push(format!("container      {}", aside.display()));
                     }
-                    return Ok(());
+                    return Ok(None);
                 }
                 Some(there) if !there.is_dir() => bail!("{}: {}", container.display(), file::kind(&there)),
                 Some(_) => {}
@@ -378,7 +420,7 @@ fn plan_container(
             // One rename, and nobody takes it for a container any more. Before
             // the fstab goes, which is what proves whose it is.
             destroy.plan.push(file::Rename { from: container, to: aside });
-            Ok(())
+            Ok(None)
         }
     }
 }
@@ -397,22 +439,23 @@ fn is_pristine(host: &Host, layout: &Layout, container: &Path) -> Result<bool> {
 }
 
 /// Plans the container's end.
-fn plan_end(host: &Host, layout: &Layout, jail: &JailName, destroy: &mut Destroy) -> Result<()> {
-    let container = host.root().at(&layout.container(jail));
+fn plan_end(
+    host: &Host,
+    layout: &Layout,
+    jail: &JailName,
+    container: Option<Container>,
+    destroy: &mut Destroy,
+) -> Result<()> {
     match layout.storage() {
-        Storage::Zfs(top) => {
-            let dataset = Layout::container_dataset(top, jail)?;
-            if !zfs::exists(host.tools(), dataset.as_str())? {
-                return Ok(());
-            }
-            let mounted = zfs::properties(host.tools(), dataset.as_str(), ["mounted"])?;
-            if mounted.is_some_and(|[mounted]| mounted == "yes") {
+        Storage::Zfs(_) => {
+            let Some(Container { dataset, mounted, snapshots }) = container else { return Ok(()) };
+            if mounted {
                 // Whoever works in it is met here, where all can be taken back.
                 let unmount = zfs::Command::new(&["unmount", dataset.as_str()]);
                 destroy.plan.push(unmount.taken_back_by(&["mount", dataset.as_str()]));
             }
             let mut clear = Plan::default();
-            for snapshot in zfs::own_snapshots(host, &dataset)? {
+            for snapshot in snapshots {
                 clear.push(zfs::Command::new(&["destroy", &snapshot]));
             }
             // Never with -r, never with -R.
@@ -420,6 +463,7 @@ fn plan_end(host: &Host, layout: &Layout, jail: &JailName, destroy: &mut Destroy
             destroy.clear.push(clear);
         }
         Storage::Directory => {
+            let container = host.root().at(&layout.container(jail));
             let aside = file::temp_beside(&container);
             if file::look(&container)?.is_some() || file::look(&aside)?.is_some() {
                 destroy.clear.push(RemoveTree { path: aside });

@@ -60,6 +60,19 @@ impl Layout {
         })
     }
 
+    /// The same, by what zfs(8) has told of some datasets, jail_zfs among them:
+    /// `mounted`, `mountpoint` and what else was asked for.
+    pub fn find_told<const N: usize>(
+        host: &Host,
+        settings: &Settings,
+        told: &[(String, [String; N])],
+    ) -> Result<Layout> {
+        Layout::find_with(host, settings, |top| {
+            let of_top = told.iter().find(|(name, _)| name == top.as_str());
+            mountpoint(host, top, of_top.map(|(_, values)| [values[0].clone(), values[1].clone()]))
+        })
+    }
+
     /// The same; `mountpoint` tells where jail_zfs is mounted.
     pub fn find_with(
         host: &Host,
@@ -192,25 +205,17 @@ impl Layout {
     /// The names of a jail's containers: its own, and what jail-rebase(8) builds
     /// and keeps beside it.
     pub fn containers_of(&self, host: &Host, jail: &JailName) -> Result<Vec<String>> {
-        let is_of = |name: &str| {
-            let rest = name.strip_prefix(jail.as_str());
-            rest.is_some_and(|rest| {
-                rest.is_empty() || rest == WORK || rest.starts_with(KEPT) && !rest.contains('@')
-            })
-        };
-        let mut names = Vec::new();
         if let Storage::Zfs(top) = &self.storage {
             let containers = top.child("containers")?;
-            for (name, _) in zfs::told(host.tools(), ["type"], 1, &[containers.as_str()])? {
-                let below = name.strip_prefix(containers.as_str()).and_then(|n| n.strip_prefix('/'));
-                names.extend(below.filter(|name| is_of(name)).map(str::to_owned));
-            }
-            return Ok(names);
+            let told = zfs::told(host.tools(), ["type"], 1, &[containers.as_str()])?;
+            return Ok(containers_among(told.iter().map(|(name, _)| name.as_str()), &containers, jail));
         }
+        let mut names = Vec::new();
         for entry in fs_err::read_dir(host.root().at(&self.containers()))? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
-                names.extend(entry.file_name().into_string().ok().filter(|name| is_of(name)));
+                let name = entry.file_name().into_string().ok();
+                names.extend(name.filter(|name| is_container_of(name, jail)));
             }
         }
         Ok(names)
@@ -274,6 +279,22 @@ impl Layout {
         top.child(&format!("containers/{jail}"))
             .with_context(|| format!("jail {jail}: the name of its dataset would be too long"))
     }
+}
+
+/// The names of a jail's containers, those that [`Layout::containers_of`] finds,
+/// among the names of datasets.
+pub fn containers_among<'a>(
+    datasets: impl Iterator<Item = &'a str>,
+    containers: &Dataset,
+    jail: &JailName,
+) -> Vec<String> {
+    let below = |name: &'a str| name.strip_prefix(containers.as_str())?.strip_prefix('/');
+    datasets.filter_map(below).filter(|name| is_container_of(name, jail)).map(str::to_owned).collect()
+}
+
+fn is_container_of(name: &str, jail: &JailName) -> bool {
+    let Some(rest) = name.strip_prefix(jail.as_str()) else { return false };
+    rest.is_empty() || rest == WORK || rest.starts_with(KEPT) && !rest.contains('@')
 }
 
 /// Whether a name among the containers is that of what stands beside one: the

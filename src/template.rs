@@ -6,7 +6,7 @@ use crate::host::Host;
 use crate::layout::{BASE_SNAPSHOT, MOVED, SKELETON};
 use crate::release::Release;
 use crate::zfs::{self, Dataset};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
 /// Fails unless the template is there, split, and nobody stopped half-way
@@ -56,21 +56,6 @@ pub fn check(release: &Release, base: &Path, skeleton: &Path) -> Result<()> {
 /// The snapshot of base and skeleton that an update can go back to.
 pub const BEFORE_UPDATE: &str = "thinjail-update";
 
-/// Fails when somebody was killed while updating the template. Directory
-/// storage shows that to [`check`].
-pub fn check_update(host: &Host, release: &Release, skeleton: &Dataset) -> Result<()> {
-    if zfs::exists(host.tools(), &skeleton.snapshot(BEFORE_UPDATE))? {
-        return Err(interrupted_update(release));
-    }
-    Ok(())
-}
-
-fn interrupted_update(release: &Release) -> anyhow::Error {
-    anyhow!(
-        "template {release}: its update was interrupted; skel-update {release} takes it back and starts anew"
-    )
-}
-
 /// Where directory storage keeps a tree as it was before an update.
 pub fn before_update(tree: &Path) -> PathBuf {
     let name = tree.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -78,9 +63,23 @@ pub fn before_update(tree: &Path) -> PathBuf {
 }
 
 /// The snapshot of a skeleton that new jails are cloned from: the latest of
-/// those that skel-split and skel-update take.
-pub fn newest_snapshot(host: &Host, skeleton: &Dataset) -> Result<Option<String>> {
-    Ok(snapshots(host, skeleton)?.pop())
+/// those that skel-split and skel-update take. Fails when somebody was killed
+/// while updating the template; directory storage shows that to [`check`].
+pub fn newest_snapshot(host: &Host, release: &Release, skeleton: &Dataset) -> Result<String> {
+    newest_of(zfs::snapshots(host, skeleton)?, release, skeleton)
+}
+
+/// The same, of these, which are in the order they were taken.
+pub fn newest_of(snapshots: Vec<String>, release: &Release, skeleton: &Dataset) -> Result<String> {
+    if snapshots.contains(&skeleton.snapshot(BEFORE_UPDATE)) {
+        bail!(
+            "template {release}: its update was interrupted; skel-update {release} takes it back and starts anew"
+        );
+    }
+    let newest = snapshots.into_iter().rfind(|full| is_ours(full));
+    newest.with_context(|| {
+        format!("{skeleton} has no snapshot; skel-split {release} completes the template and takes it")
+    })
 }
 
 /// The snapshots of a skeleton that jails are cloned from, oldest first.

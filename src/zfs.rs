@@ -6,7 +6,7 @@ use crate::plan::{Action, Undo};
 use crate::tool::{Outcome, Tool, ToolError, Tools};
 use anyhow::{Context, Result, bail};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The user property that says whose container a dataset is.
@@ -116,7 +116,7 @@ pub fn told<const N: usize>(
     datasets: &[&str],
 ) -> Result<Vec<(String, [String; N])>> {
     let (list, depth) = (names.join(","), depth.to_string());
-    let mut arguments = vec!["get", "-H", "-p", "-d", &depth, "-t", "filesystem,snapshot"];
+    let mut arguments = vec!["get", "-H", "-p", "-d", &depth, "-t", "filesystem,volume,snapshot"];
     arguments.extend(["-o", "name,property,value,source", &list]);
     arguments.extend(datasets);
     let stdout = match tools.ask(Tool::Zfs, &arguments) {
@@ -185,14 +185,26 @@ pub fn local_properties(host: &Host, dataset: &Dataset) -> Result<Vec<(String, S
 /// The snapshots of a container; fails if anything hangs on it that would not
 /// go with it.
 pub fn own_snapshots(host: &Host, dataset: &Dataset) -> Result<Vec<String>> {
-    let arguments = ["list", "-H", "-r", "-t", "filesystem,volume,snapshot", "-o", "name", dataset.as_str()];
-    let printed = host.tools().ask(Tool::Zfs, &arguments)?;
+    let told = told(host.tools(), ["clones"], 1, &[dataset.as_str()])?;
+    own_snapshots_in(told.iter().map(|(name, [clones])| (name.as_str(), clones.as_str())), dataset)
+}
+
+/// The same, by the names and clones of what is one level below the container
+/// and of others.
+pub fn own_snapshots_in<'a>(
+    told: impl Iterator<Item = (&'a str, &'a str)>,
+    dataset: &Dataset,
+) -> Result<Vec<String>> {
     let mut snapshots = Vec::new();
-    for name in printed.stdout.lines().filter(|n| *n != dataset.as_str()) {
-        if !name.contains('@') || name.split('@').next() != Some(dataset.as_str()) {
-            bail!("dataset {name} is inside of {dataset}; destroy it first, if nobody needs it");
+    for (name, clones) in told {
+        match name.strip_prefix(dataset.as_str()) {
+            Some(below) if below.starts_with('/') => {
+                bail!("dataset {name} is inside of {dataset}; destroy it first, if nobody needs it")
+            }
+            Some(snapshot) if snapshot.starts_with('@') => {}
+            _ => continue,
         }
-        if let Some(clone) = clones(host, name)?.first() {
+        if let Some(clone) = clones.split(',').find(|c| !c.is_empty()) {
             bail!("{clone} is cloned from {name}; destroy or promote that first");
         }
         snapshots.push(name.to_owned());
@@ -388,7 +400,7 @@ impl Action for Mount {
 }
 
 /// Fails unless the dataset is mounted where the layout has it.
-pub fn check_mounted(host: &Host, dataset: &Dataset, expected: &std::path::Path) -> Result<()> {
+pub fn check_mounted(host: &Host, dataset: &Dataset, expected: &Path) -> Result<()> {
     let Some([mounted, mountpoint]) = properties(host.tools(), dataset.as_str(), ["mounted", "mountpoint"])?
     else {
         bail!("{dataset}: dataset does not exist");
@@ -396,7 +408,7 @@ pub fn check_mounted(host: &Host, dataset: &Dataset, expected: &std::path::Path)
     if mounted != "yes" {
         bail!("{dataset} is not mounted");
     }
-    if std::path::Path::new(&mountpoint) != expected {
+    if Path::new(&mountpoint) != expected {
         bail!("{dataset} is mounted at {mountpoint}, not at {}", expected.display());
     }
     Ok(())

@@ -90,6 +90,17 @@ fn a_clone_marked_as_the_jails() {
     assert!(!calls.iter().any(|c| c.contains("clone -p")), "{calls:?}");
 }
 
+/// Starting zfs(8) costs more than what it does: one question before, and one
+/// whether it is mounted.
+#[test]
+fn few_questions() {
+    let stage = stage();
+    ok(&stage, "jail-clone pg-1 111");
+    let calls = stage.calls();
+    let commands: Vec<_> = calls.iter().map(|c| c.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(commands, ["zfs get", "zfs clone", "zfs get"], "{calls:?}");
+}
+
 #[test]
 fn a_clone_that_did_not_mount_is_a_failure() {
     let stage = stage();

@@ -66,6 +66,31 @@ fn the_reverse_of_jail_clone() {
     }
 }
 
+/// Starting zfs(8) or sysrc(8) costs more than what they do: nothing is asked
+/// twice, however many snapshots there are.
+#[test]
+fn nothing_is_asked_twice() {
+    let asked = |snapshots: usize| {
+        let stage = stage(Storage::Zfs);
+        ok(&stage, "jail-clone web 10");
+        for n in 0..snapshots {
+            stage.ok("zfs", &["snapshot", &format!("{WEB}@{n}")]);
+        }
+        stage.forget_calls();
+        ok(&stage, "jail-destroy -y web");
+        let mut calls = stage.calls();
+        let all = calls.len();
+        calls.sort();
+        calls.dedup();
+        assert_eq!(calls.len(), all, "{calls:?}");
+        calls.retain(|c| !c.starts_with("zfs destroy "));
+        calls.iter().map(|c| c.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    };
+    for snapshots in [0, 3] {
+        assert_eq!(asked(snapshots), ["sysrc -R", "zfs get", "zfs unmount"]);
+    }
+}
+
 #[test]
 fn a_running_jail_is_stopped_only_by_force() {
     for storage in [Storage::Directory, Storage::Zfs] {

@@ -256,11 +256,8 @@ impl Job<'_> {
             return origin::of_skeleton(self.host, self.layout, release);
         };
         let dataset = Layout::skeleton_dataset(top, release)?;
-        template::check_update(self.host, release, &dataset)?;
+        let newest = template::newest_snapshot(self.host, release, &dataset)?;
         zfs::check_mounted(self.host, &dataset, skeleton)?;
-        let Some(newest) = template::newest_snapshot(self.host, &dataset)? else {
-            bail!("{dataset} has no snapshot; skel-split {release} completes the template and takes it");
-        };
         let snapshot = newest.rsplit('@').next().unwrap_or_default().to_owned();
         Ok((Origin { release: release.clone(), snapshot }, false))
     }

@@ -1,10 +1,13 @@
-//! jail_list of rc.conf(5), through sysrc(8).
+//! jail_list of rc.conf(5), through sysrc(8), which alone can tell it where
+//! rc.conf is more than a list of assignments.
 
 use crate::host::Host;
 use crate::jail::JailName;
 use crate::plan::{Action, Undo};
+use crate::rcconf;
 use crate::tool::{Tool, Tools};
 use anyhow::Result;
+use std::io;
 use std::path::Path;
 
 pub(crate) fn arguments(host: &Host, words: &[&str]) -> Vec<String> {
@@ -19,8 +22,42 @@ pub(crate) fn arguments(host: &Host, words: &[&str]) -> Vec<String> {
 /// The names in jail_list. Empty means to rc.d/jail that every jail of
 /// jail.conf starts.
 pub fn names(host: &Host) -> Result<Vec<String>> {
-    let printed = host.tools().ask(Tool::Sysrc, &arguments(host, &["-i", "-n", "jail_list"]))?;
-    Ok(printed.stdout.split_whitespace().map(str::to_owned).collect())
+    let list = match as_written(host) {
+        Some(list) => list,
+        None => host.tools().ask(Tool::Sysrc, &arguments(host, &["-i", "-n", "jail_list"]))?.stdout,
+    };
+    Ok(list.split_whitespace().map(str::to_owned).collect())
+}
+
+/// jail_list as the files say it, where what the shell would make of them is
+/// plain. sysrc(8) takes as long as ten times zfs(8).
+fn as_written(host: &Host) -> Option<String> {
+    let read = |file: &str| std::fs::read(host.root().at(Path::new(file)));
+    let defaults = String::from_utf8(read("/etc/defaults/rc.conf").ok()?).ok()?;
+    let shipped = |name: &str, lines: &[&str]| {
+        let set = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('='));
+        let bare = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
+        defaults.lines().map(str::trim_start).filter(set).map(bare).eq(lines.iter().copied())
+    };
+    let plain = shipped("rc_conf_files", &["rc_conf_files=\"/etc/rc.conf /etc/rc.conf.local\""])
+        && shipped("jail_list", &["jail_list=\"\""])
+        && !host.root().at(Path::new("/etc/defaults/vendor.conf")).exists();
+    let mut list = plain.then(String::new)?;
+    for file in ["/etc/rc.conf", "/etc/rc.conf.local"] {
+        let text = match read(file) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(_) => return None,
+        };
+        for assignment in rcconf::parse(&text).ok()? {
+            match assignment.name.as_str() {
+                "jail_list" => list = assignment.value,
+                "rc_conf_files" => return None,
+                _ => {}
+            }
+        }
+    }
+    Some(list)
 }
 
 /// Whether rc.conf has a line for jail_list at all.

@@ -339,6 +339,70 @@ fn the_last_name_in_jail_list_stays() {
     assert_eq!(fs::read_to_string(stage.path("/etc/rc.conf")).unwrap(), "jail_list=\"web\"\n");
 }
 
+/// sysrc(8) is asked only where rc.conf is more than assignments, and the answer
+/// is the same.
+#[test]
+fn jail_list_as_it_is_written() {
+    const FILES: &str = "rc_conf_files=\"/etc/rc.conf /etc/rc.conf.local\"\n";
+    const LIST: &str = "jail_list=\"\"\t\t# Space separated list of names of jails\n";
+    let stage = stage(Storage::Directory);
+    ok(&stage, "jail-clone web 10");
+    let listed = |defaults: &str, rc: &str, local: &str| {
+        stage.write("/etc/defaults/rc.conf", defaults);
+        stage.write("/etc/rc.conf", rc);
+        stage.write("/etc/rc.conf.local", local);
+        stage.forget_calls();
+        let plan = ok(&stage, "jail-destroy -n web");
+        (plan.contains("jail_list-=web"), !stage.calls().is_empty())
+    };
+    let shipped = format!("jail_enable=\"NO\"\n{LIST}{FILES}");
+    let plain = [
+        ("", "", false),
+        ("jail_enable=\"YES\"\n# jail_list=\"web\"\n", "", false),
+        ("jail_list=\"db web\"\n", "", true),
+        ("jail_list=\"db\tweb\"", "", true),
+        ("jail_list=db\\ web;x=1\n", "", true),
+        ("jail_list='db\nweb'\n", "hostname=h\n", true),
+        ("jail_list=\"webdb\"\n", "", false),
+        ("jail_list=\"web\"\njail_list=\"db\"\n", "", false),
+        ("jail_list=\"web\"\n", "jail_list=db\n", false),
+        ("jail_list=\"db\"\n", "  jail_list=\"db w\"\"eb\"\n", true),
+        ("jail_list=\"db \\\nweb\"\n", "", true),
+    ];
+    for (rc, local, expected) in plain {
+        assert_eq!(listed(&shipped, rc, local), (expected, false), "{rc:?} {local:?}");
+        // The shell thinks so too.
+        let otherwise = shipped.replace('"', "'");
+        assert_eq!(listed(&otherwise, rc, local), (expected, true), "{rc:?} {local:?}");
+    }
+    stage.write("/etc/mine", "jail_list='db web'\n");
+    let mine = stage.path("/etc/mine").display().to_string();
+    let more = [
+        ("name=web\njail_list=\"db ${name}\"\n".to_owned(), true),
+        ("jail_list=\"db\"\njail_list=\"${jail_list} web\"\n".into(), true),
+        ("jail_list=`echo db web`\n".into(), true),
+        ("jail_list=db\n[ -z \"\" ] && jail_list='db web'\n".into(), true),
+        ("export jail_list='db web'\n".into(), true),
+        (format!(". {mine}\n"), true),
+        ("jail_list=web\nif true; then jail_list=db; fi\n".into(), false),
+    ];
+    for (rc, expected) in more {
+        assert_eq!(listed(&shipped, &rc, ""), (expected, true), "{rc:?}");
+    }
+    // Nor where not everything is as it comes.
+    for defaults in [
+        shipped.replace(FILES, "rc_conf_files=\"/etc/rc.conf\"\n"),
+        format!("{shipped}jail_list=\"web\"\n"),
+        format!("{shipped}rc_conf_files=\"$rc_conf_files /etc/rc.conf.mine\"\n"),
+        FILES.to_owned(),
+    ] {
+        assert!(listed(&defaults, "jail_list=db\n", "").1, "{defaults:?}");
+    }
+    assert!(listed(&shipped, "rc_conf_files=\"/etc/rc.conf.mine\"\n", "").1);
+    stage.write("/etc/defaults/vendor.conf", "");
+    assert!(listed(&shipped, "jail_list=db\n", "").1);
+}
+
 /// What the root of a jail can have done to its container.
 #[test]
 fn a_hostile_container() {

@@ -15,12 +15,14 @@ use common::{Sandbox, bin};
 use setup::{Stage, Storage};
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use thinjail::cli::{self, table::Program};
 use thinjail::doctor::finding::KINDS;
+use thinjail::kernel::simulated::Simulated;
 use thinjail::mirror::{Arch, Mirror};
+use thinjail::root::Root;
 use thinjail::settings::{self, Settings};
 
 const PROGRAMS: [&str; 13] = [
@@ -39,24 +41,24 @@ const PROGRAMS: [&str; 13] = [
     "skel-update",
 ];
 
-/// Commands of the base system that examples use and that are not run here,
-/// unless the host of the page has a pool.
-const NOT_RUN: [(&str, &str); 5] = [
-    ("zfs", "there is no pool"),
-    ("pkg", "there are no packages"),
-    ("service", "there are no jails to start"),
-    ("sysrc", "there is no rc.conf(5)"),
-    ("ifconfig", "the simulated kernel has no ifconfig(8)"),
-];
+/// Commands of the base system that examples use and that are not run here.
+const NOT_RUN: [(&str, &str); 1] = [("pkg", "there are no packages")];
+
+/// Commands that have a stand-in, besides our programs.
+const WITH_STAND_INS: [&str; 4] = ["ifconfig", "service", "sysrc", "zfs"];
+
+/// Those of them that say what everybody knows, so that pages leave it out.
+const TALKATIVE: [&str; 2] = ["service", "sysrc"];
 
 /// Commands of any Unix, run with the paths of the example below the sandbox.
 const RUN_BELOW_THE_ROOT: [&str; 6] = ["cat", "cd", "diff", "mv", "rm", "rmdir"];
 
 /// Examples whose output the page leaves out.
-const OUTPUT_LEFT_OUT: [&str; 4] = [
+const OUTPUT_LEFT_OUT: [&str; 5] = [
     "jail-clone -n proxy",
     "jail-list -j",
     "skel-fetch -n -M /zdata/jails/media/14.4-RELEASE-MANIFEST 14.4",
+    "zfs diff zdata/jails/templates/14.2-RELEASE-skeleton@base zdata/jails/containers/web",
     "zfs diff zdata/jails/templates/14.2-RELEASE-skeleton@base zdata/jails/templates/14.2-RELEASE-skeleton@p3",
 ];
 
@@ -753,12 +755,6 @@ impl Place {
         }
     }
 
-    /// Whether a command of an example is run there.
-    fn runs(&self, program: &str) -> bool {
-        let has_pool = matches!(self, Place::Stage(_));
-        !NOT_RUN.iter().any(|(name, _)| *name == program) || has_pool && program == "zfs"
-    }
-
     /// Runs a line of sh(1), with our programs in its path.
     fn shell(&self, script: &str) -> Output {
         let mut path: Vec<PathBuf> = PROGRAMS.iter().map(|p| bin(p).parent().unwrap().to_owned()).collect();
@@ -785,13 +781,13 @@ impl Place {
 }
 
 /// The host that the examples of a page are run on.
-fn host_for(page: &Page) -> Place {
+fn host_for(page: &Page) -> Stage {
     match page.file().as_str() {
-        "jail-destroy.8" => Place::Stage(stage_with_jails_to_destroy()),
-        "jail-list.8" => Place::Stage(stage_with_jails()),
-        "jail-doctor.8" => Place::Stage(stage_with_faults()),
-        "jail-rebase.8" | "skel-fetch.8" | "skel-split.8" | "skel-update.8" => Place::Stage(stage_for(page)),
-        _ => Place::Sandbox(sandbox_for(page)),
+        "jail-destroy.8" => stage_with_jails_to_destroy(),
+        "jail-list.8" => stage_with_jails(),
+        "jail-doctor.8" => stage_with_faults(),
+        "jail-rebase.8" | "skel-fetch.8" | "skel-split.8" | "skel-update.8" => stage_for(page),
+        _ => ordinary_stage(page),
     }
 }
 
@@ -962,62 +958,83 @@ fn template_with_updates(stage: &Stage) {
     stage.updates("14.2-RELEASE", 3, &[("bin/sh", b"patched\n"), ("etc/motd.template", b"patched\n")]);
 }
 
-fn sandbox_for(page: &Page) -> Sandbox {
-    let host = Sandbox::with_template();
-    host.write("etc/jail.conf", &fs::read_to_string(top().join("share/examples/jail.conf")).unwrap());
-    let (template, link) = ("zdata/jails/templates/14.2-RELEASE", symlink::<&str, PathBuf>);
+/// A host as most pages mean it, with what its examples take for granted.
+fn ordinary_stage(page: &Page) -> Stage {
+    let storage = if page.file() == "thinjail.7" { Storage::Zfs } else { Storage::Directory };
+    let stage = Stage::host(storage);
+    stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
+    let link = |text: &str, at: String| symlink(text, stage.path(&at)).unwrap();
+    let template = "/zdata/jails/templates/14.2-RELEASE";
+    let kernel = Simulated::new(&Root::alternate(&stage.root()).unwrap());
     match page.file().as_str() {
-        "jail-epair-up.8" => host
-            .kernel
+        "jail-epair-up.8" => kernel
             .change(|s| {
                 s.plug("igc1");
                 Ok(())
             })
             .unwrap(),
-        "jail-epair-down.8" => assert_eq!(host.ok("jail-epair-up -b igc0bridge web epair10"), ""),
+        "jail-epair-down.8" => {
+            stage.ours("jail-epair-up", &["-b", "igc0bridge", "web", "epair10"]);
+        }
         "jail-sweep.8" => {
-            host.ok("jail-clone web 10");
-            host.ok("jail-epair-up -b igc0bridge web epair10");
-            let root = fs::canonicalize(host.root()).unwrap();
-            let path = root.join("zdata/jails/web-nullfs-base");
-            host.kernel
-                .change(|s| {
-                    s.mount("nullfs", &root.join(format!("{template}-base")), &path)?;
-                    s.mount("nullfs", &root.join("zdata/jails/containers/web"), &path.join("skeleton"))?;
-                    s.mount("devfs", Path::new("devfs"), &path.join("dev"))
-                })
-                .unwrap();
+            stage.ours("jail-clone", &["web", "10"]);
+            stage.ok("jail", &["-c", "web"]);
+            stage.ok("jail", &["-R", "web"]);
         }
         "jail-mkfstab.8" => {
-            host.ok("jail-clone web 10");
-            fs::create_dir_all(host.at("srv/www")).unwrap();
-            fs::create_dir_all(host.at("srv/a:b")).unwrap();
+            stage.ours("jail-clone", &["web", "10"]);
+            fs::create_dir_all(stage.path("/srv/www")).unwrap();
+            fs::create_dir_all(stage.path("/srv/a:b")).unwrap();
+            fs::create_dir_all(stage.path("/zdata/jails/containers/web/usr/local/www")).unwrap();
         }
         "jail-clone.8" => {
-            host.template("15.0-RELEASE");
-            fs::create_dir_all(host.at("srv/www")).unwrap();
+            fs::create_dir_all(stage.path(&format!("{template}-skeleton/usr/local/www"))).unwrap();
+            copy_template(&stage);
+            fs::create_dir_all(stage.path("/srv/www")).unwrap();
         }
         "skel-fixcerts.8" => {
-            host.write(&format!("{template}-base/usr/share/certs/trusted/Root.pem"), "");
-            let certificate = host.at(&format!("{template}-skeleton/etc/ssl/certs/0a775a30.0"));
-            link("../../../usr/share/certs/trusted/Root.pem", certificate).unwrap();
-            let rmt = host.at(&format!("{template}-skeleton/etc/rmt"));
-            fs::create_dir_all(host.at("zdata/skeleton/etc")).unwrap();
-            link("../../usr/sbin/rmt", host.at("zdata/skeleton/etc/rmt")).unwrap();
-            link("../usr/sbin/rmt", rmt).unwrap();
-            host.ok("jail-clone web 10");
+            stage.write(&format!("{template}-base/usr/share/certs/trusted/Root.pem"), "");
+            stage.write(&format!("{template}-base/usr/sbin/rmt"), "");
+            let certificate = format!("{template}-skeleton/etc/ssl/certs/0a775a30.0");
+            link("../../../usr/share/certs/trusted/Root.pem", certificate);
+            fs::create_dir_all(stage.path("/zdata/skeleton/etc")).unwrap();
+            link("../../usr/sbin/rmt", "/zdata/skeleton/etc/rmt".into());
+            link("../usr/sbin/rmt", format!("{template}-skeleton/etc/rmt"));
+            stage.ours("jail-clone", &["web", "10"]);
         }
         "thinjail.7" => {
-            host.ok("jail-clone web 10");
+            stage.ours("jail-clone", &["web", "10"]);
+            stage.ok("jail", &["-c", "web"]);
+            stage.write("/zdata/jails/containers/web/etc/motd", "hello\n");
         }
-        "thinjail.conf.5" => {}
+        "thinjail.conf.5" => copy_template(&stage),
         other => panic!("{other}: which host are its examples for?"),
     }
-    // jail-clone -e asks sysrc(8) for jail_list.
-    host.write("tools/sysrc", "#!/bin/sh\n");
-    let mode = PermissionsExt::from_mode(0o755);
-    fs::set_permissions(host.at("tools/sysrc"), mode).unwrap();
-    host
+    stage
+}
+
+/// Makes a template of 15.0 out of that of 14.2.
+fn copy_template(stage: &Stage) {
+    for half in ["base", "skeleton"] {
+        let [from, to] =
+            ["14.2", "15.0"].map(|r| stage.path(&format!("/zdata/jails/templates/{r}-RELEASE-{half}")));
+        assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+    }
+}
+
+/// Whether the jails that service(8) was to start or to stop are as they should
+/// be: its status does not tell.
+#[track_caller]
+fn check_service(place: &Place, command: &str) {
+    let Place::Stage(stage) = place else { panic!("{command}: no jails here") };
+    let words: Vec<&str> = command.split(' ').collect();
+    let ["service", "jail", what, names @ ..] = &words[..] else { panic!("{command}") };
+    let state = stage.kernel();
+    let runs = |name: &str| state.jails.iter().any(|jail| jail.name == name && !jail.dying);
+    for name in names {
+        assert_eq!(runs(name), *what != "stop", "{command}: whether {name} runs");
+    }
+    assert!(!names.is_empty() || state.jails.iter().any(|jail| !jail.dying), "{command}: nothing runs");
 }
 
 /// The program that a command line runs, behind variables set for it.
@@ -1034,7 +1051,7 @@ fn examples_do_what_the_pages_say() {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let jail_conf: Vec<String> = jail_conf.lines().map(words).collect();
     for page in Page::all() {
-        let host = host_for(&page);
+        let host = Place::Stage(host_for(&page));
         let mut run = 0;
         let mut variables = String::new();
         for block in blocks(&page.under(".Sh EXAMPLES")) {
@@ -1053,7 +1070,7 @@ fn examples_do_what_the_pages_say() {
                     variables += &format!("{command}\n");
                     continue;
                 }
-                if !host.runs(program) {
+                if NOT_RUN.iter().any(|(name, _)| *name == program) {
                     left_out.remove(program);
                     continue;
                 }
@@ -1061,7 +1078,7 @@ fn examples_do_what_the_pages_say() {
                     command.replace(" /", &format!(" {}/", host.root().display()))
                 } else {
                     assert!(
-                        PROGRAMS.contains(&program) || program == "zfs",
+                        PROGRAMS.contains(&program) || WITH_STAND_INS.contains(&program),
                         "{file}: {command}: neither run nor listed as not run"
                     );
                     command.clone()
@@ -1075,7 +1092,12 @@ fn examples_do_what_the_pages_say() {
                     false => ran.status.success() || found,
                 };
                 assert!(as_shown, "{file}: {command}: {}: {stdout}{stderr}", ran.status);
-                if left_out.remove(&*command) {
+                if program == "service" {
+                    check_service(&host, &command);
+                }
+                if TALKATIVE.contains(&program) && output.is_empty() {
+                    assert_eq!(stderr, "", "{file}: {command}: standard error");
+                } else if left_out.remove(&*command) {
                     assert_ne!(stdout, "", "{file}: {command}: there is nothing to leave out");
                     assert_eq!(stderr, "", "{file}: {command}: standard error");
                 } else {

@@ -1130,8 +1130,8 @@ fn thinjail_7_explains_the_jail_conf_that_is_installed() {
     }
 }
 
-#[test]
-fn a_host_made_as_thinjail_7_says_has_jails() {
+/// Makes a host as thinjail(7) says, up to the start of the first jail.
+fn host_from_nothing() -> Stage {
     let stage = Stage::bare(Storage::Zfs);
     serve(&stage, MAIN_SERVER, "14.2-RELEASE");
     let conf = basetree::content("etc/freebsd-update.conf", "14.2-RELEASE");
@@ -1143,33 +1143,67 @@ fn a_host_made_as_thinjail_7_says_has_jails() {
     let jail_conf = fs::read_to_string(top().join("share/examples/jail.conf")).unwrap();
     stage.write("/usr/local/share/examples/thinjail/jail.conf", &jail_conf);
     fs::remove_file(stage.path("/etc/jail.conf")).unwrap();
+    stage.write("/etc/rc.conf", "");
 
-    let page = Page::read("thinjail.7");
     let host = Place::Stage(stage);
-    let root = host.root().display().to_string();
-    let (mut script, mut expected) = (String::from("set -e\n"), String::new());
     for heading in [".Ss Settings", ".Ss Template", ".Ss Common jail.conf", ".Ss The first jail"] {
-        let blocks = blocks(&page.under(heading));
-        for Example { command, output } in blocks.iter().flat_map(|b| commands(b, "# ")) {
-            // The stand-in of sysrc(8) knows the files of the root by their full names.
-            let command = command.replace("-f thinjail.conf", "-f /usr/local/etc/thinjail.conf");
-            let below = |word: &str| command.replace(&format!(" {word}"), &format!(" {root}{word}"));
-            match program_of(&command) {
-                "cd" => script += &format!("{}\n", below("/usr")),
-                "cp" => script += &format!("{}\n", below("/usr").replace(" /etc", &format!(" {root}/etc"))),
-                "sysrc" => script += &format!("{command} >/dev/null\n"),
-                "service" | "jls" | "jexec" => continue,
-                _ => script += &format!("{command}\n"),
-            }
+        follow(&host, &Page::read("thinjail.7").under(heading));
+    }
+    let Place::Stage(stage) = host else { unreachable!() };
+    stage
+}
+
+/// Does what the blocks of a section say, each in one shell, and compares what
+/// is printed with what the page shows, if it shows anything.
+#[track_caller]
+fn follow(host: &Place, section: &[&str]) {
+    let root = host.root().display().to_string();
+    for block in blocks(section) {
+        let (mut script, mut expected) = (String::from("set -e\n"), String::new());
+        let mut service = None;
+        for Example { command, output } in commands(&block, "# ") {
+            let below = |words: &[&str]| {
+                words.iter().fold(command.clone(), |c, w| c.replace(&format!(" {w}"), &format!(" {root}{w}")))
+            };
+            script += &match program_of(&command) {
+                "cd" | "cp" => below(&["/usr", "/etc", "/zdata"]),
+                // The stand-in knows the files of the root by their full names.
+                "sysrc" => {
+                    command.replace("-f thinjail.conf", "-f /usr/local/etc/thinjail.conf") + " >/dev/null"
+                }
+                "service" => {
+                    service = Some(command.clone());
+                    command + " >/dev/null"
+                }
+                // There is nobody to ask.
+                "jail-rebase" => {
+                    command.replace(" --commit", " -y --commit").replace(" --revert", " -y --revert")
+                }
+                "jail-destroy" => command.replace("jail-destroy", "jail-destroy -y"),
+                // Programs that the jail does not have here, but it runs.
+                "jexec" => "jls -j web >/dev/null".into(),
+                "pkg" => continue,
+                _ => command,
+            };
+            script.push('\n');
             expected += &output;
         }
+        let ran = host.shell(&script);
+        let (stdout, stderr) = (host.printed(&ran.stdout), host.printed(&ran.stderr));
+        assert!(ran.status.success(), "{script}\n{stdout}{stderr}");
+        if !expected.is_empty() {
+            assert_eq!(stdout + &stderr, expected, "printed (left), in the page (right)");
+        }
+        if let Some(command) = service {
+            check_service(host, &command);
+        }
     }
-    let ran = host.shell(&script);
-    let (stdout, stderr) = (host.printed(&ran.stdout), host.printed(&ran.stderr));
-    assert!(ran.status.success() && stderr.is_empty(), "{script}\n{stdout}{stderr}");
-    assert_eq!(stdout, expected, "printed (left), in the page (right)");
+}
 
-    let Place::Stage(stage) = host else { unreachable!() };
+#[test]
+fn a_host_made_as_thinjail_7_says_has_jails() {
+    let page = Page::read("thinjail.7");
+    let stage = host_from_nothing();
     let template = stage.path("/zdata/jails/templates/14.2-RELEASE-base");
     let mut shown = 0;
     for line in blocks(&page.under(".Ss Layout")).concat() {
@@ -1189,8 +1223,126 @@ fn a_host_made_as_thinjail_7_says_has_jails() {
     }
     stage.ours("skel-fixcerts", &["-a", "-c", "14.2"]);
     stage.ours("jail-mkfstab", &["-c", "web"]);
+    stage.ok("jail", &["-r", "web"]);
+}
+
+#[test]
+fn a_jail_lives_as_thinjail_7_says() {
+    let page = Page::read("thinjail.7");
+    let stage = host_from_nothing();
+    stage.updates("14.2-RELEASE", 4, &[("bin/sh", b"patched again\n"), ("etc/motd.template", b"patched\n")]);
+    serve(&stage, MAIN_SERVER, "15.0-RELEASE");
+    stage.updates("15.0-RELEASE", 1, &[("bin/sh", b"patched\n")]);
+    // Hidden otherwise; the stand-in can't hide what is there.
+    stage.ok("zfs", &["set", "snapdir=visible", "zdata/jails/templates"]);
+    let host = Place::Stage(stage);
+    let Place::Stage(stage) = &host else { unreachable!() };
+    let origin = || {
+        let origin = stage.ok("zfs", &["get", "-H", "-o", "value", "origin", "zdata/jails/containers/web"]);
+        origin.trim().rsplit('/').next().unwrap().to_owned()
+    };
+    assert_eq!(origin(), "14.2-RELEASE-skeleton@p3");
+    follow(&host, &page.under(".Sh STARTING AND STOPPING"));
+    follow(&host, &page.under(".Sh UPDATING A TEMPLATE"));
+    follow(&host, &page.under(".Ss Patch levels"));
+    assert_eq!(origin(), "14.2-RELEASE-skeleton@p3.1");
+    let rc_conf = stage.path("/zdata/jails/containers/web/etc/rc.conf");
+    assert_eq!(fs::read_to_string(rc_conf).unwrap(), "sshd_enable=\"YES\"\n");
+
+    let upgrading = page.under(".Sh UPGRADING");
+    let own = upgrading.iter().take_while(|l| !l.starts_with(".Ss")).copied().collect::<Vec<_>>();
+    let back = |l: &&str| l.starts_with("If it does not, stop it and go back");
+    let (there, rest) = own.split_at(own.iter().position(back).unwrap());
+    follow(&host, there);
+    assert_eq!(origin(), "15.0-RELEASE-skeleton@p1");
+    // To go back there must be something to go back to.
+    follow(&host, &[".Bd -literal", "# service jail stop web", "# jail-rebase web 14.2", ".Ed"]);
+    assert_eq!(origin(), "14.2-RELEASE-skeleton@p3.1");
+    follow(&host, rest);
+    assert_eq!(origin(), "15.0-RELEASE-skeleton@p1");
+    assert!(!stage.path("/zdata/jails/templates/14.2-RELEASE-base/bin").exists());
+
+    follow(&host, &page.under(".Sh DESTROYING A JAIL"));
+    stage.nothing_left();
+}
+
+#[test]
+fn jails_go_on_without_the_suite_as_thinjail_7_says() {
+    let page = Page::read("thinjail.7");
+    let shown = blocks(&page.under(".Sh LEAVING THINJAIL"));
+    let [lines, mtu, pair, mounts] = &shown[..] else { panic!("{shown:#?}") };
+    let stage = Stage::host(Storage::Zfs);
+    stage.ours("jail-clone", &["web", "10"]);
+    // One jail was started by the hooks, and is stopped without.
+    stage.ok("jail", &["-c", "web"]);
+    let example = fs::read_to_string(stage.path("/etc/jail.conf")).unwrap();
+    let without = |lines: &[String]| {
+        let ours = |l: &&str| {
+            ["prepare", "prestart", "poststop", "release"]
+                .iter()
+                .any(|h| l.starts_with(&format!("exec.{h} ")))
+        };
+        let kept: Vec<&str> = example.lines().filter(|l| !ours(l)).collect();
+        let (include, others) = kept.split_last().unwrap();
+        assert!(include.starts_with(".include "), "{include}");
+        format!("{}\n{}\n{include}\n", others.join("\n"), lines.join("\n"))
+    };
+    stage.write("/etc/jail.conf", &without(lines));
+    for program in PROGRAMS {
+        fs::remove_file(stage.path("/usr/local/sbin").join(program)).unwrap();
+    }
+    stage.ok("jail", &["-r", "web"]);
+    stage.nothing_left();
+
+    let mtu_of_the_jail = || {
+        stage.ok("jail", &["-c", "web"]);
+        let state = stage.kernel();
+        let jid = state.jails.iter().find(|j| j.name == "web" && !j.dying).expect("web runs").jid;
+        assert!(state.interface(0, "epair10a").unwrap().up);
+        state.interface(jid, "epair10b").unwrap().mtu
+    };
+    assert_eq!(mtu_of_the_jail(), 1500);
+    stage.ok("jail", &["-r", "web"]);
+    stage.nothing_left();
+    stage.ok("ifconfig", &["igc0bridge", "mtu", "9000"]);
+    stage.write("/etc/jail.conf", &without(&[&lines[..], mtu].concat()));
+    assert_eq!(mtu_of_the_jail(), 9000);
+    stage.ok("jail", &["-r", "web"]);
+    stage.nothing_left();
+
+    // What is cleared by hand from then on.
+    let host = Place::Stage(stage);
+    let Place::Stage(stage) = &host else { unreachable!() };
+    let by_hand = |block: &[String]| {
+        for Example { command, .. } in commands(block, "# ") {
+            let command = command.replace(" /", &format!(" {}/", host.root().display()));
+            let ran = host.shell(&command);
+            assert!(ran.status.success(), "{command}: {}", host.printed(&ran.stderr));
+        }
+    };
+    let good = fs::read_to_string(stage.path("/etc/jail.conf")).unwrap();
+    stage.write("/etc/jail.conf", &good.replace("inet ${ip} up", "inet nothing up"));
+    stage.err("jail", &["-c", "web"]);
+    stage.write("/etc/jail.conf", &good);
+    assert!(stage.err("jail", &["-c", "web"]).contains("interface epair10 already exists"));
+    by_hand(pair);
+    stage.nothing_left();
+
+    stage.ok("jail", &["-c", "web"]);
+    stage.ok("jail", &["-R", "web"]);
+    assert!(stage.err("jail", &["-c", "web"]).contains("Resource deadlock avoided"));
+    by_hand(mounts);
+    by_hand(pair);
+    stage.nothing_left();
+
+    stage.ok("jail", &["-c", "web"]);
+    stage.fault("held-connection");
+    stage.err("jail", &["-r", "web"]);
+    by_hand(&mounts[mounts.len() - 1..]);
     stage.ok("jail", &["-c", "web"]);
     stage.ok("jail", &["-r", "web"]);
+    stage.ok("jail", &["standin-let-go", "web"]);
+    stage.nothing_left();
 }
 
 #[test]

@@ -630,6 +630,41 @@ fn mandoc_has_nothing_to_complain_about() {
     }
 }
 
+#[test]
+fn words_are_spelled_right_and_wrong_ones_found() {
+    let spell = |page: Option<&Path>| {
+        let script = top().join("man/spell.sh");
+        let output = Command::new("sh").arg(script).args(page).output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (right, said) = spell(None);
+    assert!(right, "{said}");
+    if said.contains("no aspell(1)") {
+        eprintln!("words_are_spelled_right_and_wrong_ones_found: skipped: {said}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("wrong.8");
+    let text = ".Nd a naem\n.Pa nopath\n.Bd -literal\nlitteral\n.Ed\nOur favourite jail,\n.Va var_iable .\n";
+    fs::write(&page, text).unwrap();
+    let (right, said) = spell(Some(&page));
+    let found: Vec<&str> = said.lines().filter_map(|l| l.split("  <- ").nth(1)).collect();
+    assert!(!right && found == ["favourite", "naem"], "{said}");
+}
+
+#[test]
+fn the_index_leads_to_every_page() {
+    let output = Command::new("sh").arg(top().join("man/index.sh")).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let index = String::from_utf8(output.stdout).unwrap();
+    for page in Page::all() {
+        let (file, name) = (page.file(), format!("{}({})", page.name, page.section));
+        let entry = format!("<a href=\"{file}.html\">{name}</a></dt>\n  <dd>{}</dd>", page.once(".Nd "));
+        assert!(index.contains(&entry), "{entry}: {index}");
+    }
+    assert_eq!(index.matches("<dt>").count(), Page::all().len());
+}
+
 /// The texts of all sources, as messages: `{...}` is `%s`.
 fn messages() -> String {
     fn collect(directory: &Path, text: &mut String) {

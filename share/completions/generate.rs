@@ -149,6 +149,10 @@ fn zsh() -> String {
         for (at, operand) in program.operands.iter().enumerate() {
             text += &format!("            {}\n", quoted(&zsh_operand(operand, at + 1)));
         }
+        if !program.operands.iter().any(Operand::repeats) {
+            // Or else zsh offers options where no further operand can be.
+            text += "            '*: : '\n";
+        }
         text += "        )\n        ;;\n";
     }
     text += "    (*) return 1 ;;\n    esac\n}\n\n";

@@ -50,7 +50,7 @@ const NOT_RUN: [(&str, &str); 5] = [
 ];
 
 /// Commands of any Unix, run with the paths of the example below the sandbox.
-const RUN_BELOW_THE_ROOT: [&str; 5] = ["cat", "cd", "diff", "rm", "rmdir"];
+const RUN_BELOW_THE_ROOT: [&str; 6] = ["cat", "cd", "diff", "mv", "rm", "rmdir"];
 
 /// Examples whose output the page leaves out.
 const OUTPUT_LEFT_OUT: [&str; 4] = [
@@ -98,7 +98,8 @@ impl Page {
         let mut files: Vec<String> = fs::read_dir(top().join("man"))
             .unwrap()
             .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !name.starts_with('.'))
+            // Beside them is what checks and prints them.
+            .filter(|name| name.rsplit_once('.').is_some_and(|(_, ext)| ["5", "7", "8"].contains(&ext)))
             .collect();
         files.sort();
         files.iter().map(|file| Page::read(file)).collect()
@@ -118,6 +119,39 @@ impl Page {
             .map(String::as_str)
             .take_while(|l| !l.starts_with(".Sh ") && !l.starts_with(next))
             .collect()
+    }
+
+    /// The lines that are not literal, nor comments.
+    fn text(&self) -> impl Iterator<Item = &str> {
+        let lines = self.lines.iter().enumerate();
+        lines.filter(|(n, l)| !self.is_literal(*n) && !l.starts_with(".\\\"")).map(|(_, l)| l.as_str())
+    }
+
+    /// Whether a line, counted from 0, is inside of a literal block.
+    fn is_literal(&self, number: usize) -> bool {
+        let mut before = self.lines[..number].iter().rev();
+        before.find_map(|l| match l.as_str() {
+            ".Ed" => Some(false),
+            l if l.starts_with(".Bd -literal") => Some(true),
+            _ => None,
+        }) == Some(true)
+            && self.lines[number] != ".Ed"
+    }
+
+    /// The line that a message of mandoc(1) is about: `FILE:LINE:COLUMN: ...`.
+    fn line_of(&self, message: &str) -> &str {
+        let file = self.file() + ":";
+        let number = message.split(&file).nth(1).and_then(|rest| rest.split(':').next()?.parse().ok());
+        number.and_then(|n: usize| self.lines.get(n.checked_sub(1)?)).map_or("", String::as_str)
+    }
+
+    /// Whether a page is referred to in DIAGNOSTICS alone.
+    fn only_in_diagnostics(&self, name: &str) -> bool {
+        let xr = format!(".Xr {name} ");
+        let is = |lines: &[&str]| lines.iter().filter(|l| l.starts_with(&xr)).count();
+        let all: Vec<&str> = self.text().collect();
+        let diagnostics = self.headings().contains(&"DIAGNOSTICS");
+        diagnostics && is(&all) == is(&self.under(".Sh DIAGNOSTICS"))
     }
 
     fn headings(&self) -> Vec<&str> {
@@ -380,15 +414,176 @@ fn pages_have_the_parts_of_a_page() {
         if page.section == '8' {
             wanted.extend(["SYNOPSIS", "ENVIRONMENT", "EXIT STATUS", "DIAGNOSTICS"]);
         }
-        // Neither has a file of its own.
-        let without_files = ["jail-epair-down", "jail-sweep"].contains(&page.name.as_str());
-        wanted.retain(|heading| *heading != "FILES" || !without_files);
         let headings = page.headings();
         for heading in wanted {
             assert!(headings.contains(&heading), "{file}: no {heading}");
         }
         let history = page.under(".Sh HISTORY").join(" ");
         assert!(history.contains("first appeared in") && history.contains("0.1"), "{file}: {history}");
+    }
+}
+
+/// The sections of a page, in the order of mdoc(7). Those of its own come behind
+/// the DESCRIPTION.
+const ORDER: [&str; 13] = [
+    "NAME",
+    "SYNOPSIS",
+    "DESCRIPTION",
+    "ENVIRONMENT",
+    "FILES",
+    "EXIT STATUS",
+    "EXAMPLES",
+    "DIAGNOSTICS",
+    "COMPATIBILITY",
+    "SEE ALSO",
+    "HISTORY",
+    "CAVEATS",
+    "BUGS",
+];
+
+#[test]
+fn sections_have_the_order_of_mdoc() {
+    for page in Page::all() {
+        let place = |heading: &&str| ORDER.iter().position(|known| known == heading);
+        let headings = page.headings();
+        let own = |heading: &&str| place(heading).is_none();
+        let (first, rest) = headings.split_at(headings.iter().position(own).unwrap_or(headings.len()));
+        let after_own = rest.iter().position(|h| !own(h)).map_or(rest, |at| &rest[at..]);
+        assert!(!after_own.iter().any(own), "{}: {headings:?}", page.file());
+        if !rest.is_empty() {
+            assert_eq!(first.last(), Some(&"DESCRIPTION"), "{}: {headings:?}", page.file());
+        }
+        let standard: Vec<usize> = headings.iter().filter_map(place).collect();
+        // Rising, and none twice.
+        assert!(standard.is_sorted_by(|a, b| a < b), "{}: {headings:?}", page.file());
+    }
+}
+
+#[test]
+fn see_also_is_sorted_and_complete() {
+    let program = |name: &str| PROGRAMS.contains(&name) || name.starts_with("thinjail");
+    let mut missing = BTreeSet::new();
+    for page in Page::all() {
+        let file = page.file();
+        let lines = page.under(".Sh SEE ALSO");
+        let mut shown: Vec<(&str, &str)> = Vec::new();
+        for line in &lines {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [".Xr", name, section, comma @ ..] = &words[..] else { panic!("{file}: {line}") };
+            let last = shown.len() + 1 == lines.len();
+            assert_eq!(comma, if last { &[][..] } else { &[","] }, "{file}: {line}");
+            shown.push((section, name));
+        }
+        assert!(shown.is_sorted_by(|a, b| a < b), "{file}: {shown:?}");
+        // Whatever of the suite a page speaks of, and itself never.
+        for line in page.text() {
+            if let Some(rest) = line.split("Xr ").nth(1)
+                && let [name, section, ..] = rest.split(' ').collect::<Vec<_>>()[..]
+                && program(name)
+            {
+                assert!(name != page.name, "{file}: {line}");
+                let section = section.trim_end_matches(|c: char| !c.is_ascii_digit());
+                // thinjail.conf(5) is about all of them.
+                let needed = page.section == '8' && !page.only_in_diagnostics(name);
+                if needed && !shown.contains(&(section, name)) {
+                    missing.insert(format!("{file}: {name}({section})"));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not in SEE ALSO: {missing:#?}");
+}
+
+/// What readers stumble over, and mandoc(1) does not.
+#[test]
+fn pages_are_neatly_written() {
+    for page in Page::all() {
+        let file = page.file();
+        let mut wrong = Vec::new();
+        let mut before: Option<&str> = None;
+        for (number, line) in page.lines.iter().enumerate() {
+            let mut say = |what: &str| wrong.push(format!("{file}:{}: {what}: {line}", number + 1));
+            if line.ends_with([' ', '\t']) || line.contains('\t') {
+                say("trailing blank, or tab");
+            }
+            if !line.is_ascii() {
+                say("not ASCII");
+            }
+            if line.is_empty() && !page.is_literal(number) {
+                say("empty line");
+            }
+            if page.is_literal(number) || line.starts_with(".\\\"") {
+                before = None;
+                continue;
+            }
+            if line.len() > 80 && !line.starts_with('.') {
+                say("longer than 80 bytes");
+            }
+            if line.starts_with('.') {
+                // A macro's arguments are no part of the sentence.
+                before = None;
+                continue;
+            }
+            for word in line.split_whitespace() {
+                if before.is_some_and(|b| b.eq_ignore_ascii_case(word)) && word != "%s" {
+                    say("a word twice");
+                }
+                before = Some(word);
+            }
+            let (words, next) = (line.split_whitespace(), line.split_whitespace().skip(1));
+            if words
+                .zip(next)
+                .any(|(a, b)| a.ends_with(['.', '!', '?']) && b.starts_with(|c: char| c.is_ascii_uppercase()))
+            {
+                say("a sentence begins inside of a line");
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
+
+/// Lines that a terminal of 80 columns does not hold: those of files and tables,
+/// which cannot be broken.
+const WIDE: [&str; 4] =
+    ["exec.", "/zdata/jails/templates/14.2-RELEASE-base /", "/zdata/jails/containers/", "old   14.2-RELEASE"];
+
+#[test]
+fn pages_fit_a_terminal() {
+    let mut unused = BTreeSet::from(WIDE);
+    let mut wide = Vec::new();
+    for page in Page::all() {
+        let path = top().join("man").join(page.file());
+        let Some(run) = mandoc(&["-T", "ascii", "-O", "width=78"], &path) else { return };
+        for line in String::from_utf8(run.stdout).unwrap().lines() {
+            // Bold and underlined characters are overstruck.
+            let mut shown = String::new();
+            for c in line.chars() {
+                if c == '\x08' {
+                    shown.pop();
+                } else {
+                    shown.push(c);
+                }
+            }
+            if shown.len() > 80 {
+                match WIDE.iter().find(|w| shown.trim_start().starts_with(**w)) {
+                    Some(known) => _ = unused.remove(known),
+                    None => wide.push(format!("{}: {} columns: {shown}", page.file(), shown.len())),
+                }
+            }
+        }
+    }
+    assert!(wide.is_empty(), "{}", wide.join("\n"));
+    assert!(unused.is_empty(), "listed as wide, but in no page: {unused:?}");
+}
+
+/// Runs mandoc(1) on a page, if it is there.
+fn mandoc(arguments: &[&str], page: &Path) -> Option<Output> {
+    match Command::new("mandoc").args(arguments).arg(page).output() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("skipped, there is no mandoc here");
+            None
+        }
+        other => Some(other.unwrap()),
     }
 }
 
@@ -418,16 +613,18 @@ fn pages_refer_only_to_what_there_is() {
 fn mandoc_has_nothing_to_complain_about() {
     for page in Page::all() {
         let path = top().join("man").join(page.file());
-        let run = Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).arg(&path).output();
-        let output = match run {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                eprintln!("mandoc_has_nothing_to_complain_about: skipped, there is no mandoc here");
-                return;
-            }
-            other => other.unwrap(),
-        };
-        let said = [output.stdout, output.stderr].concat();
-        assert!(said.is_empty(), "{}", String::from_utf8_lossy(&said));
+        let Some(run) = mandoc(&["-T", "lint", "-W", "style"], &path) else { return };
+        let said = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+        let of_the_page = said.lines().filter(|line| {
+            // Which pages are installed here, and whether they are indexed.
+            let of_the_host = line.contains("referenced manual not found") || line.contains("mandoc.db");
+            // A message is quoted as it is.
+            let quoted =
+                line.contains("consider using OS macro: Fx") && page.line_of(line).starts_with(".It ");
+            !of_the_host && !quoted
+        });
+        let of_the_page: Vec<&str> = of_the_page.collect();
+        assert!(of_the_page.is_empty(), "{}", of_the_page.join("\n"));
     }
 }
 

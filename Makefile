@@ -65,6 +65,7 @@ lint:
 
 man-lint:
 	cd man && $(MANDOC) -T lint -W warning $(MAN5) $(MAN7) $(MAN8)
+	cd man && sh spell.sh $(MAN5) $(MAN7) $(MAN8)
 
 demo:
 	$(CARGO) build --quiet --locked --bins --examples
@@ -164,7 +165,7 @@ man-html:
 	    -O 'style=style.css,man=%N.%S.html;https://man.freebsd.org/cgi/man.cgi?query=%N&sektion=%S' \
 	    "$$man/$$m" >$$m.html || exit 1; \
 	done
-	cd man && sh index.sh $(MAN7) $(MAN5) $(MAN8) >"$$OLDPWD/$(HTML)/index.html"
+	sh man/index.sh >"$(HTML)/index.html"
 
 # What the completions know of the command lines, from the parser.
 completions:

@@ -158,12 +158,11 @@ dist-vendored: dist
 man-html:
 	mkdir -p "$(HTML)"
 	cp man/style.css "$(HTML)/style.css"
-	# mandoc(1) looks which of the pages it is to refer to are there.
-	cd "$(HTML)" && for m in $(MAN5) $(MAN7) $(MAN8); do : >$$m.html || exit 1; done
-	man=$$PWD/man && cd "$(HTML)" && for m in $(MAN5) $(MAN7) $(MAN8); do \
+	# mandoc(1) looks in this directory for the pages that are ours.
+	html=$$(cd "$(HTML)" && pwd) && cd man && for m in $(MAN5) $(MAN7) $(MAN8); do \
 	    $(MANDOC) -T html -I os=FreeBSD \
 	    -O 'style=style.css,man=%N.%S.html;https://man.freebsd.org/cgi/man.cgi?query=%N&sektion=%S' \
-	    "$$man/$$m" >$$m.html || exit 1; \
+	    $$m >"$$html/$$m.html" || exit 1; \
 	done
 	sh man/index.sh >"$(HTML)/index.html"
 

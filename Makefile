@@ -1,5 +1,6 @@
 # Works with FreeBSD make and GNU make alike: no conditionals, no functions.
 
+VERSION =	0.1.0
 PREFIX =	/usr/local
 DESTDIR =
 CARGO =		cargo
@@ -17,7 +18,13 @@ MAN8 =		jail-clone.8 jail-destroy.8 jail-doctor.8 jail-epair-down.8 \
 # Quoted for the shell: DESTDIR may contain blanks.
 TO =		"$(DESTDIR)$(PREFIX)"
 # Where cargo puts release builds.
-BUILT =		"$${CARGO_TARGET_DIR:-target}/release"
+BUILT =		$${CARGO_TARGET_DIR:-target}/release
+BASHDIR =		share/bash-completion/completions
+FISHDIR =		share/fish/vendor_completions.d
+ZSHDIR =		share/zsh/site-functions
+EXAMPLESDIR =	share/examples/thinjail
+# Where man-html puts the pages.
+HTML =		dist/html
 # For check-freebsd: an archive of a base, jib(8), patterns of cases. For
 # bench-freebsd: jib(8), and share/bench/pair.c compiled, where there is no cc(1).
 BASE_TXZ =
@@ -58,6 +65,7 @@ lint:
 
 man-lint:
 	cd man && $(MANDOC) -T lint -W warning $(MAN5) $(MAN7) $(MAN8)
+	cd man && sh spell.sh $(MAN5) $(MAN7) $(MAN8)
 
 demo:
 	$(CARGO) build --quiet --locked --bins --examples
@@ -72,40 +80,98 @@ bench:
 bench-freebsd:
 	PREFIX="$(PREFIX)" JIB="$(JIB)" PAIR="$(PAIR)" sh share/bench/freebsd.sh
 
-# Builds nothing: what root installs was built by somebody else.
+# Builds nothing: what root installs was built by somebody else. Configuration
+# comes as samples only, as pkg(8) wants it: what is live is never touched.
 install:
 	@for p in $(PROGRAMS); do \
-	    test -x $(BUILT)/$$p || { echo "$$p is not built; run make first" >&2; exit 1; }; \
+	    test -x "$(BUILT)/$$p" || { echo "$$p is not built; run make first" >&2; exit 1; }; \
 	done
-	install -d -m 755 $(TO)/sbin $(TO)/etc $(TO)/etc/newsyslog.conf.d \
-	    $(TO)/etc/periodic $(TO)/etc/periodic/weekly \
+	# Not install -d, which gives directories that are there another mode.
+	umask 022 && mkdir -p $(TO)/sbin $(TO)/etc/newsyslog.conf.d $(TO)/etc/periodic/weekly \
 	    $(TO)/share/man/man5 $(TO)/share/man/man7 $(TO)/share/man/man8 \
-	    $(TO)/share/examples/thinjail $(TO)/share/examples/thinjail/jail.conf.d
-	for p in $(PROGRAMS); do install -m 555 $(BUILT)/$$p $(TO)/sbin/$$p || exit 1; done
+	    $(TO)/$(EXAMPLESDIR)/jail.conf.d $(TO)/$(BASHDIR) $(TO)/$(FISHDIR) $(TO)/$(ZSHDIR)
+	for p in $(PROGRAMS); do install -m 555 "$(BUILT)/$$p" $(TO)/sbin/$$p || exit 1; done
 	for m in $(MAN5); do install -m 444 man/$$m $(TO)/share/man/man5/$$m || exit 1; done
 	for m in $(MAN7); do install -m 444 man/$$m $(TO)/share/man/man7/$$m || exit 1; done
 	for m in $(MAN8); do install -m 444 man/$$m $(TO)/share/man/man8/$$m || exit 1; done
-	install -m 444 etc/thinjail.conf.sample $(TO)/etc/thinjail.conf.sample
-	install -m 444 etc/newsyslog.conf.d/thinjail.conf $(TO)/etc/newsyslog.conf.d/thinjail.conf
+	install -m 644 etc/thinjail.conf.sample $(TO)/etc/thinjail.conf.sample
+	install -m 644 etc/newsyslog.conf.d/thinjail.conf.sample $(TO)/etc/newsyslog.conf.d/thinjail.conf.sample
 	install -m 555 etc/periodic/weekly/500.thinjail-doctor $(TO)/etc/periodic/weekly/500.thinjail-doctor
-	install -m 444 share/examples/jail.conf share/examples/jail.conf.ipv6 $(TO)/share/examples/thinjail/
-	install -m 444 share/examples/jail.conf.d/web.conf $(TO)/share/examples/thinjail/jail.conf.d/web.conf
+	install -m 444 share/examples/jail.conf share/examples/jail.conf.ipv6 $(TO)/$(EXAMPLESDIR)/
+	install -m 444 share/examples/jail.conf.d/web.conf $(TO)/$(EXAMPLESDIR)/jail.conf.d/web.conf
+	install -m 444 share/completions/thinjail.bash $(TO)/$(BASHDIR)/thinjail
+	install -m 444 share/completions/thinjail.fish $(TO)/$(FISHDIR)/thinjail.fish
+	install -m 444 share/completions/_thinjail $(TO)/$(ZSHDIR)/_thinjail
+	# Bash and fish look for a file with the name of the command.
+	for p in $(PROGRAMS); do \
+	    ln -sf thinjail $(TO)/$(BASHDIR)/$$p && ln -sf thinjail.fish $(TO)/$(FISHDIR)/$$p.fish || exit 1; \
+	done
 
 # Takes away what install brought, and directories only if they are empty and
-# the suite's own.
+# not those that every host has.
 uninstall:
-	for p in $(PROGRAMS); do rm -f $(TO)/sbin/$$p || exit 1; done
+	for p in $(PROGRAMS); do \
+	    rm -f $(TO)/sbin/$$p $(TO)/$(BASHDIR)/$$p $(TO)/$(FISHDIR)/$$p.fish || exit 1; \
+	done
 	for m in $(MAN5); do rm -f $(TO)/share/man/man5/$$m || exit 1; done
 	for m in $(MAN7); do rm -f $(TO)/share/man/man7/$$m || exit 1; done
 	for m in $(MAN8); do rm -f $(TO)/share/man/man8/$$m || exit 1; done
-	rm -f $(TO)/etc/thinjail.conf.sample $(TO)/etc/newsyslog.conf.d/thinjail.conf \
+	rm -f $(TO)/etc/thinjail.conf.sample $(TO)/etc/newsyslog.conf.d/thinjail.conf.sample \
 	    $(TO)/etc/periodic/weekly/500.thinjail-doctor
-	rm -f $(TO)/share/examples/thinjail/jail.conf $(TO)/share/examples/thinjail/jail.conf.ipv6 \
-	    $(TO)/share/examples/thinjail/jail.conf.d/web.conf
-	-rmdir $(TO)/share/examples/thinjail/jail.conf.d $(TO)/share/examples/thinjail
+	rm -f $(TO)/$(EXAMPLESDIR)/jail.conf $(TO)/$(EXAMPLESDIR)/jail.conf.ipv6 \
+	    $(TO)/$(EXAMPLESDIR)/jail.conf.d/web.conf
+	rm -f $(TO)/$(BASHDIR)/thinjail $(TO)/$(FISHDIR)/thinjail.fish $(TO)/$(ZSHDIR)/_thinjail
+	@for d in $(EXAMPLESDIR)/jail.conf.d $(EXAMPLESDIR) etc/newsyslog.conf.d $(BASHDIR) share/bash-completion \
+	    $(FISHDIR) share/fish $(ZSHDIR) share/zsh; do \
+	    rmdir $(TO)/$$d 2>/dev/null || true; \
+	done
+
+# On FreeBSD: dist/thinjail-VERSION.pkg from a staged tree, without a ports tree.
+package:
+	PREFIX="$(PREFIX)" BUILT="$(BUILT)" sh share/release/package.sh "$(MAKE)"
+
+# Makefile.crates of the port, from Cargo.lock.
+crates:
+	awk -f share/release/crates.awk Cargo.lock >share/port/Makefile.crates
+
+# distinfo of the port, for the tarball of dist.
+distinfo: dist
+	CARGO="$(CARGO)" sh share/release/distinfo.sh dist/thinjail-$(VERSION).tar.gz >share/port/distinfo
+
+# A tarball of what is committed, the same bytes each time.
+dist:
+	mkdir -p dist
+	git archive --format=tar --prefix=thinjail-$(VERSION)/ -o dist/thinjail-$(VERSION).tar HEAD
+	gzip -9nf dist/thinjail-$(VERSION).tar
+
+# The crates into the tree: from then on cargo needs no network here.
+vendor:
+	$(CARGO) vendor --quiet --locked --versioned-dirs vendor >/dev/null
+	mkdir -p .cargo
+	cp share/release/vendored.toml .cargo/config.toml
+
+# A tarball that builds and passes its tests without a network.
+dist-vendored: dist
+	CARGO="$(CARGO)" sh share/release/vendored.sh thinjail-$(VERSION) "$(MAKE)"
+
+# The manual pages as HTML that refers to each other, and to FreeBSD's.
+man-html:
+	mkdir -p "$(HTML)"
+	cp man/style.css "$(HTML)/style.css"
+	# mandoc(1) looks in this directory for the pages that are ours.
+	html=$$(cd "$(HTML)" && pwd) && cd man && for m in $(MAN5) $(MAN7) $(MAN8); do \
+	    $(MANDOC) -T html -I os=FreeBSD \
+	    -O 'style=style.css,man=%N.%S.html;https://man.freebsd.org/cgi/man.cgi?query=%N&sektion=%S' \
+	    $$m >"$$html/$$m.html" || exit 1; \
+	done
+	sh man/index.sh >"$(HTML)/index.html"
+
+# What the completions know of the command lines, from the parser.
+completions:
+	$(CARGO) run --quiet --locked --example completions
 
 clean:
 	$(CARGO) clean
 
-.PHONY: all check check-freebsd faults fuzz lint man-lint model demo bench bench-freebsd install uninstall \
-	clean
+.PHONY: all check check-freebsd faults fuzz lint man-lint man-html model demo bench bench-freebsd \
+	install uninstall package crates distinfo dist vendor dist-vendored completions clean

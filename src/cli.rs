@@ -24,7 +24,9 @@ use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use table::{COMMON, COMMON_OF_BOTH, COMMON_OF_DATA, Given, Operand, Opt, Program, Stop, path, typed};
+use table::{
+    COMMON, COMMON_OF_BOTH, COMMON_OF_DATA, Given, Kind, Operand, Opt, Program, Stop, Words, path, typed,
+};
 
 /// A command line in typed form.
 pub trait Arguments: Sized {
@@ -86,11 +88,18 @@ impl Common {
     }
 }
 
-const NAME: Operand = Operand { name: "name", required: true, help: "The jail" };
-const PAIR: Operand =
-    Operand { name: "pair", required: true, help: "The stem of the pair: epair5 for epair5a and epair5b" };
-const RELEASE: Opt = Opt::value('r', "release", "release", "The release, instead of bsd_ver");
-const MOUNT: Opt = Opt::value('m', "mount", "mount", "A further mount: source:target[:options]").repeatable();
+const NAME: Operand = Operand { name: "name", kind: Kind::Jail, required: true, help: "The jail" };
+const PAIR: Operand = Operand {
+    name: "pair",
+    kind: Kind::Pair,
+    required: true,
+    help: "The stem of the pair: epair5 for epair5a and epair5b",
+};
+const RELEASE: Opt =
+    Opt::value('r', "release", "release", "The release, instead of bsd_ver").of(Kind::Release);
+const MOUNT: Opt = Opt::value('m', "mount", "mount", "A further mount: source:target[:options]")
+    .of(Kind::Mount)
+    .repeatable();
 
 fn addresses(value: &OsStr) -> Result<Addresses, String> {
     epair::parse_addresses(table::text(value)?).map_err(|e| e.to_string())
@@ -124,10 +133,12 @@ impl Arguments for EpairUp {
         name: "jail-epair-up",
         about: "Make a jail's epair and add it to a bridge",
         own: &[
-            Opt::value('M', "mac", "mac", "Ethernet address of the host's end, or \"none\" for the kernel's"),
+            Opt::value('M', "mac", "mac", "Ethernet address of the host's end, or \"none\" for the kernel's")
+                .of(Kind::Word(Words::Mac)),
             Opt::value('m', "mtu", "mtu", "Give both ends this MTU instead of the bridge's"),
-            Opt::value('u', "uplink", "uplink", "Make a missing bridge from this interface"),
-            Opt::value('b', "bridge", "bridge", "The bridge to join").required(),
+            Opt::value('u', "uplink", "uplink", "Make a missing bridge from this interface")
+                .of(Kind::Interface),
+            Opt::value('b', "bridge", "bridge", "The bridge to join").of(Kind::Bridge).required(),
         ],
         common: &COMMON,
         operands: &[NAME, PAIR],
@@ -198,9 +209,10 @@ impl Arguments for Sweep {
         common: &COMMON,
         operands: &[
             NAME,
-            Operand { name: "path", required: true, help: "The jail's path" },
+            Operand { name: "path", kind: Kind::JailPath, required: true, help: "The jail's path" },
             Operand {
                 name: "pair",
+                kind: Kind::Pair,
                 required: false,
                 help: "The stem of its pair; all pairs tagged as the jail's without it",
             },
@@ -243,7 +255,8 @@ impl Arguments for Mkfstab {
             Opt::flag('c', "check", "Check the file that is there, and report everything wrong with it")
                 .conflicts(&["dry-run", "json", "mount", "release"]),
             MOUNT,
-            Opt::value('o', "output", "file", "The file, instead of the jail's own; - for standard output"),
+            Opt::value('o', "output", "file", "The file, instead of the jail's own; - for standard output")
+                .of(Kind::File),
             RELEASE,
         ],
         common: &COMMON,
@@ -301,8 +314,13 @@ impl Arguments for JailClone {
         ],
         common: &COMMON,
         operands: &[
-            Operand { help: "The new jail", ..NAME },
-            Operand { name: "id", required: false, help: "Its id, the lowest free one by default" },
+            Operand { kind: Kind::Text, help: "The new jail", ..NAME },
+            Operand {
+                name: "id",
+                kind: Kind::Text,
+                required: false,
+                help: "Its id, the lowest free one by default",
+            },
         ],
     };
 
@@ -360,6 +378,7 @@ impl Arguments for JailDoctor {
         common: &COMMON_OF_BOTH,
         operands: &[Operand {
             name: "name ...",
+            kind: Kind::Jail,
             required: false,
             help: "Tell only what matters to these jails",
         }],
@@ -397,11 +416,13 @@ impl Arguments for Fixcerts {
             Opt::flag('a', "all", "Look at the whole skeleton, not only at certificates and etc/rmt"),
             Opt::flag('c', "check", "Report what is wrong and repair nothing")
                 .conflicts(&["dry-run", "json"]),
-            Opt::value('b', "base", "base", "The base that the links point into, when a directory is given"),
+            Opt::value('b', "base", "base", "The base that the links point into, when a directory is given")
+                .of(Kind::Directory),
         ],
         common: &COMMON,
         operands: &[Operand {
             name: "release | directory",
+            kind: Kind::ReleaseOrDirectory,
             required: true,
             help: "A release, or the directory of a skeleton or container",
         }],
@@ -418,8 +439,12 @@ impl Arguments for Fixcerts {
     }
 }
 
-const RELEASE_OPERAND: Operand =
-    Operand { name: "release", required: true, help: "The release: 14.2, 14.2-RELEASE, 15.0-RC1" };
+const RELEASE_OPERAND: Operand = Operand {
+    name: "release",
+    kind: Kind::Release,
+    required: true,
+    help: "The release: 14.2, 14.2-RELEASE, 15.0-RC1",
+};
 
 /// jail-destroy(8)
 #[derive(Clone, Debug)]
@@ -494,14 +519,20 @@ impl Arguments for JailRebase {
         own: &[
             Opt::flag('f', "force", "Stop the jail if it runs"),
             Opt::flag('y', "yes", "Don't ask"),
-            Opt::value('k', "keep", "side", "Decide conflicts: ours, as the jail has it, or theirs"),
+            Opt::value('k', "keep", "side", "Decide conflicts: ours, as the jail has it, or theirs")
+                .of(Kind::Word(Words::Side)),
             Opt::long("edit", "Edit the texts that conflict").conflicts(&["dry-run"]),
             Opt::long("commit", "Let go of what the jail was before").conflicts(&["edit", "keep", "revert"]),
             Opt::long("revert", "Go back to what the jail was before").conflicts(&["edit", "keep"]),
         ],
         operands: &[
             NAME,
-            Operand { name: "release", required: false, help: "The release; not with --commit and --revert" },
+            Operand {
+                name: "release",
+                kind: Kind::Destination,
+                required: false,
+                help: "The release; not with --commit and --revert",
+            },
         ],
     };
 
@@ -549,13 +580,16 @@ impl Arguments for SkelFetch {
         name: "skel-fetch",
         about: "Get, verify and unpack the base of a release",
         own: &[
-            Opt::value('a', "arch", "arch", "The architecture, instead of this host's: amd64, arm64"),
-            Opt::value('f', "file", "file", "This archive, instead of fetching one").conflicts(&["mirror"]),
+            Opt::value('a', "arch", "arch", "The architecture, instead of this host's: amd64, arm64")
+                .of(Kind::Word(Words::Arch)),
+            Opt::value('f', "file", "file", "This archive, instead of fetching one")
+                .of(Kind::File)
+                .conflicts(&["mirror"]),
             Opt::value('m', "mirror", "mirror", "The URL of a mirror, or of the release's directory"),
-            Opt::value('M', "manifest", "manifest", "The MANIFEST to verify with"),
+            Opt::value('M', "manifest", "manifest", "The MANIFEST to verify with").of(Kind::File),
         ],
         common: &COMMON,
-        operands: &[RELEASE_OPERAND],
+        operands: &[Operand { kind: Kind::Archive, ..RELEASE_OPERAND }],
     };
 
     fn read(given: &Given) -> Result<SkelFetch, Stop> {
@@ -731,10 +765,27 @@ mod tests {
             for operand in program.operands {
                 assert!(names.insert(operand.name), "{}: {} twice", program.name, operand.name);
             }
+            // What helps to type it fits to it.
+            for option in program.options().filter(|o| o.value.is_none()) {
+                assert_eq!(option.kind, Kind::Text, "{}: --{}", program.name, option.long);
+            }
+            for other in program.operands.iter().flat_map(|o| o.kind.not_with()) {
+                assert!(names.contains(other), "{}: there is no --{other}", program.name);
+            }
             assert!(program.operands.is_sorted_by_key(|o| !o.required), "{}", program.name);
             let usage = program.usage();
             assert!(usage.lines().all(|l| l.len() < 80 && l.trim_end() == l), "{usage}");
         }
+    }
+
+    #[test]
+    fn words_are_those_of_the_types() {
+        fn read<T: std::str::FromStr>(words: Words) -> bool {
+            words.all().iter().all(|word| word.parse::<T>().is_ok())
+        }
+        assert!(read::<Side>(Words::Side) && Words::Side.all().len() == 2);
+        assert!(read::<Arch>(Words::Arch) && Words::Arch.all().contains(&Arch::Arm64.machine()));
+        assert_eq!(addresses(Words::Mac.all()[0].as_ref()), Ok(Addresses::Kernel));
     }
 
     #[test]

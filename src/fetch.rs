@@ -172,7 +172,7 @@ fn plan(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
 
 /// Whether archive and MANIFEST are both files that nothing will replace.
 fn plan_is_local(accept: &Accept, arguments: &SkelFetch) -> bool {
-    arguments.file.is_some() || !accept.manifest.starts_with(&accept.media)
+    arguments.file.is_some() || arguments.manifest.is_some() || !accept.manifest.starts_with(&accept.media)
 }
 
 /// The MANIFEST to verify with, when it need not be fetched.

@@ -108,6 +108,19 @@ fn level_text(name: &str) -> Option<&str> {
     (number(level) && number(again)).then_some(level)
 }
 
+/// The name of the next snapshot of a skeleton whose base is of that patch level,
+/// if one is due, and never one that is taken.
+pub fn next_name(taken: &[String], level: u32, changed: bool) -> Option<String> {
+    let is_taken = |name: &str| taken.iter().any(|full| full.rsplit('@').next() == Some(name));
+    let plain = format!("p{level}");
+    match is_taken(&plain) || level == 0 {
+        false => Some(plain),
+        true if !changed => None,
+        // Level 0 is what @base was taken of.
+        true => (1..).map(|n| format!("p{level}.{n}")).find(|name| !is_taken(name)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,5 +134,17 @@ mod tests {
             assert!(!is_ours(&format!("z/s@{other}")), "{other}");
         }
         assert_eq!(["p12", "p3.1", "base", "p"].map(level), [Some(12), Some(3), None, None]);
+    }
+
+    #[test]
+    fn snapshots_are_named_after_patch_levels() {
+        let taken = |names: &[&str]| names.iter().map(|n| format!("z/s@{n}")).collect::<Vec<_>>();
+        assert_eq!(next_name(&taken(&["base"]), 1, true).as_deref(), Some("p1"));
+        // Patched by hand, or killed before the snapshot.
+        assert_eq!(next_name(&taken(&["base"]), 3, false).as_deref(), Some("p3"));
+        assert_eq!(next_name(&taken(&["base", "p3"]), 3, false), None);
+        assert_eq!(next_name(&taken(&["base", "p3", "p3.1"]), 3, true).as_deref(), Some("p3.2"));
+        assert_eq!(next_name(&taken(&["base"]), 0, false), None);
+        assert_eq!(next_name(&taken(&["base"]), 0, true).as_deref(), Some("p0.1"));
     }
 }

@@ -865,25 +865,11 @@ impl Action for TakeSnapshot {
         let Kept::Snapshots { skeleton, .. } = &state.kept else { return Ok(()) };
         let level = userland::of_base(&state.base)?.patch;
         let taken = template::snapshots(host, skeleton)?;
-        let Some(name) = next_name(&taken, level, state.changed.get()) else { return Ok(()) };
+        let Some(name) = template::next_name(&taken, level, state.changed.get()) else { return Ok(()) };
         let snapshot = skeleton.snapshot(&name);
         zfs::Command::snapshot(&snapshot).perform(host, undo)?;
         *state.taken.borrow_mut() = Some(snapshot);
         Ok(())
-    }
-}
-
-/// The name of the next snapshot, if one is due: that of the patch level, and
-/// never one that is taken.
-fn next_name(taken: &[String], level: u32, changed: bool) -> Option<String> {
-    let is_taken =
-        |name: &str| taken.iter().any(|full| full.rsplit_once('@').is_some_and(|(_, n)| n == name));
-    let plain = format!("p{level}");
-    match is_taken(&plain) || level == 0 {
-        false => Some(plain),
-        true if !changed => None,
-        // Level 0 is what @base was taken of.
-        true => (1..).map(|n| format!("p{level}.{n}")).find(|name| !is_taken(name)),
     }
 }
 
@@ -941,18 +927,6 @@ fn jails_on(host: &Host, layout: &Layout, release: &Release) -> Result<Vec<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn snapshots_are_named_after_patch_levels() {
-        let taken = |names: &[&str]| names.iter().map(|n| format!("z/s@{n}")).collect::<Vec<_>>();
-        assert_eq!(next_name(&taken(&["base"]), 1, true).as_deref(), Some("p1"));
-        // Patched by hand, or killed before the snapshot.
-        assert_eq!(next_name(&taken(&["base"]), 3, false).as_deref(), Some("p3"));
-        assert_eq!(next_name(&taken(&["base", "p3"]), 3, false), None);
-        assert_eq!(next_name(&taken(&["base", "p3", "p3.1"]), 3, true).as_deref(), Some("p3.2"));
-        assert_eq!(next_name(&taken(&["base"]), 0, false), None);
-        assert_eq!(next_name(&taken(&["base"]), 0, true).as_deref(), Some("p0.1"));
-    }
 
     #[test]
     fn settings_for_a_base() {

@@ -540,6 +540,26 @@ fn with_names_only_what_matters_to_them() {
 }
 
 #[test]
+fn the_snapshot_that_is_proposed_is_what_new_jails_get() {
+    let stage = small(Storage::Zfs);
+    stage.write(&format!("{SKELETON}/etc/new.conf"), "x");
+    let found = &document(&stage, &[])["findings"];
+    let cure = text(&found[0]["cure"]);
+    assert_eq!((text(&found[0]["id"]).as_str(), found.as_array().unwrap().len()), ("skeleton-newer", 1));
+    let (_, command) = cure.split_once("zfs snapshot ").expect(&cure);
+    stage.ok("zfs", &["snapshot", command]);
+    // The jail that was there before does not have it.
+    expect(&stage, &["etc-behind"], command);
+    stage.ours("jail-clone", &["db", "11"]);
+    assert_eq!(fs::read_to_string(stage.path(&format!("{}/etc/new.conf", container("db")))).unwrap(), "x");
+    stage.ok("jail", &["-r", "web"]);
+    for name in ["web", "db"] {
+        stage.ours("jail-destroy", &["-y", name]);
+    }
+    stage.nothing_left();
+}
+
+#[test]
 fn people_and_programs_are_told_the_same() {
     let stage = small(Storage::Directory);
     jail(&stage, "db", 11, "exec.prepare = \"\";");

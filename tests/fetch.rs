@@ -433,3 +433,31 @@ fn a_dry_run_changes_nothing_and_tells_all() {
         assert!(run(&stage, "skel-fetch -n --json 14.2").stdout.starts_with(b"{\"commands\":["));
     }
 }
+
+#[test]
+fn a_dry_run_verifies_what_is_there() {
+    for storage in [Storage::Directory, Storage::Zfs] {
+        let stage = Stage::bare(storage);
+        let (good, mut bad) = (tar(&least()), tar(&least()));
+        *bad.last_mut().unwrap() ^= 1;
+        match storage {
+            Storage::Zfs => _ = stage.ok("zfs", &["create", "-p", "zdata/jails/media"]),
+            Storage::Directory => fs::create_dir_all(stage.path("/zdata/jails/media")).unwrap(),
+        }
+        let archive = stage.path("/zdata/jails/media/14.2-RELEASE-base.txz");
+        fs::write(&archive, &bad).unwrap();
+        // As somebody brought it, and as one that is fetched is called.
+        for named in ["/zdata/jails/media/MANIFEST", "/zdata/jails/media/14.2-RELEASE-MANIFEST"] {
+            fs::write(stage.path(named), manifest(&good)).unwrap();
+            let line = format!("skel-fetch -n -M {named} 14.2");
+            assert!(fails(&stage, &line).contains("wrong checksum"), "{line}");
+            assert!(archive.exists(), "{line}: it was set aside");
+        }
+        fs::write(&archive, &good).unwrap();
+        let named = "/zdata/jails/media/14.2-RELEASE-MANIFEST";
+        ok(&stage, &format!("skel-fetch -n -M {named} 14.2"));
+        assert_eq!(in_templates(&stage), Vec::<String>::new());
+        ok(&stage, &format!("skel-fetch -M {named} 14.2"));
+        assert!(stage.path(BASE).join("bin/freebsd-version").exists());
+    }
+}

@@ -15,12 +15,14 @@ use common::{Sandbox, bin};
 use setup::{Stage, Storage};
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use thinjail::cli::{self, table::Program};
 use thinjail::doctor::finding::KINDS;
+use thinjail::kernel::simulated::Simulated;
 use thinjail::mirror::{Arch, Mirror};
+use thinjail::root::Root;
 use thinjail::settings::{self, Settings};
 
 const PROGRAMS: [&str; 13] = [
@@ -39,24 +41,24 @@ const PROGRAMS: [&str; 13] = [
     "skel-update",
 ];
 
-/// Commands of the base system that examples use and that are not run here,
-/// unless the host of the page has a pool.
-const NOT_RUN: [(&str, &str); 5] = [
-    ("zfs", "there is no pool"),
-    ("pkg", "there are no packages"),
-    ("service", "there are no jails to start"),
-    ("sysrc", "there is no rc.conf(5)"),
-    ("ifconfig", "the simulated kernel has no ifconfig(8)"),
-];
+/// Commands of the base system that examples use and that are not run here.
+const NOT_RUN: [(&str, &str); 1] = [("pkg", "there are no packages")];
+
+/// Commands that have a stand-in, besides our programs.
+const WITH_STAND_INS: [&str; 4] = ["ifconfig", "service", "sysrc", "zfs"];
+
+/// Those of them that say what everybody knows, so that pages leave it out.
+const TALKATIVE: [&str; 2] = ["service", "sysrc"];
 
 /// Commands of any Unix, run with the paths of the example below the sandbox.
-const RUN_BELOW_THE_ROOT: [&str; 5] = ["cat", "cd", "diff", "rm", "rmdir"];
+const RUN_BELOW_THE_ROOT: [&str; 6] = ["cat", "cd", "diff", "mv", "rm", "rmdir"];
 
 /// Examples whose output the page leaves out.
-const OUTPUT_LEFT_OUT: [&str; 4] = [
+const OUTPUT_LEFT_OUT: [&str; 5] = [
     "jail-clone -n proxy",
     "jail-list -j",
     "skel-fetch -n -M /zdata/jails/media/14.4-RELEASE-MANIFEST 14.4",
+    "zfs diff zdata/jails/templates/14.2-RELEASE-skeleton@base zdata/jails/containers/web",
     "zfs diff zdata/jails/templates/14.2-RELEASE-skeleton@base zdata/jails/templates/14.2-RELEASE-skeleton@p3",
 ];
 
@@ -98,7 +100,8 @@ impl Page {
         let mut files: Vec<String> = fs::read_dir(top().join("man"))
             .unwrap()
             .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !name.starts_with('.'))
+            // Beside them is what checks and prints them.
+            .filter(|name| name.rsplit_once('.').is_some_and(|(_, ext)| ["5", "7", "8"].contains(&ext)))
             .collect();
         files.sort();
         files.iter().map(|file| Page::read(file)).collect()
@@ -118,6 +121,39 @@ impl Page {
             .map(String::as_str)
             .take_while(|l| !l.starts_with(".Sh ") && !l.starts_with(next))
             .collect()
+    }
+
+    /// The lines that are not literal, nor comments.
+    fn text(&self) -> impl Iterator<Item = &str> {
+        let lines = self.lines.iter().enumerate();
+        lines.filter(|(n, l)| !self.is_literal(*n) && !l.starts_with(".\\\"")).map(|(_, l)| l.as_str())
+    }
+
+    /// Whether a line, counted from 0, is inside of a literal block.
+    fn is_literal(&self, number: usize) -> bool {
+        let mut before = self.lines[..number].iter().rev();
+        before.find_map(|l| match l.as_str() {
+            ".Ed" => Some(false),
+            l if l.starts_with(".Bd -literal") => Some(true),
+            _ => None,
+        }) == Some(true)
+            && self.lines[number] != ".Ed"
+    }
+
+    /// The line that a message of mandoc(1) is about: `FILE:LINE:COLUMN: ...`.
+    fn line_of(&self, message: &str) -> &str {
+        let file = self.file() + ":";
+        let number = message.split(&file).nth(1).and_then(|rest| rest.split(':').next()?.parse().ok());
+        number.and_then(|n: usize| self.lines.get(n.checked_sub(1)?)).map_or("", String::as_str)
+    }
+
+    /// Whether a page is referred to in DIAGNOSTICS alone.
+    fn only_in_diagnostics(&self, name: &str) -> bool {
+        let xr = format!(".Xr {name} ");
+        let is = |lines: &[&str]| lines.iter().filter(|l| l.starts_with(&xr)).count();
+        let all: Vec<&str> = self.text().collect();
+        let diagnostics = self.headings().contains(&"DIAGNOSTICS");
+        diagnostics && is(&all) == is(&self.under(".Sh DIAGNOSTICS"))
     }
 
     fn headings(&self) -> Vec<&str> {
@@ -380,9 +416,6 @@ fn pages_have_the_parts_of_a_page() {
         if page.section == '8' {
             wanted.extend(["SYNOPSIS", "ENVIRONMENT", "EXIT STATUS", "DIAGNOSTICS"]);
         }
-        // Neither has a file of its own.
-        let without_files = ["jail-epair-down", "jail-sweep"].contains(&page.name.as_str());
-        wanted.retain(|heading| *heading != "FILES" || !without_files);
         let headings = page.headings();
         for heading in wanted {
             assert!(headings.contains(&heading), "{file}: no {heading}");
@@ -390,6 +423,177 @@ fn pages_have_the_parts_of_a_page() {
         let history = page.under(".Sh HISTORY").join(" ");
         assert!(history.contains("first appeared in") && history.contains("0.1"), "{file}: {history}");
     }
+}
+
+/// The sections of a page, in the order of mdoc(7). Those of its own come behind
+/// the DESCRIPTION.
+const ORDER: [&str; 13] = [
+    "NAME",
+    "SYNOPSIS",
+    "DESCRIPTION",
+    "ENVIRONMENT",
+    "FILES",
+    "EXIT STATUS",
+    "EXAMPLES",
+    "DIAGNOSTICS",
+    "COMPATIBILITY",
+    "SEE ALSO",
+    "HISTORY",
+    "CAVEATS",
+    "BUGS",
+];
+
+#[test]
+fn sections_have_the_order_of_mdoc() {
+    for page in Page::all() {
+        let place = |heading: &&str| ORDER.iter().position(|known| known == heading);
+        let headings = page.headings();
+        let own = |heading: &&str| place(heading).is_none();
+        let (first, rest) = headings.split_at(headings.iter().position(own).unwrap_or(headings.len()));
+        let after_own = rest.iter().position(|h| !own(h)).map_or(rest, |at| &rest[at..]);
+        assert!(!after_own.iter().any(own), "{}: {headings:?}", page.file());
+        if !rest.is_empty() {
+            assert_eq!(first.last(), Some(&"DESCRIPTION"), "{}: {headings:?}", page.file());
+        }
+        let standard: Vec<usize> = headings.iter().filter_map(place).collect();
+        // Rising, and none twice.
+        assert!(standard.is_sorted_by(|a, b| a < b), "{}: {headings:?}", page.file());
+    }
+}
+
+#[test]
+fn see_also_is_sorted_and_complete() {
+    let program = |name: &str| PROGRAMS.contains(&name) || name.starts_with("thinjail");
+    let mut missing = BTreeSet::new();
+    for page in Page::all() {
+        let file = page.file();
+        let lines = page.under(".Sh SEE ALSO");
+        let mut shown: Vec<(&str, &str)> = Vec::new();
+        for line in &lines {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [".Xr", name, section, comma @ ..] = &words[..] else { panic!("{file}: {line}") };
+            let last = shown.len() + 1 == lines.len();
+            assert_eq!(comma, if last { &[][..] } else { &[","] }, "{file}: {line}");
+            shown.push((section, name));
+        }
+        assert!(shown.is_sorted_by(|a, b| a < b), "{file}: {shown:?}");
+        // Whatever of the suite a page speaks of, and itself never.
+        for line in page.text() {
+            if let Some(rest) = line.split("Xr ").nth(1)
+                && let [name, section, ..] = rest.split(' ').collect::<Vec<_>>()[..]
+                && program(name)
+            {
+                assert!(name != page.name, "{file}: {line}");
+                let section = section.trim_end_matches(|c: char| !c.is_ascii_digit());
+                // thinjail.conf(5) is about all of them.
+                let needed = page.section == '8' && !page.only_in_diagnostics(name);
+                if needed && !shown.contains(&(section, name)) {
+                    missing.insert(format!("{file}: {name}({section})"));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not in SEE ALSO: {missing:#?}");
+}
+
+/// What readers stumble over, and mandoc(1) does not.
+#[test]
+fn pages_are_neatly_written() {
+    for page in Page::all() {
+        let file = page.file();
+        let mut wrong = Vec::new();
+        let mut before: Option<&str> = None;
+        for (number, line) in page.lines.iter().enumerate() {
+            let mut say = |what: &str| wrong.push(format!("{file}:{}: {what}: {line}", number + 1));
+            if line.ends_with([' ', '\t']) || line.contains('\t') {
+                say("trailing blank, or tab");
+            }
+            if !line.is_ascii() {
+                say("not ASCII");
+            }
+            if line.is_empty() && !page.is_literal(number) {
+                say("empty line");
+            }
+            if page.is_literal(number) || line.starts_with(".\\\"") {
+                before = None;
+                continue;
+            }
+            if line.len() > 80 && !line.starts_with('.') {
+                say("longer than 80 bytes");
+            }
+            if line.starts_with('.') {
+                // A macro's arguments are no part of the sentence.
+                before = None;
+                continue;
+            }
+            for word in line.split_whitespace() {
+                if before.is_some_and(|b| b.eq_ignore_ascii_case(word)) && word != "%s" {
+                    say("a word twice");
+                }
+                before = Some(word);
+            }
+            let (words, next) = (line.split_whitespace(), line.split_whitespace().skip(1));
+            if words
+                .zip(next)
+                .any(|(a, b)| a.ends_with(['.', '!', '?']) && b.starts_with(|c: char| c.is_ascii_uppercase()))
+            {
+                say("a sentence begins inside of a line");
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
+
+/// Lines that a terminal of 80 columns does not hold: those of files and tables,
+/// which cannot be broken.
+const WIDE: [&str; 4] =
+    ["exec.", "/zdata/jails/templates/14.2-RELEASE-base /", "/zdata/jails/containers/", "old   14.2-RELEASE"];
+
+#[test]
+fn pages_fit_a_terminal() {
+    let mut unused = BTreeSet::from(WIDE);
+    let mut wide = Vec::new();
+    for page in Page::all() {
+        let path = top().join("man").join(page.file());
+        let Some(run) = mandoc(&["-T", "ascii", "-O", "width=78"], &path) else { return };
+        for line in String::from_utf8(run.stdout).unwrap().lines() {
+            // Bold and underlined characters are overstruck.
+            let mut shown = String::new();
+            for c in line.chars() {
+                if c == '\x08' {
+                    shown.pop();
+                } else {
+                    shown.push(c);
+                }
+            }
+            if shown.len() > 80 {
+                match WIDE.iter().find(|w| shown.trim_start().starts_with(**w)) {
+                    Some(known) => _ = unused.remove(known),
+                    None => wide.push(format!("{}: {} columns: {shown}", page.file(), shown.len())),
+                }
+            }
+        }
+    }
+    assert!(wide.is_empty(), "{}", wide.join("\n"));
+    assert!(unused.is_empty(), "listed as wide, but in no page: {unused:?}");
+}
+
+/// Runs mandoc(1) on a page, if it is there.
+fn mandoc(arguments: &[&str], page: &Path) -> Option<Output> {
+    match Command::new("mandoc").args(arguments).arg(page).output() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            left_out("there is no mandoc(1) here");
+            None
+        }
+        other => Some(other.unwrap()),
+    }
+}
+
+/// Says that a test can't be made here; with CI=true it has to be.
+#[track_caller]
+fn left_out(why: &str) {
+    assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "{why}");
+    eprintln!("left out: {why}");
 }
 
 #[test]
@@ -418,17 +622,54 @@ fn pages_refer_only_to_what_there_is() {
 fn mandoc_has_nothing_to_complain_about() {
     for page in Page::all() {
         let path = top().join("man").join(page.file());
-        let run = Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).arg(&path).output();
-        let output = match run {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                eprintln!("mandoc_has_nothing_to_complain_about: skipped, there is no mandoc here");
-                return;
-            }
-            other => other.unwrap(),
-        };
-        let said = [output.stdout, output.stderr].concat();
-        assert!(said.is_empty(), "{}", String::from_utf8_lossy(&said));
+        let Some(run) = mandoc(&["-T", "lint", "-W", "style"], &path) else { return };
+        let said = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+        let of_the_page = said.lines().filter(|line| {
+            // Which pages are installed here, and whether they are indexed.
+            let of_the_host = line.contains("referenced manual not found") || line.contains("mandoc.db");
+            // A message is quoted as it is.
+            let quoted =
+                line.contains("consider using OS macro: Fx") && page.line_of(line).starts_with(".It ");
+            !of_the_host && !quoted
+        });
+        let of_the_page: Vec<&str> = of_the_page.collect();
+        assert!(of_the_page.is_empty(), "{}", of_the_page.join("\n"));
     }
+}
+
+#[test]
+fn words_are_spelled_right_and_wrong_ones_found() {
+    let spell = |page: Option<&Path>| {
+        let script = top().join("man/spell.sh");
+        let output = Command::new("sh").arg(script).args(page).output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (right, said) = spell(None);
+    assert!(right, "{said}");
+    if said.contains("no aspell(1)") {
+        left_out(&said);
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("wrong.8");
+    let text = ".Nd a naem\n.Pa nopath\n.Bd -literal\nlitteral\n.Ed\nOur favourite jail,\n.Va var_iable .\n";
+    fs::write(&page, text).unwrap();
+    let (right, said) = spell(Some(&page));
+    let found: Vec<&str> = said.lines().filter_map(|l| l.split("  <- ").nth(1)).collect();
+    assert!(!right && found == ["favourite", "naem"], "{said}");
+}
+
+#[test]
+fn the_index_leads_to_every_page() {
+    let output = Command::new("sh").arg(top().join("man/index.sh")).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let index = String::from_utf8(output.stdout).unwrap();
+    for page in Page::all() {
+        let (file, name) = (page.file(), format!("{}({})", page.name, page.section));
+        let entry = format!("<a href=\"{file}.html\">{name}</a></dt>\n  <dd>{}</dd>", page.once(".Nd "));
+        assert!(index.contains(&entry), "{entry}: {index}");
+    }
+    assert_eq!(index.matches("<dt>").count(), Page::all().len());
 }
 
 /// The texts of all sources, as messages: `{...}` is `%s`.
@@ -556,12 +797,6 @@ impl Place {
         }
     }
 
-    /// Whether a command of an example is run there.
-    fn runs(&self, program: &str) -> bool {
-        let has_pool = matches!(self, Place::Stage(_));
-        !NOT_RUN.iter().any(|(name, _)| *name == program) || has_pool && program == "zfs"
-    }
-
     /// Runs a line of sh(1), with our programs in its path.
     fn shell(&self, script: &str) -> Output {
         let mut path: Vec<PathBuf> = PROGRAMS.iter().map(|p| bin(p).parent().unwrap().to_owned()).collect();
@@ -588,13 +823,13 @@ impl Place {
 }
 
 /// The host that the examples of a page are run on.
-fn host_for(page: &Page) -> Place {
+fn host_for(page: &Page) -> Stage {
     match page.file().as_str() {
-        "jail-destroy.8" => Place::Stage(stage_with_jails_to_destroy()),
-        "jail-list.8" => Place::Stage(stage_with_jails()),
-        "jail-doctor.8" => Place::Stage(stage_with_faults()),
-        "jail-rebase.8" | "skel-fetch.8" | "skel-split.8" | "skel-update.8" => Place::Stage(stage_for(page)),
-        _ => Place::Sandbox(sandbox_for(page)),
+        "jail-destroy.8" => stage_with_jails_to_destroy(),
+        "jail-list.8" => stage_with_jails(),
+        "jail-doctor.8" => stage_with_faults(),
+        "jail-rebase.8" | "skel-fetch.8" | "skel-split.8" | "skel-update.8" => stage_for(page),
+        _ => ordinary_stage(page),
     }
 }
 
@@ -765,62 +1000,83 @@ fn template_with_updates(stage: &Stage) {
     stage.updates("14.2-RELEASE", 3, &[("bin/sh", b"patched\n"), ("etc/motd.template", b"patched\n")]);
 }
 
-fn sandbox_for(page: &Page) -> Sandbox {
-    let host = Sandbox::with_template();
-    host.write("etc/jail.conf", &fs::read_to_string(top().join("share/examples/jail.conf")).unwrap());
-    let (template, link) = ("zdata/jails/templates/14.2-RELEASE", symlink::<&str, PathBuf>);
+/// A host as most pages mean it, with what its examples take for granted.
+fn ordinary_stage(page: &Page) -> Stage {
+    let storage = if page.file() == "thinjail.7" { Storage::Zfs } else { Storage::Directory };
+    let stage = Stage::host(storage);
+    stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
+    let link = |text: &str, at: String| symlink(text, stage.path(&at)).unwrap();
+    let template = "/zdata/jails/templates/14.2-RELEASE";
+    let kernel = Simulated::new(&Root::alternate(&stage.root()).unwrap());
     match page.file().as_str() {
-        "jail-epair-up.8" => host
-            .kernel
+        "jail-epair-up.8" => kernel
             .change(|s| {
                 s.plug("igc1");
                 Ok(())
             })
             .unwrap(),
-        "jail-epair-down.8" => assert_eq!(host.ok("jail-epair-up -b igc0bridge web epair10"), ""),
+        "jail-epair-down.8" => {
+            stage.ours("jail-epair-up", &["-b", "igc0bridge", "web", "epair10"]);
+        }
         "jail-sweep.8" => {
-            host.ok("jail-clone web 10");
-            host.ok("jail-epair-up -b igc0bridge web epair10");
-            let root = fs::canonicalize(host.root()).unwrap();
-            let path = root.join("zdata/jails/web-nullfs-base");
-            host.kernel
-                .change(|s| {
-                    s.mount("nullfs", &root.join(format!("{template}-base")), &path)?;
-                    s.mount("nullfs", &root.join("zdata/jails/containers/web"), &path.join("skeleton"))?;
-                    s.mount("devfs", Path::new("devfs"), &path.join("dev"))
-                })
-                .unwrap();
+            stage.ours("jail-clone", &["web", "10"]);
+            stage.ok("jail", &["-c", "web"]);
+            stage.ok("jail", &["-R", "web"]);
         }
         "jail-mkfstab.8" => {
-            host.ok("jail-clone web 10");
-            fs::create_dir_all(host.at("srv/www")).unwrap();
-            fs::create_dir_all(host.at("srv/a:b")).unwrap();
+            stage.ours("jail-clone", &["web", "10"]);
+            fs::create_dir_all(stage.path("/srv/www")).unwrap();
+            fs::create_dir_all(stage.path("/srv/a:b")).unwrap();
+            fs::create_dir_all(stage.path("/zdata/jails/containers/web/usr/local/www")).unwrap();
         }
         "jail-clone.8" => {
-            host.template("15.0-RELEASE");
-            fs::create_dir_all(host.at("srv/www")).unwrap();
+            fs::create_dir_all(stage.path(&format!("{template}-skeleton/usr/local/www"))).unwrap();
+            copy_template(&stage);
+            fs::create_dir_all(stage.path("/srv/www")).unwrap();
         }
         "skel-fixcerts.8" => {
-            host.write(&format!("{template}-base/usr/share/certs/trusted/Root.pem"), "");
-            let certificate = host.at(&format!("{template}-skeleton/etc/ssl/certs/0a775a30.0"));
-            link("../../../usr/share/certs/trusted/Root.pem", certificate).unwrap();
-            let rmt = host.at(&format!("{template}-skeleton/etc/rmt"));
-            fs::create_dir_all(host.at("zdata/skeleton/etc")).unwrap();
-            link("../../usr/sbin/rmt", host.at("zdata/skeleton/etc/rmt")).unwrap();
-            link("../usr/sbin/rmt", rmt).unwrap();
-            host.ok("jail-clone web 10");
+            stage.write(&format!("{template}-base/usr/share/certs/trusted/Root.pem"), "");
+            stage.write(&format!("{template}-base/usr/sbin/rmt"), "");
+            let certificate = format!("{template}-skeleton/etc/ssl/certs/0a775a30.0");
+            link("../../../usr/share/certs/trusted/Root.pem", certificate);
+            fs::create_dir_all(stage.path("/zdata/skeleton/etc")).unwrap();
+            link("../../usr/sbin/rmt", "/zdata/skeleton/etc/rmt".into());
+            link("../usr/sbin/rmt", format!("{template}-skeleton/etc/rmt"));
+            stage.ours("jail-clone", &["web", "10"]);
         }
         "thinjail.7" => {
-            host.ok("jail-clone web 10");
+            stage.ours("jail-clone", &["web", "10"]);
+            stage.ok("jail", &["-c", "web"]);
+            stage.write("/zdata/jails/containers/web/etc/motd", "hello\n");
         }
-        "thinjail.conf.5" => {}
+        "thinjail.conf.5" => copy_template(&stage),
         other => panic!("{other}: which host are its examples for?"),
     }
-    // jail-clone -e asks sysrc(8) for jail_list.
-    host.write("tools/sysrc", "#!/bin/sh\n");
-    let mode = PermissionsExt::from_mode(0o755);
-    fs::set_permissions(host.at("tools/sysrc"), mode).unwrap();
-    host
+    stage
+}
+
+/// Makes a template of 15.0 out of that of 14.2.
+fn copy_template(stage: &Stage) {
+    for half in ["base", "skeleton"] {
+        let [from, to] =
+            ["14.2", "15.0"].map(|r| stage.path(&format!("/zdata/jails/templates/{r}-RELEASE-{half}")));
+        assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+    }
+}
+
+/// Whether the jails that service(8) was to start or to stop are as they should
+/// be: its status does not tell.
+#[track_caller]
+fn check_service(place: &Place, command: &str) {
+    let Place::Stage(stage) = place else { panic!("{command}: no jails here") };
+    let words: Vec<&str> = command.split(' ').collect();
+    let ["service", "jail", what, names @ ..] = &words[..] else { panic!("{command}") };
+    let state = stage.kernel();
+    let runs = |name: &str| state.jails.iter().any(|jail| jail.name == name && !jail.dying);
+    for name in names {
+        assert_eq!(runs(name), *what != "stop", "{command}: whether {name} runs");
+    }
+    assert!(!names.is_empty() || state.jails.iter().any(|jail| !jail.dying), "{command}: nothing runs");
 }
 
 /// The program that a command line runs, behind variables set for it.
@@ -837,7 +1093,7 @@ fn examples_do_what_the_pages_say() {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let jail_conf: Vec<String> = jail_conf.lines().map(words).collect();
     for page in Page::all() {
-        let host = host_for(&page);
+        let host = Place::Stage(host_for(&page));
         let mut run = 0;
         let mut variables = String::new();
         for block in blocks(&page.under(".Sh EXAMPLES")) {
@@ -856,7 +1112,7 @@ fn examples_do_what_the_pages_say() {
                     variables += &format!("{command}\n");
                     continue;
                 }
-                if !host.runs(program) {
+                if NOT_RUN.iter().any(|(name, _)| *name == program) {
                     left_out.remove(program);
                     continue;
                 }
@@ -864,7 +1120,7 @@ fn examples_do_what_the_pages_say() {
                     command.replace(" /", &format!(" {}/", host.root().display()))
                 } else {
                     assert!(
-                        PROGRAMS.contains(&program) || program == "zfs",
+                        PROGRAMS.contains(&program) || WITH_STAND_INS.contains(&program),
                         "{file}: {command}: neither run nor listed as not run"
                     );
                     command.clone()
@@ -878,7 +1134,12 @@ fn examples_do_what_the_pages_say() {
                     false => ran.status.success() || found,
                 };
                 assert!(as_shown, "{file}: {command}: {}: {stdout}{stderr}", ran.status);
-                if left_out.remove(&*command) {
+                if program == "service" {
+                    check_service(&host, &command);
+                }
+                if TALKATIVE.contains(&program) && output.is_empty() {
+                    assert_eq!(stderr, "", "{file}: {command}: standard error");
+                } else if left_out.remove(&*command) {
                     assert_ne!(stdout, "", "{file}: {command}: there is nothing to leave out");
                     assert_eq!(stderr, "", "{file}: {command}: standard error");
                 } else {
@@ -911,8 +1172,8 @@ fn thinjail_7_explains_the_jail_conf_that_is_installed() {
     }
 }
 
-#[test]
-fn a_host_made_as_thinjail_7_says_has_jails() {
+/// Makes a host as thinjail(7) says, up to the start of the first jail.
+fn host_from_nothing() -> Stage {
     let stage = Stage::bare(Storage::Zfs);
     serve(&stage, MAIN_SERVER, "14.2-RELEASE");
     let conf = basetree::content("etc/freebsd-update.conf", "14.2-RELEASE");
@@ -924,33 +1185,67 @@ fn a_host_made_as_thinjail_7_says_has_jails() {
     let jail_conf = fs::read_to_string(top().join("share/examples/jail.conf")).unwrap();
     stage.write("/usr/local/share/examples/thinjail/jail.conf", &jail_conf);
     fs::remove_file(stage.path("/etc/jail.conf")).unwrap();
+    stage.write("/etc/rc.conf", "");
 
-    let page = Page::read("thinjail.7");
     let host = Place::Stage(stage);
-    let root = host.root().display().to_string();
-    let (mut script, mut expected) = (String::from("set -e\n"), String::new());
     for heading in [".Ss Settings", ".Ss Template", ".Ss Common jail.conf", ".Ss The first jail"] {
-        let blocks = blocks(&page.under(heading));
-        for Example { command, output } in blocks.iter().flat_map(|b| commands(b, "# ")) {
-            // The stand-in of sysrc(8) knows the files of the root by their full names.
-            let command = command.replace("-f thinjail.conf", "-f /usr/local/etc/thinjail.conf");
-            let below = |word: &str| command.replace(&format!(" {word}"), &format!(" {root}{word}"));
-            match program_of(&command) {
-                "cd" => script += &format!("{}\n", below("/usr")),
-                "cp" => script += &format!("{}\n", below("/usr").replace(" /etc", &format!(" {root}/etc"))),
-                "sysrc" => script += &format!("{command} >/dev/null\n"),
-                "service" | "jls" | "jexec" => continue,
-                _ => script += &format!("{command}\n"),
-            }
+        follow(&host, &Page::read("thinjail.7").under(heading));
+    }
+    let Place::Stage(stage) = host else { unreachable!() };
+    stage
+}
+
+/// Does what the blocks of a section say, each in one shell, and compares what
+/// is printed with what the page shows, if it shows anything.
+#[track_caller]
+fn follow(host: &Place, section: &[&str]) {
+    let root = host.root().display().to_string();
+    for block in blocks(section) {
+        let (mut script, mut expected) = (String::from("set -e\n"), String::new());
+        let mut service = None;
+        for Example { command, output } in commands(&block, "# ") {
+            let below = |words: &[&str]| {
+                words.iter().fold(command.clone(), |c, w| c.replace(&format!(" {w}"), &format!(" {root}{w}")))
+            };
+            script += &match program_of(&command) {
+                "cd" | "cp" => below(&["/usr", "/etc", "/zdata"]),
+                // The stand-in knows the files of the root by their full names.
+                "sysrc" => {
+                    command.replace("-f thinjail.conf", "-f /usr/local/etc/thinjail.conf") + " >/dev/null"
+                }
+                "service" => {
+                    service = Some(command.clone());
+                    command + " >/dev/null"
+                }
+                // There is nobody to ask.
+                "jail-rebase" => {
+                    command.replace(" --commit", " -y --commit").replace(" --revert", " -y --revert")
+                }
+                "jail-destroy" => command.replace("jail-destroy", "jail-destroy -y"),
+                // Programs that the jail does not have here, but it runs.
+                "jexec" => "jls -j web >/dev/null".into(),
+                "pkg" => continue,
+                _ => command,
+            };
+            script.push('\n');
             expected += &output;
         }
+        let ran = host.shell(&script);
+        let (stdout, stderr) = (host.printed(&ran.stdout), host.printed(&ran.stderr));
+        assert!(ran.status.success(), "{script}\n{stdout}{stderr}");
+        if !expected.is_empty() {
+            assert_eq!(stdout + &stderr, expected, "printed (left), in the page (right)");
+        }
+        if let Some(command) = service {
+            check_service(host, &command);
+        }
     }
-    let ran = host.shell(&script);
-    let (stdout, stderr) = (host.printed(&ran.stdout), host.printed(&ran.stderr));
-    assert!(ran.status.success() && stderr.is_empty(), "{script}\n{stdout}{stderr}");
-    assert_eq!(stdout, expected, "printed (left), in the page (right)");
+}
 
-    let Place::Stage(stage) = host else { unreachable!() };
+#[test]
+fn a_host_made_as_thinjail_7_says_has_jails() {
+    let page = Page::read("thinjail.7");
+    let stage = host_from_nothing();
     let template = stage.path("/zdata/jails/templates/14.2-RELEASE-base");
     let mut shown = 0;
     for line in blocks(&page.under(".Ss Layout")).concat() {
@@ -970,8 +1265,126 @@ fn a_host_made_as_thinjail_7_says_has_jails() {
     }
     stage.ours("skel-fixcerts", &["-a", "-c", "14.2"]);
     stage.ours("jail-mkfstab", &["-c", "web"]);
+    stage.ok("jail", &["-r", "web"]);
+}
+
+#[test]
+fn a_jail_lives_as_thinjail_7_says() {
+    let page = Page::read("thinjail.7");
+    let stage = host_from_nothing();
+    stage.updates("14.2-RELEASE", 4, &[("bin/sh", b"patched again\n"), ("etc/motd.template", b"patched\n")]);
+    serve(&stage, MAIN_SERVER, "15.0-RELEASE");
+    stage.updates("15.0-RELEASE", 1, &[("bin/sh", b"patched\n")]);
+    // Hidden otherwise; the stand-in can't hide what is there.
+    stage.ok("zfs", &["set", "snapdir=visible", "zdata/jails/templates"]);
+    let host = Place::Stage(stage);
+    let Place::Stage(stage) = &host else { unreachable!() };
+    let origin = || {
+        let origin = stage.ok("zfs", &["get", "-H", "-o", "value", "origin", "zdata/jails/containers/web"]);
+        origin.trim().rsplit('/').next().unwrap().to_owned()
+    };
+    assert_eq!(origin(), "14.2-RELEASE-skeleton@p3");
+    follow(&host, &page.under(".Sh STARTING AND STOPPING"));
+    follow(&host, &page.under(".Sh UPDATING A TEMPLATE"));
+    follow(&host, &page.under(".Ss Patch levels"));
+    assert_eq!(origin(), "14.2-RELEASE-skeleton@p3.1");
+    let rc_conf = stage.path("/zdata/jails/containers/web/etc/rc.conf");
+    assert_eq!(fs::read_to_string(rc_conf).unwrap(), "sshd_enable=\"YES\"\n");
+
+    let upgrading = page.under(".Sh UPGRADING");
+    let own = upgrading.iter().take_while(|l| !l.starts_with(".Ss")).copied().collect::<Vec<_>>();
+    let back = |l: &&str| l.starts_with("If it does not, stop it and go back");
+    let (there, rest) = own.split_at(own.iter().position(back).unwrap());
+    follow(&host, there);
+    assert_eq!(origin(), "15.0-RELEASE-skeleton@p1");
+    // To go back there must be something to go back to.
+    follow(&host, &[".Bd -literal", "# service jail stop web", "# jail-rebase web 14.2", ".Ed"]);
+    assert_eq!(origin(), "14.2-RELEASE-skeleton@p3.1");
+    follow(&host, rest);
+    assert_eq!(origin(), "15.0-RELEASE-skeleton@p1");
+    assert!(!stage.path("/zdata/jails/templates/14.2-RELEASE-base/bin").exists());
+
+    follow(&host, &page.under(".Sh DESTROYING A JAIL"));
+    stage.nothing_left();
+}
+
+#[test]
+fn jails_go_on_without_the_suite_as_thinjail_7_says() {
+    let page = Page::read("thinjail.7");
+    let shown = blocks(&page.under(".Sh LEAVING THINJAIL"));
+    let [lines, mtu, pair, mounts] = &shown[..] else { panic!("{shown:#?}") };
+    let stage = Stage::host(Storage::Zfs);
+    stage.ours("jail-clone", &["web", "10"]);
+    // One jail was started by the hooks, and is stopped without.
+    stage.ok("jail", &["-c", "web"]);
+    let example = fs::read_to_string(stage.path("/etc/jail.conf")).unwrap();
+    let without = |lines: &[String]| {
+        let ours = |l: &&str| {
+            ["prepare", "prestart", "poststop", "release"]
+                .iter()
+                .any(|h| l.starts_with(&format!("exec.{h} ")))
+        };
+        let kept: Vec<&str> = example.lines().filter(|l| !ours(l)).collect();
+        let (include, others) = kept.split_last().unwrap();
+        assert!(include.starts_with(".include "), "{include}");
+        format!("{}\n{}\n{include}\n", others.join("\n"), lines.join("\n"))
+    };
+    stage.write("/etc/jail.conf", &without(lines));
+    for program in PROGRAMS {
+        fs::remove_file(stage.path("/usr/local/sbin").join(program)).unwrap();
+    }
+    stage.ok("jail", &["-r", "web"]);
+    stage.nothing_left();
+
+    let mtu_of_the_jail = || {
+        stage.ok("jail", &["-c", "web"]);
+        let state = stage.kernel();
+        let jid = state.jails.iter().find(|j| j.name == "web" && !j.dying).expect("web runs").jid;
+        assert!(state.interface(0, "epair10a").unwrap().up);
+        state.interface(jid, "epair10b").unwrap().mtu
+    };
+    assert_eq!(mtu_of_the_jail(), 1500);
+    stage.ok("jail", &["-r", "web"]);
+    stage.nothing_left();
+    stage.ok("ifconfig", &["igc0bridge", "mtu", "9000"]);
+    stage.write("/etc/jail.conf", &without(&[&lines[..], mtu].concat()));
+    assert_eq!(mtu_of_the_jail(), 9000);
+    stage.ok("jail", &["-r", "web"]);
+    stage.nothing_left();
+
+    // What is cleared by hand from then on.
+    let host = Place::Stage(stage);
+    let Place::Stage(stage) = &host else { unreachable!() };
+    let by_hand = |block: &[String]| {
+        for Example { command, .. } in commands(block, "# ") {
+            let command = command.replace(" /", &format!(" {}/", host.root().display()));
+            let ran = host.shell(&command);
+            assert!(ran.status.success(), "{command}: {}", host.printed(&ran.stderr));
+        }
+    };
+    let good = fs::read_to_string(stage.path("/etc/jail.conf")).unwrap();
+    stage.write("/etc/jail.conf", &good.replace("inet ${ip} up", "inet nothing up"));
+    stage.err("jail", &["-c", "web"]);
+    stage.write("/etc/jail.conf", &good);
+    assert!(stage.err("jail", &["-c", "web"]).contains("interface epair10 already exists"));
+    by_hand(pair);
+    stage.nothing_left();
+
+    stage.ok("jail", &["-c", "web"]);
+    stage.ok("jail", &["-R", "web"]);
+    assert!(stage.err("jail", &["-c", "web"]).contains("Resource deadlock avoided"));
+    by_hand(mounts);
+    by_hand(pair);
+    stage.nothing_left();
+
+    stage.ok("jail", &["-c", "web"]);
+    stage.fault("held-connection");
+    stage.err("jail", &["-r", "web"]);
+    by_hand(&mounts[mounts.len() - 1..]);
     stage.ok("jail", &["-c", "web"]);
     stage.ok("jail", &["-r", "web"]);
+    stage.ok("jail", &["standin-let-go", "web"]);
+    stage.nothing_left();
 }
 
 #[test]

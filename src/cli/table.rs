@@ -18,6 +18,69 @@ use std::str::FromStr;
 /// Width of the terminal that the usage is made for.
 const COLUMNS: usize = 80;
 
+/// What a value or an operand is, for those who help to type it. The parser has
+/// no use for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something that only the caller knows.
+    Text,
+    /// A jail that there is.
+    Jail,
+    /// A release that has a template.
+    Release,
+    /// The same, as what a jail is moved to.
+    Destination,
+    /// A release that can be had.
+    Archive,
+    /// A release that has a template, or a directory.
+    ReleaseOrDirectory,
+    /// A bridge.
+    Bridge,
+    /// Any network interface.
+    Interface,
+    /// The stem of a pair.
+    Pair,
+    /// The path of the jail that the operand before it names.
+    JailPath,
+    /// A file or directory, and behind a colon what follows.
+    Mount,
+    /// Any file.
+    File,
+    /// Any directory.
+    Directory,
+    /// One of few words.
+    Word(Words),
+}
+
+/// Which words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// Those of [`crate::text::Side`].
+    Side,
+    /// Those of [`crate::mirror::Arch`].
+    Arch,
+    /// The one that stands for no address of ours.
+    Mac,
+}
+
+impl Words {
+    /// All of them.
+    pub fn all(self) -> &'static [&'static str] {
+        match self {
+            Words::Side => &["ours", "theirs"],
+            Words::Arch => &["amd64", "arm64"],
+            Words::Mac => &["none"],
+        }
+    }
+}
+
+impl Kind {
+    /// The long names of the options beside which there can be no such operand.
+    pub fn not_with(self) -> &'static [&'static str] {
+        if self == Kind::Destination { &["commit", "revert"] } else { &[] }
+    }
+}
+
 /// An option.
 #[derive(Clone, Copy, Debug)]
 pub struct Opt {
@@ -27,6 +90,8 @@ pub struct Opt {
     pub long: &'static str,
     /// What its value is called, if it takes one.
     pub value: Option<&'static str>,
+    /// What its value is.
+    pub kind: Kind,
     /// Whether there is no default.
     pub required: bool,
     /// Whether it may be given more than once.
@@ -51,6 +116,7 @@ impl Opt {
             short: None,
             long,
             value: None,
+            kind: Kind::Text,
             required: false,
             repeatable: false,
             requires: None,
@@ -62,6 +128,11 @@ impl Opt {
     /// An option with a value.
     pub const fn value(short: char, long: &'static str, value: &'static str, help: &'static str) -> Opt {
         Opt { value: Some(value), ..Opt::flag(short, long, help) }
+    }
+
+    /// The same, with a value of this kind.
+    pub const fn of(self, kind: Kind) -> Opt {
+        Opt { kind, ..self }
     }
 
     /// The same, but it must be given.
@@ -102,6 +173,8 @@ pub struct Operand {
     /// What it is called; also what a program asks [`Given`] for. `name ...` may
     /// be given any number of times.
     pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
     /// Whether it must be given. Those that need not be are the last ones.
     pub required: bool,
     /// One line for the usage.
@@ -119,7 +192,8 @@ pub const JSON_OF_COMMANDS: Opt =
 pub const JSON: Opt = Opt::flag('j', "json", "Print one JSON document");
 /// `-R`
 pub const ROOT: Opt =
-    Opt::value('R', "root", "directory", "Work below this alternate root (also THINJAIL_ROOT)");
+    Opt::value('R', "root", "directory", "Work below this alternate root (also THINJAIL_ROOT)")
+        .of(Kind::Directory);
 /// `-h`
 pub const HELP: Opt = Opt::flag('h', "help", "Print the usage");
 /// `-V`
@@ -442,8 +516,8 @@ mod tests {
         ],
         common: &COMMON,
         operands: &[
-            Operand { name: "first", required: true, help: "The first" },
-            Operand { name: "second", required: false, help: "The second" },
+            Operand { name: "first", kind: Kind::Text, required: true, help: "The first" },
+            Operand { name: "second", kind: Kind::Text, required: false, help: "The second" },
         ],
     };
 

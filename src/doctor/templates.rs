@@ -154,8 +154,15 @@ fn snapshots(
             if let Some(first) = changed.first() {
                 let what =
                     format!("changed since {snapshot} ({} entries, {first} among them)", changed.len());
+                // skel-update takes none where there is nothing to install.
+                let taken: Vec<String> =
+                    one.snapshots.there().into_iter().flatten().map(|s| s.name.clone()).collect();
+                let of_newest = template::level(&newest.name).unwrap_or_default();
+                let level = one.version.as_ref().map_or(of_newest, |version| version.patch);
+                let next = template::next_name(&taken, level, true).unwrap_or_default();
+                let next = dataset.snapshot(&next);
                 let cure = format!(
-                    "zfs diff {snapshot} {dataset} shows it; skel-update {release} takes the next snapshot"
+                    "zfs diff {snapshot} {dataset} shows it; if new jails are to have it: zfs snapshot {next}"
                 );
                 found.push(Finding::new(&SKELETON_NEWER, scope, skeleton, what, cure));
             }

@@ -20,13 +20,23 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
         ["jail", "restart" | "onerestart", names @ ..] => (&[false, true], names),
         _ => bail!("service: only jail start, jail stop and jail restart are imitated"),
     };
-    if names.is_empty() {
-        bail!("service jail: only with the names of jails imitated");
-    }
     for start in steps {
-        step(host, *start, names, reply)?;
+        let all = if names.is_empty() { all(host, *start)? } else { Vec::new() };
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        step(host, *start, if names.is_empty() { &all } else { names }, reply)?;
     }
     Ok(0)
+}
+
+/// What is meant without names, as jail_list is empty: all jails of jail.conf(5), or all that run.
+fn all(host: &Host, start: bool) -> Result<Vec<String>> {
+    if !start {
+        let state = kernel(host)?.state()?;
+        return Ok(state.jails.iter().filter(|jail| !jail.dying).map(|jail| jail.name.clone()).collect());
+    }
+    let listed = Command::new(tools()?.join("jail")).args(["-e", "|"]).output().context("start jail")?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    Ok(listed.lines().filter_map(|l| l.split('|').next()?.strip_prefix("name=").map(str::to_owned)).collect())
 }
 
 /// Starts or stops.

@@ -161,7 +161,7 @@ man-html:
 	# mandoc(1) looks in this directory for the pages that are ours.
 	html=$$(cd "$(HTML)" && pwd) && cd man && for m in $(MAN5) $(MAN7) $(MAN8); do \
 	    $(MANDOC) -T html -I os=FreeBSD \
-	    -O 'style=style.css,man=%N.%S.html;https://man.freebsd.org/cgi/man.cgi?query=%N&sektion=%S' \
+	    -O 'toc,style=style.css,man=%N.%S.html;https://man.freebsd.org/cgi/man.cgi?query=%N&sektion=%S' \
 	    $$m >"$$html/$$m.html" || exit 1; \
 	done
 	sh man/index.sh >"$(HTML)/index.html"

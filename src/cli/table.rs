@@ -184,7 +184,7 @@ pub struct Operand {
 /// `-n`
 pub const DRY_RUN: Opt = Opt::flag('n', "dry-run", "Print the equivalent shell commands and change nothing");
 /// `-v`
-pub const VERBOSE: Opt = Opt::flag('v', "verbose", "Tell every action on standard error");
+pub const VERBOSE: Opt = Opt::flag('v', "verbose", "Report every action on standard error");
 /// `--json` of a program whose output are its commands.
 pub const JSON_OF_COMMANDS: Opt =
     Opt::long("json", "With -n: print the commands as one JSON document").requires("dry-run");
@@ -634,7 +634,7 @@ Try the tables
   -u, --unit number     The unit
   -b, --bridge name     The bridge
   -n, --dry-run         Print the equivalent shell commands and change nothing
-  -v, --verbose         Tell every action on standard error
+  -v, --verbose         Report every action on standard error
       --json            With -n: print the commands as one JSON document
   -R, --root directory  Work below this alternate root (also THINJAIL_ROOT)
   -h, --help            Print the usage

@@ -21,10 +21,10 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 sancov="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
-RUSTFLAGS="$(echo $sancov) --cfg fuzzing" "$cargo" build --quiet --locked --release --bins \
+[ $# -gt 0 ] || set -- $(ls targets | sed 's/\.rs$//')
+RUSTFLAGS="$(echo $sancov) --cfg fuzzing" "$cargo" build --quiet --locked --release $(printf -- '--bin %s ' "$@") \
     --target "$host" --target-dir "$built"
 
-[ $# -gt 0 ] || set -- $(ls targets | sed 's/\.rs$//')
 for name; do
     # What is found is kept beside what was built; tests/fuzz/corpus is only read.
     mkdir -p "$built/corpus/$name" "$built/found/$name"

@@ -128,7 +128,9 @@ fn plan(host: &Host, layout: &Layout, arguments: &JailDestroy, running: bool) ->
     let path = at(layout.path(jail));
     match file::look(&path)? {
         None => {}
-        Some(there) if !there.is_dir() => bail!("{}: {}", path.display(), file::kind(&there)),
+        Some(there) if !there.is_dir() => {
+            bail!("{}: {}, not a directory", path.display(), file::kind(&there))
+        }
         // A running jail has its base there.
         Some(_) if !running && fs_err::read_dir(&path)?.next().is_some() => {
             bail!(
@@ -263,7 +265,9 @@ fn check_fstab(host: &Host, layout: &Layout, jail: &JailName) -> Result<bool> {
     let real = host.root().at(&file);
     match file::look(&real)? {
         None => return Ok(false),
-        Some(there) if !there.is_file() => bail!("{}: {}", real.display(), file::kind(&there)),
+        Some(there) if !there.is_file() => {
+            bail!("{}: {}, not a regular file", real.display(), file::kind(&there))
+        }
         Some(_) => {}
     }
     let (entries, _) = fstab::parse(&fs_err::read(&real)?);
@@ -360,7 +364,9 @@ fn plan_container(
                     }
                     return Ok(());
                 }
-                Some(there) if !there.is_dir() => bail!("{}: {}", container.display(), file::kind(&there)),
+                Some(there) if !there.is_dir() => {
+                    bail!("{}: {}, not a directory", container.display(), file::kind(&there))
+                }
                 Some(_) => {}
             }
             if !mounted && !is_pristine(host, layout, &container)? {

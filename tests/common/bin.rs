@@ -1,5 +1,8 @@
 //! Where the built programs are.
 
+#[path = "rules.rs"]
+pub mod rules;
+
 use std::path::PathBuf;
 
 /// The built program of that name.

@@ -1,5 +1,6 @@
 //! Where the built programs are.
 
+#[allow(clippy::duplicate_mod)] // The runners of a test crate may both have it.
 #[path = "rules.rs"]
 pub mod rules;
 

@@ -32,9 +32,8 @@ pub fn flaw(program: Option<&str>, line: &str) -> Option<String> {
     if rest.chars().any(char::is_control) {
         return Some("has a control character".into());
     }
-    if program.is_none() {
-        return None;
-    }
+    // A command may end as it likes.
+    program?;
     if rest.trim() != rest || rest.is_empty() {
         return Some("begins or ends with a blank".into());
     }

@@ -30,6 +30,7 @@
 // Every test binary compiles this file anew and uses a part of it.
 #![allow(dead_code)]
 
+#[allow(clippy::duplicate_mod)] // The runners of a test crate may both have it.
 #[path = "../common/rules.rs"]
 pub mod rules;
 

@@ -110,7 +110,7 @@ fn read(line: &str) -> Result<Line<'_>> {
     let mut words = [""; 8];
     for word in &mut words {
         rest = rest.trim_start_matches(' ');
-        let end = rest.find(' ').with_context(|| format!("what tar lists is not understood: {line:?}"))?;
+        let end = rest.find(' ').with_context(|| format!("what tar lists is not understood: \"{line}\""))?;
         (*word, rest) = rest.split_at(end);
     }
     // One blank, then the name, which may begin with more of them.
@@ -127,13 +127,13 @@ fn read(line: &str) -> Result<Line<'_>> {
             let mut parts = name.split(separator);
             match (parts.next(), parts.next(), parts.next()) {
                 (Some(name), Some(target), None) => (name, Some(target)),
-                _ => bail!("a link whose names can't be told apart: {name:?}"),
+                _ => bail!("a link whose names can't be told apart: \"{name}\""),
             }
         }
     };
     // A device has numbers there.
     let size = if matches!(kind, b'b' | b'c') { Some(0) } else { words[4].parse().ok() };
-    let size = size.with_context(|| format!("what tar lists is not understood: {line:?}"))?;
+    let size = size.with_context(|| format!("what tar lists is not understood: \"{line}\""))?;
     Ok(Line { kind, size, name, target })
 }
 
@@ -143,11 +143,11 @@ fn components<'a>(what: &str, name: &'a str) -> Result<Vec<&'a str>> {
         bail!("{what} of {} bytes: no base has a name longer than {LONGEST}", name.len());
     }
     if name.is_empty() || name.starts_with('/') {
-        bail!("{what} {name:?} is not below the top of the tree");
+        bail!("{what} \"{name}\" is not below the top of the tree");
     }
     let parts: Vec<&str> = name.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
     if parts.contains(&"..") {
-        bail!("{what} {name:?} climbs out with ..");
+        bail!("{what} \"{name}\" leads out of the tree");
     }
     Ok(parts)
 }
@@ -267,14 +267,14 @@ lrwxr-xr-x  0 root   wheel       0 Nov 23 14:02 ./sys -> usr/src/sys
     #[test]
     fn hostile_archives() {
         for (listing, expected) in [
-            ("-rw-r--r-- 0 r w 1 Nov 23 14:02 ../x", "entry \"../x\" climbs out with .."),
-            ("-rw-r--r-- 0 r w 1 Nov 23 14:02 a/../../x", "entry \"a/../../x\" climbs out"),
+            ("-rw-r--r-- 0 r w 1 Nov 23 14:02 ../x", "entry \"../x\" leads out of the tree"),
+            ("-rw-r--r-- 0 r w 1 Nov 23 14:02 a/../../x", "entry \"a/../../x\" leads out of the tree"),
             ("-rw-r--r-- 0 r w 1 Nov 23 14:02 /etc/x", "entry \"/etc/x\" is not below the top"),
             (
                 "hrw-r--r-- 0 r w 0 Nov 23 14:02 x link to /etc/passwd",
                 "x: hard link to \"/etc/passwd\" is not",
             ),
-            ("hrw-r--r-- 0 r w 0 Nov 23 14:02 x link to ../y", "x: hard link to \"../y\" climbs"),
+            ("hrw-r--r-- 0 r w 0 Nov 23 14:02 x link to ../y", "x: hard link to \"../y\" leads out"),
             ("lrwxr-xr-x 0 r w 0 Nov 23 14:02 a/b -> ../../c", "a/b: link to ../../c, outside the tree"),
             (
                 "lrwxr-xr-x 0 r w 0 Nov 23 14:02 d -> /tmp\n-rw-r--r-- 0 r w 1 Nov 23 14:02 d/x",

@@ -96,8 +96,10 @@ pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> 
             plan.push(MakeDirectory { path });
         }
         Some(there) if there.is_dir() && fs_err::read_dir(&path)?.next().is_none() => {}
-        Some(there) if there.is_dir() => bail!("{}: the directory is not empty", path.display()),
-        Some(there) => bail!("{}: {} is there already", path.display(), file::kind(&there)),
+        Some(there) if there.is_dir() => {
+            bail!("{}: the directory is not empty; look what it is and remove it", path.display())
+        }
+        Some(there) => bail!("{}: {}, not a directory", path.display(), file::kind(&there)),
     }
 
     let made = file::look(&container)?.is_some();
@@ -154,10 +156,10 @@ fn choose(
         if settings.jail_gateway.map(IpAddr::from) == Some(address)
             || settings.jail_gateway6.map(IpAddr::from) == Some(address)
         {
-            bail!("{address} is the gateway");
+            bail!("address {address} is that of the gateway; choose another");
         }
         if reserved.contains(&address) {
-            bail!("{address} is an address of this host");
+            bail!("address {address} is that of this host; choose another");
         }
         Ok(())
     };
@@ -325,13 +327,16 @@ fn plan_container(
                             format!("jail {owner}'s")
                         };
                         bail!(
-                            "dataset {dataset} is there already, {whose} ({}={owner:?})",
+                            "dataset {dataset} is there already, {whose}; zfs get {},origin {dataset} shows \
+                             what it is",
                             zfs::OWNER_PROPERTY
                         );
                     }
                     if *origin != snapshot {
+                        let origin = if origin.is_empty() { "nothing" } else { origin };
                         bail!(
-                            "dataset {dataset} is there already, but a clone of {origin:?}, not of {snapshot}"
+                            "dataset {dataset} is there already, but a clone of {origin}, not of {snapshot}; \
+                             zfs destroy it if nobody needs it"
                         );
                     }
                     if mounted == "yes" {

@@ -153,7 +153,9 @@ fn plan(
     let path = at(layout.path(jail));
     match file::look(&path)? {
         None => {}
-        Some(there) if !there.is_dir() => bail!("{}: {}", path.display(), file::kind(&there)),
+        Some(there) if !there.is_dir() => {
+            bail!("{}: {}, not a directory", path.display(), file::kind(&there))
+        }
         // A running jail has its base there.
         Some(_) if !running && fs_err::read_dir(&path)?.next().is_some() => {
             bail!(
@@ -295,7 +297,9 @@ fn check_fstab(host: &Host, layout: &Layout, jail: &JailName) -> Result<bool> {
     let real = host.root().at(&file);
     match file::look(&real)? {
         None => return Ok(false),
-        Some(there) if !there.is_file() => bail!("{}: {}", real.display(), file::kind(&there)),
+        Some(there) if !there.is_file() => {
+            bail!("{}: {}, not a regular file", real.display(), file::kind(&there))
+        }
         Some(_) => {}
     }
     let (entries, _) = fstab::parse(&fs_err::read(&real)?);
@@ -402,7 +406,9 @@ fn plan_container(
                     }
                     return Ok(None);
                 }
-                Some(there) if !there.is_dir() => bail!("{}: {}", container.display(), file::kind(&there)),
+                Some(there) if !there.is_dir() => {
+                    bail!("{}: {}, not a directory", container.display(), file::kind(&there))
+                }
                 Some(_) => {}
             }
             if !mounted && !is_pristine(host, layout, &container)? {

@@ -101,7 +101,7 @@ fn is_epair(kernel: &dyn Kernel, name: &IfName) -> Result<bool> {
 /// a bridge or a group or gave it an address: a pair just made has none of these.
 pub(crate) fn mark_of_use(kernel: &dyn Kernel, name: &IfName) -> Result<Option<String>> {
     if let Some(text) = kernel.description(name)? {
-        return Ok(Some(format!("described {text:?}")));
+        return Ok(Some(format!("described \"{text}\"")));
     }
     if kernel.is_up(name)? {
         return Ok(Some("up".into()));
@@ -134,7 +134,7 @@ fn present(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Pres
         return Ok(match JailName::from_tag(&text) {
             _ if is_ours(&text, jail) => Present::Ours,
             Some(owner) => Present::Foreign(format!("{a} belongs to jail {owner}")),
-            None => Present::Foreign(format!("{a} is described {text:?}")),
+            None => Present::Foreign(format!("{a} is described \"{text}\"")),
         });
     }
     // Without a tag it is ours only in the very state in which a run killed
@@ -209,7 +209,10 @@ pub fn up(host: &Host, wanted: &Wanted) -> Result<(Plan, Option<String>)> {
     let mut warning = None;
     let macs = match wanted.addresses {
         Addresses::Kernel => None,
-        Addresses::Given(macs) => Some(macs),
+        Addresses::Given(macs) => {
+            check_macs(kernel, pair, &macs)?;
+            Some(macs)
+        }
         Addresses::Derived => {
             let uuid = kernel.host_uuid()?;
             if uuid.is_none() {
@@ -227,6 +230,20 @@ pub fn up(host: &Host, wanted: &Wanted) -> Result<(Plan, Option<String>)> {
     plan.push(Ifconfig::AddMember { bridge: wanted.bridge.clone(), member: a.clone() });
     plan.push(Ifconfig::Up(a));
     Ok((plan, warning))
+}
+
+/// Fails when another interface of the host has one of the addresses.
+fn check_macs(kernel: &dyn Kernel, pair: &PairName, macs: &PairMacs) -> Result<()> {
+    let halves = [pair.a(), pair.b()];
+    for (name, bytes) in kernel.ethernet_addresses()? {
+        let of = |mac: &&Mac| bytes == Some(mac.bytes());
+        if let Some(mac) = [&macs.a, &macs.b].into_iter().find(of)
+            && !halves.iter().any(|half| half.as_str() == name)
+        {
+            bail!("mac {mac}: interface {name} has it already; choose another");
+        }
+    }
+    Ok(())
 }
 
 /// Plans a pair under a unit of its own that is then given its names.

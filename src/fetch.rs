@@ -88,7 +88,7 @@ fn is_there(host: &Host, layout: &Layout, release: &Release) -> Result<bool> {
     let version = userland::of_base(&base)
         .with_context(|| format!("{} is there already, but not whole; remove it", base.display()))?;
     if version.release != *release {
-        bail!("{}: there already, but it holds {version}", base.display());
+        bail!("{}: there already, but it holds {version}; move it away", base.display());
     }
     Ok(true)
 }
@@ -138,7 +138,7 @@ fn plan(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
     let set = Rc::new(RefCell::new(None));
     let accept = Accept {
         archive: archive.clone(),
-        manifest,
+        manifest: manifest.clone(),
         media: media.clone(),
         set: set.clone(),
         downloads,
@@ -159,6 +159,7 @@ fn plan(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
     }
     plan.push(Unpack {
         archive,
+        manifest,
         set,
         release: release.clone(),
         base: match layout.storage() {
@@ -472,14 +473,17 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// What sh(1) puts in place of the checksum that a MANIFEST to come will have.
+pub fn sum_in(manifest: &Path) -> String {
+    let program = shell::quote(format!("$1 == \"{SET}\" {{print $2}}"));
+    format!("\"$(/usr/bin/awk {program} {})\"", shell::quote(manifest))
+}
+
 impl Action for Accept {
     fn shell(&self) -> String {
         let sum = match &*self.set.borrow() {
             Some(set) => manifest::to_hex(&set.sha256),
-            None => {
-                let program = shell::quote(format!("$1 == \"{SET}\" {{print $2}}"));
-                format!("\"$(/usr/bin/awk {program} {})\"", shell::quote(&self.manifest))
-            }
+            None => sum_in(&self.manifest),
         };
         if self.downloads {
             let (part, archive) = (self.part(), &self.archive);

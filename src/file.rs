@@ -93,7 +93,7 @@ fn write_inner(target: &Path, contents: &[u8], renamed: &mut bool) -> Result<()>
     if let Some(old) = &old
         && !old.is_file()
     {
-        bail!("it is {}", kind(old));
+        bail!("{}, not a regular file", kind(old));
     }
     let temp = temp_beside(target);
     let file = open_temp(&temp)?;
@@ -131,13 +131,13 @@ fn open_temp(temp: &Path) -> Result<File> {
         .with_context(|| format!("create {}", temp.display()))?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => bail!("another process is writing it"),
+        Err(TryLockError::WouldBlock) => bail!("another process is writing it; run it again"),
         Err(TryLockError::Error(e)) => return Err(e.into()),
     }
     // Whoever held the lock may have renamed the file away in between.
     let (now, opened) = (look(temp)?, file.metadata()?);
     if now.map(|m| (m.dev(), m.ino())) != Some((opened.dev(), opened.ino())) || !opened.is_file() {
-        bail!("another process is writing it");
+        bail!("another process is writing it; run it again");
     }
     Ok(file)
 }
@@ -207,7 +207,7 @@ impl Action for Rewrite {
             return Ok(());
         }
         if now != self.old {
-            bail!("{}: it was changed meanwhile", self.path.display());
+            bail!("{}: it was changed meanwhile; run it again", self.path.display());
         }
         // What fails may have failed when the new text was in place.
         undo.push(Rewrite { path: self.path.clone(), old: self.new.clone(), new: self.old.clone() });

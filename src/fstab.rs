@@ -124,6 +124,9 @@ pub fn recipe(layout: &Layout, jail: &JailName, release: &Release) -> [Entry; 2]
     [entry(layout.base(release), root.into(), "ro"), entry(layout.container(jail), path.join(SKELETON), "rw")]
 }
 
+/// Where mount.devfs of jail.conf(5) mounts what a jail's devices are in.
+const DEVICES: &str = "/dev";
+
 /// A further mount as `-m` gives it: `source:target[:options]`. A colon or a
 /// backslash within a part is written with a backslash in front.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -264,7 +267,11 @@ pub fn plan(
             let metadata = std::fs::metadata(&real_source)
                 .with_context(|| format!("mount source {}", source.display()))?;
             if !metadata.is_dir() && !metadata.is_file() {
-                bail!("mount source: {}: {}", source.display(), file::kind(&metadata));
+                bail!(
+                    "mount source {}: {}, not a file or directory",
+                    source.display(),
+                    file::kind(&metadata)
+                );
             }
             Some(metadata.is_dir())
         } else {
@@ -282,6 +289,11 @@ pub fn plan(
             _ => {}
         }
         let target = path.join(seen.strip_prefix("/").unwrap_or(&seen));
+        if seen.starts_with(DEVICES) {
+            bail!(
+                "mount target {wanted}: {DEVICES} of jail {jail} is its devfs, which would hide it; choose another"
+            );
+        }
         if seen == Path::new("/") || entries.iter().any(|e| same_path(&e.target, &target)) {
             bail!("mount target {wanted}: something is mounted there already");
         }

@@ -61,7 +61,7 @@ impl FromStr for JailName {
             return bad("a jail name can't start with a dash");
         }
         if s == "." || s == ".." {
-            return bad("not a jail name");
+            return bad("a jail name can't be . or ..");
         }
         if s.contains('.') {
             return bad("a dot in a jail name makes a child jail (a.b runs inside a); use - or _");

@@ -41,7 +41,8 @@ impl Claim {
             id: resolved.var("id").map(str::to_owned),
             path: resolved.scalar("path").map(str::to_owned),
             fstab: resolved.scalar("mount.fstab").map(str::to_owned),
-            errors: resolved.errors.iter().map(ToString::to_string).collect(),
+            // jail(8)'s own words, but for the full stop that some of them have.
+            errors: resolved.errors.iter().map(|e| e.to_string().trim_end_matches('.').to_owned()).collect(),
             ..Claim::default()
         };
         for param in &resolved.params {
@@ -134,12 +135,15 @@ impl Known {
     fn of(files: &dyn Files, root: &Root, layout: &Layout, others: Vec<PathBuf>) -> Result<Known> {
         let main = layout.jail_conf();
         let main_there = root.at(main).try_exists().context("jail.conf")?;
-        let mut config =
-            if main_there { Config::load(files, main).context("jail.conf")? } else { Config::default() };
+        let mut config = if main_there {
+            Config::load(files, main).map_err(located).context("jail.conf")?
+        } else {
+            Config::default()
+        };
         let included = config.files().any(|f| f.starts_with(layout.conf_dir()));
         let none = others.is_empty();
         for file in &others {
-            config.load_more(files, file).context("jail.conf")?;
+            config.load_more(files, file).map_err(located).context("jail.conf")?;
         }
         let claims = config.jails().map(|j| Claim::of(j.file(), &config.resolve(j))).collect();
         // An empty directory shows no file that was included from it.
@@ -213,6 +217,14 @@ impl Known {
             }
         }
         Ok(())
+    }
+}
+
+/// An error with its place where jail(8)'s words for it lack one.
+fn located(error: Error) -> anyhow::Error {
+    match (&error, error.position().map(ToString::to_string)) {
+        (Error::IncludeDepth { .. } | Error::Glob { .. }, Some(at)) => anyhow::Error::new(error).context(at),
+        _ => error.into(),
     }
 }
 

@@ -335,7 +335,7 @@ pub fn mountpoint(host: &Host, dataset: &Dataset, values: Option<[String; 2]>) -
         bail!("jail_zfs: {dataset}: dataset does not exist; zfs create it, or correct {FILE}");
     };
     if mounted != "yes" {
-        bail!("jail_zfs: {dataset} is not mounted");
+        bail!("jail_zfs: {dataset} is not mounted; zfs mount {dataset}");
     }
     // A pool below an alternate root shows its mount points with the root.
     match host.root().strip(Path::new(&mountpoint)) {

@@ -419,7 +419,7 @@ impl Repair {
         let stat = statat(directory, &*name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
         let present = readlinkat(directory, &*name, Vec::new()).map_err(io::Error::from)?;
         if present.as_bytes() != self.old.as_bytes() {
-            bail!("it was changed meanwhile");
+            bail!("it was changed meanwhile; run it again");
         }
         let times = fstat(directory).map_err(io::Error::from)?;
         let text = CString::new(self.new.as_bytes())?;

@@ -26,13 +26,13 @@ pub fn parse(text: &str) -> Result<Vec<Set>> {
             bail!("line {}: fewer than three fields, separated by tabs", number + 1);
         };
         if name.is_empty() || name.contains('/') || name.chars().any(char::is_control) {
-            bail!("line {}: {name:?} is not the name of a set", number + 1);
+            bail!("line {}: \"{name}\" is not the name of a set", number + 1);
         }
         let Some(sha256) = from_hex(sum) else {
-            bail!("line {}: {sum:?} is no SHA-256 in hexadecimal digits", number + 1);
+            bail!("line {}: \"{sum}\" is no SHA-256 in hexadecimal digits", number + 1);
         };
         let Ok(entries) = count.parse() else {
-            bail!("line {}: {count:?} is not a number of files", number + 1);
+            bail!("line {}: \"{count}\" is not a number of files", number + 1);
         };
         if !names.insert(name) {
             bail!("line {}: {name} is listed twice", number + 1);

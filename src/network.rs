@@ -124,7 +124,7 @@ pub fn v4_of_id(network: Ipv4Net, id: Id) -> Result<Chosen, BadAddress> {
     let host = u32::from(id.0);
     let address = u32::from(network.network()).checked_add(host).map(Ipv4Addr::from);
     let Some(address) = address.filter(|a| network.contains(a)) else {
-        return bad(format!("id {id} is beyond the network {network}"));
+        return bad(format!("its address is beyond the network {network}"));
     };
     check_v4_host(network, address)?;
     let net = Ipv4Net::new_assert(address, network.prefix_len());
@@ -146,7 +146,7 @@ pub fn v6_of_id(network: Ipv6Net, id: Id) -> Result<Chosen, BadAddress> {
     let digits = u128::from_str_radix(&id.to_string(), 16).unwrap_or(0);
     let address = if prefix <= 112 { base.checked_add(digits) } else { base.checked_add(u128::from(id.0)) };
     let Some(address) = address.map(Ipv6Addr::from).filter(|a| network.contains(a)) else {
-        return bad(format!("id {id} is beyond the network {network}"));
+        return bad(format!("its address is beyond the network {network}"));
     };
     let net = Ipv6Net::new_assert(address, prefix);
     let base_text = network.network().to_string();
@@ -205,6 +205,10 @@ pub fn v6_given(given: Address<Ipv6Addr>, network: Option<Ipv6Net>) -> Result<Ch
         (None, Some(network)) => network.prefix_len(),
         (None, None) => return bad(format!("{address} needs a prefix length: {address}/64")),
     };
+    // ifconfig(8) would want a zone with it, and every interface makes its own.
+    if address.is_unicast_link_local() {
+        return bad(format!("{address} is a link-local address; the jail's interface makes its own"));
+    }
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
         return bad(format!("{address} can't be the address of a jail"));
     }

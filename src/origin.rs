@@ -40,7 +40,7 @@ impl FromStr for Origin {
             let sound = !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain);
             Some((skeleton.strip_suffix("-skeleton")?.parse().ok()?, name)).filter(|_| sound)
         });
-        let Some((release, name)) = parts else { bail!("{text:?} names no skeleton") };
+        let Some((release, name)) = parts else { bail!("\"{text}\" names no skeleton") };
         Ok(Origin { release, snapshot: name.to_owned() })
     }
 }
@@ -72,7 +72,9 @@ pub fn of_skeleton(host: &Host, layout: &Layout, release: &Release) -> Result<(O
 pub fn recorded(record: &Path, kept: bool) -> Result<Option<Origin>> {
     match file::look(record)? {
         None => return Ok(None),
-        Some(there) if !there.is_file() => bail!("{}: {}", record.display(), file::kind(&there)),
+        Some(there) if !there.is_file() => {
+            bail!("{}: {}, not a regular file", record.display(), file::kind(&there))
+        }
         Some(_) => {}
     }
     let text = fs_err::read_to_string(record)?;

@@ -120,7 +120,7 @@ impl Reader<'_> {
                 }
                 b'$' | b'`' => return self.error(NO_EXPANSIONS),
                 b'&' | b'|' | b'<' | b'>' | b'(' | b')' => {
-                    return self.error(format!("{:?} outside quotes", char::from(b)));
+                    return self.error(format!("'{}' outside quotes", char::from(b)));
                 }
                 _ => {
                     self.next();

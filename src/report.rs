@@ -19,19 +19,35 @@ pub const USAGE: u8 = 2;
 pub fn line(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
-        let text = without_number(&cause.to_string());
+        let text = without_number(&in_our_words(cause.to_string()));
         // Wrappers that already end in their source's text would say it twice.
         if !parts.last().is_some_and(|last| last.ends_with(&text)) {
             parts.push(text);
         }
     }
     let mut text: String = parts.join(": ").split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
+    // The words of other programs may be a sentence.
+    if !text.ends_with("..") && text.ends_with('.') {
+        text.pop();
+    }
     // A file name may hold anything; the message stays one line.
     text = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     if lacks_privilege(error) && !rustix::process::geteuid().is_root() {
         text.push_str(" (this needs root)");
     }
     text
+}
+
+/// An error of fs_err without its quotes and with one verb: "failed to read
+/// from file `/x`: cause" is "read from file /x: cause".
+fn in_our_words(text: String) -> String {
+    match text.strip_prefix("failed to ") {
+        Some(rest) if text.contains('`') => rest
+            .replace("query raw metadata", "look at")
+            .replace("query metadata of file", "look at")
+            .replace('`', ""),
+        _ => text,
+    }
 }
 
 /// What the standard library appends to every system error says nothing more

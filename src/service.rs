@@ -28,8 +28,11 @@ impl Action for StopJail {
         let printed = host.tools().run(Tool::Service, &self.arguments())?;
         // It succeeds when a jail could not be stopped.
         if host.kernel()?.running_jail(self.jail.as_str())?.is_some() {
-            let told = printed.stdout.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-            bail!("{}: the jail still runs: {told} {}", self.shell(), printed.stderr);
+            let told = printed.stdout.lines().chain(printed.stderr.lines()).map(str::trim);
+            let told = told.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+            let told = told.trim_end_matches([':', '.']);
+            let told = if told.is_empty() { String::new() } else { format!(": {told}") };
+            bail!("{}: the jail still runs{told}", self.shell());
         }
         Ok(())
     }

@@ -162,7 +162,7 @@ fn address<A: FromStr>(value: &str) -> Result<Option<A>> {
     if value.is_empty() {
         return Ok(None);
     }
-    value.parse().map(Some).map_err(|_| anyhow!("{value:?} is not an address of this family"))
+    value.parse().map(Some).map_err(|_| anyhow!("\"{value}\" is not an address of this family"))
 }
 
 fn network<N: FromStr>(value: &str, is_network: impl Fn(&N) -> bool) -> Result<Option<N>> {
@@ -172,7 +172,7 @@ fn network<N: FromStr>(value: &str, is_network: impl Fn(&N) -> bool) -> Result<O
     match value.parse() {
         Ok(net) if is_network(&net) => Ok(Some(net)),
         Ok(_) => bail!("{value} has host bits set; write the address of the network itself"),
-        Err(_) => bail!("{value:?} is not a network like 192.168.7.0/24 or fd00:7::/64"),
+        Err(_) => bail!("\"{value}\" is not a network like 192.168.7.0/24 or fd00:7::/64"),
     }
 }
 
@@ -182,7 +182,7 @@ fn directory(value: &str) -> Result<Option<PathBuf>> {
     }
     let plain = value.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
     if !value.starts_with('/') || !plain || value.chars().any(char::is_control) {
-        bail!("{value:?} is not an absolute path without empty parts, . and ..");
+        bail!("\"{value}\" is not an absolute path without empty parts, . and ..");
     }
     Ok(Some(PathBuf::from(value)))
 }

@@ -223,14 +223,14 @@ fn plan(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Split> {
 fn check_base(base: &Path, release: &Release) -> Result<()> {
     match file::look(base)? {
         Some(there) if there.is_dir() => {}
-        Some(there) => bail!("{}: {}", base.display(), file::kind(&there)),
+        Some(there) => bail!("{}: {}, not a directory", base.display(), file::kind(&there)),
         None => {
             bail!("no base of {release}: {} does not exist; skel-fetch {release} gets it", base.display())
         }
     }
     let version = userland::of_base(base)?;
     if version.release != *release {
-        bail!("{}: it holds {version}", base.display());
+        bail!("{}: it holds {version}, not {release}", base.display());
     }
     if !file::look(&base.join("usr"))?.is_some_and(|m| m.is_dir()) {
         bail!("{}: not a directory", base.join("usr").display());
@@ -256,7 +256,7 @@ fn plan_skeleton(
     if let Some(there) = &there
         && !there.is_dir()
     {
-        bail!("{}: {}", trees.skeleton.display(), file::kind(there));
+        bail!("{}: {}, not a directory", trees.skeleton.display(), file::kind(there));
     }
     match layout.storage() {
         Storage::Directory => {
@@ -293,7 +293,7 @@ fn plan_directory(skeleton: &Path, name: &Path, plan: &mut Plan) -> Result<bool>
     match file::look(&path)? {
         None => plan.push(MakeDirectory { path }),
         Some(there) if there.is_dir() => return Ok(false),
-        Some(there) => bail!("{}: {} is there", path.display(), file::kind(&there)),
+        Some(there) => bail!("{}: {}, not a directory", path.display(), file::kind(&there)),
     }
     Ok(true)
 }
@@ -336,7 +336,9 @@ fn plan_part(
 ) -> Result<()> {
     let name = part.name;
     let copy = match (file::look(&part.to)?, file::look(&part.torn)?) {
-        (Some(there), _) if !there.is_dir() => bail!("{}: {}", part.to.display(), file::kind(&there)),
+        (Some(there), _) if !there.is_dir() => {
+            bail!("{}: {}, not a directory", part.to.display(), file::kind(&there))
+        }
         (Some(_), torn) => {
             if torn.is_some() {
                 split.clear.push(RemoveTree { path: part.torn.clone() });
@@ -366,8 +368,16 @@ fn plan_part(
     };
     let source = match file::look(&part.at_base)? {
         Some(there) if there.is_symlink() => {
-            if copy.is_none() || !leads_right(trees, part)? {
-                let text = fs_err::read_link(&part.at_base)?;
+            let text = fs_err::read_link(&part.at_base)?;
+            if copy.is_none() {
+                bail!(
+                    "{} is a link to {}, but {} does not exist",
+                    part.at_base.display(),
+                    text.display(),
+                    part.to.display()
+                );
+            }
+            if !leads_right(trees, part)? {
                 bail!(
                     "{} is a link to {}, not to {} of the skeleton",
                     part.at_base.display(),
@@ -377,7 +387,9 @@ fn plan_part(
             }
             return if aside { clear(split) } else { Ok(()) };
         }
-        Some(there) if !there.is_dir() => bail!("{}: {}", part.at_base.display(), file::kind(&there)),
+        Some(there) if !there.is_dir() => {
+            bail!("{}: {}, not a directory", part.at_base.display(), file::kind(&there))
+        }
         Some(_) if aside => bail!(
             "both {} and {} are there; remove the one that is not needed",
             part.at_base.display(),

@@ -15,7 +15,9 @@ pub fn check(release: &Release, base: &Path, skeleton: &Path) -> Result<()> {
     for (what, path, program) in [("base", base, "skel-fetch"), ("skeleton", skeleton, "skel-split")] {
         match file::look(path)? {
             Some(there) if there.is_dir() => {}
-            Some(there) => bail!("{what} of {release}: {}: {}", path.display(), file::kind(&there)),
+            Some(there) => {
+                bail!("{what} of {release}: {}: {}, not a directory", path.display(), file::kind(&there))
+            }
             None => bail!(
                 "no {what} of {release}: {} does not exist; {program} {release} makes it",
                 path.display()

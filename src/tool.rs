@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
@@ -143,7 +144,10 @@ impl fmt::Display for ToolError {
         match &self.outcome {
             Outcome::NotStarted(e) => write!(f, "could not be started: {e}"),
             Outcome::Failed { stderr, .. } if !stderr.is_empty() => f.write_str(stderr),
-            Outcome::Failed { status, .. } => write!(f, "{status}"),
+            Outcome::Failed { status, .. } => match (status.code(), status.signal()) {
+                (Some(code), _) => write!(f, "it ended with status {code} and said nothing"),
+                (_, signal) => write!(f, "it was ended by signal {}", signal.unwrap_or_default()),
+            },
         }
     }
 }

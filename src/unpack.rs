@@ -2,6 +2,7 @@
 //! one rename.
 
 use crate::effect;
+use crate::fetch::sum_in;
 use crate::file;
 use crate::host::Host;
 use crate::manifest::{self, Set};
@@ -42,6 +43,8 @@ pub enum Base {
 pub struct Unpack {
     /// The archive.
     pub archive: PathBuf,
+    /// The MANIFEST that has its checksum.
+    pub manifest: PathBuf,
     /// The set it is, once it is verified.
     pub set: Rc<RefCell<Option<Set>>>,
     /// The release it must be of.
@@ -72,7 +75,7 @@ impl Unpack {
 
     fn properties(&self) -> Vec<(String, String)> {
         let set = self.set.borrow();
-        let sum = set.as_ref().map_or_else(|| "unknown".to_owned(), |s| manifest::to_hex(&s.sha256));
+        let sum = set.as_ref().map_or_else(|| TO_COME.to_owned(), |s| manifest::to_hex(&s.sha256));
         vec![
             (RELEASE_PROPERTY.into(), self.release.to_string()),
             (SUM_PROPERTY.into(), sum),
@@ -112,6 +115,9 @@ impl Unpack {
 
 const UNPACKING: &str = ".unpacking";
 
+/// In place of a checksum that stands in a MANIFEST still to be fetched.
+const TO_COME: &str = "@SHA256@";
+
 impl Action for Unpack {
     fn shell(&self) -> String {
         let aside = self.aside();
@@ -121,7 +127,7 @@ impl Action for Unpack {
             Base::Directory { .. } => lines.push(shell::line(["/bin/mkdir".as_ref(), aside.as_os_str()])),
             Base::Dataset(dataset) => {
                 let words = zfs::create_arguments(&unpacking(dataset), &self.properties());
-                lines.push(Tools::line(Tool::Zfs, &words));
+                lines.push(Tools::line(Tool::Zfs, &words).replace(TO_COME, &sum_in(&self.manifest)));
             }
         }
         lines.push(Tools::line(Tool::Tar, &self.extract(&aside, false)));
@@ -133,7 +139,9 @@ impl Action for Unpack {
         }
         match &self.base {
             Base::Directory { record } => {
-                let text = shell::print(self.record().as_bytes());
+                // Within the quotes of printf(1)'s format.
+                let sum = format!("'{}'", sum_in(&self.manifest));
+                let text = shell::print(self.record().as_bytes()).replace(TO_COME, &sum);
                 lines.push(format!("{text} > {}", shell::quote(record)));
                 lines.push(shell::line(["/bin/mv".as_ref(), aside.as_os_str(), self.to.as_os_str()]));
             }

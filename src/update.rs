@@ -139,7 +139,7 @@ fn plan(host: &Host, state: Rc<State>) -> Result<Update> {
     template::check(release, &state.base, &state.skeleton)?;
     let version = userland::of_base(&state.base)?;
     if version.release != *release {
-        bail!("{}: it holds {version}", state.base.display());
+        bail!("{}: it holds {version}, not {release}", state.base.display());
     }
     let packaged = is_packaged(&state.skeleton)?;
     check_host(host, &state, packaged)?;

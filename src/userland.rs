@@ -26,12 +26,13 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Version> {
         let (release, patch) = match text.rsplit_once("-p") {
-            Some((release, patch)) if patch.bytes().all(|b| b.is_ascii_digit()) => {
-                (release, patch.parse().with_context(|| format!("patch level of {text:?}"))?)
-            }
+            Some((release, patch)) if patch.bytes().all(|b| b.is_ascii_digit()) => (
+                release,
+                patch.parse().ok().with_context(|| format!("version \"{text}\": no such patch level"))?,
+            ),
             _ => (text, 0),
         };
-        let release = release.parse().with_context(|| format!("version {text:?}"))?;
+        let release = release.parse().with_context(|| format!("version \"{text}\""))?;
         Ok(Version { release, patch })
     }
 }
@@ -52,7 +53,7 @@ pub fn of_base(base: &Path) -> Result<Version> {
     let script = base.join(SCRIPT);
     let there = crate::file::look(&script)?;
     if !there.is_some_and(|m| m.is_file() && m.len() < LONGEST) {
-        bail!("{}: no FreeBSD base: it has no {SCRIPT}", base.display());
+        bail!("{}: no FreeBSD base, as it has no {SCRIPT}", base.display());
     }
     let text = fs_err::read(&script)?;
     let text = String::from_utf8_lossy(&text);

@@ -82,7 +82,7 @@ pub fn properties<const N: usize>(
         Err(e) => Err(e.into()),
         Ok(printed) => match values_in(&printed.stdout, names) {
             Ok(values) => Ok(Some(values)),
-            Err(name) => bail!("zfs get {name} {dataset}: no value in {:?}", printed.stdout),
+            Err(name) => bail!("zfs get {name} {dataset}: no value in \"{}\"", printed.stdout.trim()),
         },
     }
 }
@@ -217,8 +217,9 @@ pub fn own_snapshots_in<'a>(
 pub fn check_pristine(host: &Host, snapshot: &str, clone: &Dataset) -> Result<()> {
     let printed = host.tools().ask(Tool::Zfs, &["diff", "-H", "-F", snapshot, clone.as_str()])?;
     if let Some(first) = printed.stdout.lines().next() {
+        let first = first.split('\t').nth(2).unwrap_or(first);
         bail!(
-            "dataset {clone} is there already and was changed ({} entries, first {first:?}); \
+            "dataset {clone} is there already and was changed ({} entries, {first} among them); \
              zfs destroy it if nobody needs it",
             printed.stdout.lines().count()
         );
@@ -406,7 +407,7 @@ pub fn check_mounted(host: &Host, dataset: &Dataset, expected: &Path) -> Result<
         bail!("{dataset}: dataset does not exist");
     };
     if mounted != "yes" {
-        bail!("{dataset} is not mounted");
+        bail!("{dataset} is not mounted; zfs mount {dataset}");
     }
     if Path::new(&mountpoint) != expected {
         bail!("{dataset} is mounted at {mountpoint}, not at {}", expected.display());

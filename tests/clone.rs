@@ -86,7 +86,7 @@ fn ids() {
         ("2", "address 192.168.7.2 is that of jail old (/etc/jail.conf)"),
         ("3", "pair epair3 is that of jail old (/etc/jail.conf)"),
         ("4", "id 4 is that of jail a (/etc/jail.conf.d/a.conf)"),
-        ("101", "192.168.7.101 is the gateway"),
+        ("101", "192.168.7.101 is that of the gateway"),
         ("255", "255 is the broadcast address"),
         ("300", "beyond the network 192.168.7.0/24"),
     ] {
@@ -116,7 +116,7 @@ fn addresses() {
     );
     for (arguments, status, expect) in [
         ("-i 192.168.8.1", 1, "outside the network 192.168.7.0/24"),
-        ("-i 192.168.7.101", 1, "192.168.7.101 is the gateway"),
+        ("-i 192.168.7.101", 1, "192.168.7.101 is that of the gateway"),
         ("-i 192.168.7.255", 1, "broadcast"),
         ("-i 192.168.7.0", 1, "of the network 192.168.7.0/24 itself"),
         ("-i fd00::1", 2, "not an IPv4 address"),
@@ -181,7 +181,7 @@ fn the_hosts_own_addresses() {
         })
         .unwrap();
     let error = host.fails(1, "jail-clone a 1");
-    assert!(error.contains("192.168.7.1 is an address of this host"), "{error}");
+    assert!(error.contains("192.168.7.1 is that of this host"), "{error}");
     assert_eq!(clone_ok(&host, "jail-clone a"), "a: id 2, 192.168.7.2/24\n");
 }
 

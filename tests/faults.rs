@@ -70,12 +70,14 @@ impl Scene {
 
     fn run(&self, line: &str, fault: &str) -> Output {
         let _ = fs::remove_file(&self.log);
-        let mut words = line.split(' ');
-        let mut command = Command::new(bin(words.next().unwrap()));
-        command.args(words).env_clear();
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut command = Command::new(bin(words[0]));
+        command.args(&words[1..]).env_clear();
         let mut command = self.stage.wear(command);
         command.env("THINJAIL_INJECT", fault).env("THINJAIL_INJECT_LOG", &self.log);
-        command.output().unwrap()
+        let output = command.output().unwrap();
+        setup::rules::hold(words[0], &words[1..], &output.stderr);
+        output
     }
 
     /// The effects of the last run.

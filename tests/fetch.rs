@@ -310,8 +310,8 @@ fn a_manifest_that_does_not_help() {
 fn bad_archives_leave_nothing() {
     let long = "x".repeat(4_000);
     for (extra, expected) in [
-        (vec![(b'0', "../x", "", 1, "x")], "climbs out with .."),
-        (vec![(b'0', "./a/../../x", "", 1, "x")], "climbs out with .."),
+        (vec![(b'0', "../x", "", 1, "x")], "leads out of the tree"),
+        (vec![(b'0', "./a/../../x", "", 1, "x")], "leads out of the tree"),
         (vec![(b'0', "/tmp/x", "", 1, "x")], "is not below the top of the tree"),
         (
             vec![(b'2', "./d", "/tmp", 0, ""), (b'0', "./d/x", "", 1, "x")],
@@ -319,7 +319,7 @@ fn bad_archives_leave_nothing() {
         ),
         (vec![(b'2', "./l", "../../tmp", 0, "")], "l: link to ../../tmp, outside the tree"),
         (vec![(b'1', "./h", "/etc/passwd", 0, "")], "hard link to \"/etc/passwd\" is not below"),
-        (vec![(b'1', "./h", "../../etc/passwd", 0, "")], "climbs out with .."),
+        (vec![(b'1', "./h", "../../etc/passwd", 0, "")], "leads out of the tree"),
         (
             vec![(b'2', "./d", "/etc", 0, ""), (b'1', "./h", "d/passwd", 0, "")],
             "an entry leads through the link d",
@@ -459,5 +459,30 @@ fn a_dry_run_verifies_what_is_there() {
         assert_eq!(in_templates(&stage), Vec::<String>::new());
         ok(&stage, &format!("skel-fetch -M {named} 14.2"));
         assert!(stage.path(BASE).join("bin/freebsd-version").exists());
+    }
+}
+
+#[test]
+fn a_dry_run_without_the_manifest_can_be_pasted() {
+    for storage in [Storage::Directory, Storage::Zfs] {
+        let stage = Stage::bare(storage);
+        let archive = tar(&least());
+        serve(&stage, &archive);
+        let told = String::from_utf8(run(&stage, "skel-fetch -n 14.2").stdout).unwrap();
+        assert!(!told.contains("unknown") && !told.contains("@SHA256@"), "{told}");
+        // The line that notes the checksum, once the MANIFEST has come.
+        let media = stage.path("/zdata/jails/media");
+        fs::create_dir_all(&media).unwrap();
+        fs::write(media.join("14.2-RELEASE-MANIFEST"), manifest(&archive)).unwrap();
+        let line = told.lines().find(|l| l.contains("sha256=")).unwrap_or_else(|| panic!("{told}"));
+        let line = match storage {
+            Storage::Directory => line.rsplit_once(" > ").unwrap().0.to_owned(),
+            Storage::Zfs => line.replacen("/sbin/zfs", "echo", 1),
+        };
+        let line = line.replace("/usr/bin/awk", "awk");
+        let output = std::process::Command::new("/bin/sh").args(["-c", &line]).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap().replace('"', "");
+        let sum = manifest(&archive).split('\t').nth(1).unwrap().to_owned();
+        assert!(printed.contains(&format!("sha256={sum}")), "{line}: {printed}");
     }
 }

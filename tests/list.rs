@@ -214,7 +214,7 @@ fn the_pool_tells_where_everything_is() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(
         (output.status.code(), &*error),
-        (Some(1), "jail-list: jail_zfs: zdata/jails is not mounted\n")
+        (Some(1), "jail-list: jail_zfs: zdata/jails is not mounted; zfs mount zdata/jails\n")
     );
     stage.ok("zfs", &["destroy", "zdata/jails"]);
     let output = stage.run_ours("jail-list", &[]);

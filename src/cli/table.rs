@@ -426,7 +426,7 @@ impl Stop {
 }
 
 /// A mistake may quote any argument; the message stays one line.
-fn one_line(name: &str, mistake: &str) -> String {
+pub fn one_line(name: &str, mistake: &str) -> String {
     let mistake: String = mistake.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     format!("{mistake} ({name} -h tells the usage)")
 }

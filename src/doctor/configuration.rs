@@ -115,7 +115,7 @@ fn differences(facts: &Facts, found: &mut Vec<Finding>) {
             let differs =
                 line.split(SEPARATOR).zip(ours.split(SEPARATOR)).find(|(theirs, ours)| theirs != ours);
             let (theirs, ours) = differs.unwrap_or((line, &ours));
-            let what = format!("jail -e has {theirs:?} where {ours:?} is expected");
+            let what = format!("jail -e has {theirs} where {ours} is expected");
             found.push(about(jail, &CONF_DIFFERS, what, cure));
         }
     }

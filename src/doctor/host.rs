@@ -183,7 +183,7 @@ fn rc_conf(facts: &Facts, found: &mut Vec<Finding>) {
         }
     }
     if let Some(value) = facts.rc("ifconfig_DEFAULT").filter(|v| !v.is_empty()) {
-        let what = format!("{value:?} in rc.conf");
+        let what = format!("\"{value}\" in rc.conf");
         let cure = "sysrc -x ifconfig_DEFAULT, and a line for each interface that wants one";
         found.push(host(&IFCONFIG_DEFAULT, "ifconfig_DEFAULT", what, cure));
     }

@@ -47,7 +47,8 @@ fn one(directory: &Path, number: usize, path: &Path, marked: &[u8]) -> Result<Ve
     command.args(["-c", "exec ${VISUAL:-${EDITOR:-vi}} \"$1\"", "sh"]).arg(&text);
     let status = effect::run(&mut command).context("the editor")?;
     if !status.success() {
-        bail!("{}: the editor ended with {status}; nothing is changed", path.display());
+        let how = status.code().map_or("by a signal".to_owned(), |code| format!("with status {code}"));
+        bail!("{}: the editor ended {how}; nothing is changed", path.display());
     }
     Ok(fs_err::read(&text)?)
 }

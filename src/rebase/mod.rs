@@ -143,7 +143,7 @@ impl Job<'_> {
             bail!("{}: not there; is {} a thin jail?", file.display(), self.jail());
         };
         if !there.is_file() {
-            bail!("{}: {}", real.display(), file::kind(&there));
+            bail!("{}: {}, not a regular file", real.display(), file::kind(&there));
         }
         let text = fs_err::read(&real)?;
         let (entries, _) = fstab::parse(&text);

@@ -48,7 +48,9 @@ impl Container {
     pub fn check(&self, host: &Host, layout: &Layout, jail: &JailName) -> Result<()> {
         let Some(dataset) = &self.dataset else {
             return match file::look(&self.path)? {
-                Some(there) if !there.is_dir() => bail!("{}: {}", self.path.display(), file::kind(&there)),
+                Some(there) if !there.is_dir() => {
+                    bail!("{}: {}, not a directory", self.path.display(), file::kind(&there))
+                }
                 _ => Ok(()),
             };
         };

@@ -1,5 +1,9 @@
 //! Where the built programs are.
 
+#[allow(clippy::duplicate_mod)] // The runners of a test crate may both have it.
+#[path = "rules.rs"]
+pub mod rules;
+
 use std::path::PathBuf;
 
 /// The built program of that name.

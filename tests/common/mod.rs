@@ -3,7 +3,7 @@
 #![allow(dead_code)] // Each test crate uses a part of it.
 
 mod bin;
-pub use bin::bin;
+pub use bin::{bin, rules};
 
 use assert_cmd::Command;
 use std::fs;
@@ -104,8 +104,10 @@ impl Sandbox {
     /// Runs a command line (no quoting) and gives status, stdout and stderr.
     pub fn run(&self, line: &str) -> (i32, String, String) {
         let mut words = line.split(' ');
-        let mut command = self.command(words.next().unwrap());
-        let output = command.args(words).output().unwrap();
+        let program = words.next().unwrap();
+        let arguments: Vec<&str> = words.collect();
+        let output = self.command(program).args(&arguments).output().unwrap();
+        rules::hold(program, &arguments, &output.stderr);
         let text = |b: &[u8]| String::from_utf8(b.to_vec()).unwrap();
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
@@ -133,6 +135,7 @@ impl Sandbox {
     pub fn fails_with(&self, status: i32, program: &str, arguments: &[&str]) -> String {
         let before = self.present();
         let output = self.command(program).args(arguments).output().unwrap();
+        rules::hold(program, arguments, &output.stderr);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(status), "{program} {arguments:?}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{program} {arguments:?}: {stderr:?}");

@@ -94,8 +94,11 @@ pub fn fill(base: &Path) {
 
 pub fn run(stage: &Stage, line: &str) -> Output {
     let mut words = line.split(' ');
-    let program = crate::bin(words.next().unwrap());
-    stage.wear(Command::new(program)).args(words).output().unwrap()
+    let name = words.next().unwrap();
+    let arguments: Vec<&str> = words.collect();
+    let output = stage.wear(Command::new(crate::bin(name))).args(&arguments).output().unwrap();
+    crate::setup::rules::hold(name, &arguments, &output.stderr);
+    output
 }
 
 #[track_caller]

@@ -30,6 +30,10 @@
 // Every test binary compiles this file anew and uses a part of it.
 #![allow(dead_code)]
 
+#[allow(clippy::duplicate_mod)] // The runners of a test crate may both have it.
+#[path = "../common/rules.rs"]
+pub mod rules;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -206,7 +210,9 @@ impl Stage {
     /// Runs one of the built programs, whatever comes of it.
     pub fn run_ours(&self, program: &str, args: &[&str]) -> Output {
         let file = self.path("/usr/local/sbin").join(program);
-        self.wear(Command::new(file)).args(args).output().expect("start a program")
+        let output = self.wear(Command::new(file)).args(args).output().expect("start a program");
+        rules::hold(program, args, &output.stderr);
+        output
     }
 
     /// What the simulated kernel knows.

@@ -14,7 +14,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use thinjail::archive::Listing;
-use thinjail::cli::table::Stop;
+use thinjail::cli::table::{Stop, one_line};
 use thinjail::cli::{self, Arguments, read_from};
 use thinjail::doctor::facts;
 use thinjail::fstab::{self, Extra};
@@ -99,7 +99,7 @@ fn stays_below(name: &[u8]) -> bool {
 fn arguments(input: &[u8]) {
     let Some((program, words)) = input.split_first() else { return };
     let words: Vec<OsString> = words.split(|b| *b == 0).map(|w| OsString::from_vec(w.to_vec())).collect();
-    match program % 12 {
+    match program % 13 {
         0 => read::<cli::EpairUp>(words),
         1 => read::<cli::EpairDown>(words),
         2 => read::<cli::Sweep>(words),
@@ -111,14 +111,27 @@ fn arguments(input: &[u8]) {
         8 => read::<cli::JailDestroy>(words),
         9 => read::<cli::SkelFetch>(words),
         10 => read::<cli::SkelSplit>(words),
-        _ => read::<cli::SkelUpdate>(words),
+        11 => read::<cli::SkelUpdate>(words),
+        _ => read::<cli::JailRebase>(words),
+    }
+}
+
+/// What is told of a mistake is one line, in words.
+fn assert_told(program: &str, mistake: &str, words: &[OsString]) {
+    assert!(!mistake.is_empty() && !mistake.starts_with(' '), "{mistake:?}");
+    let line = one_line(program, mistake);
+    assert!(!line.chars().any(char::is_control), "{line:?}");
+    // Traces of values that were printed for programmers, unless they were given.
+    for artefact in ["os error", "Some(", "Err(", "Os {", "kind: ", "\\\"", "\\u{", ": : "] {
+        let given = |w: &OsString| w.to_string_lossy().contains(artefact.trim_matches([':', ' ']));
+        assert!(!line.contains(artefact) || words.iter().any(given), "{line:?}");
     }
 }
 
 fn read<P: Arguments>(words: Vec<OsString>) {
     // Where no option wants a value, what stands behind -- are operands.
     match read_from::<P>(words.clone()) {
-        Err(Stop::Mistake(text)) => assert!(!text.is_empty()),
+        Err(Stop::Mistake(text)) => assert_told(P::PROGRAM.name, &text, &words),
         Err(Stop::Help | Stop::Version) => {
             let wanted = |w: &OsString| matches!(w.as_bytes(), [b'-', rest @ ..] if rest != b"-");
             assert!(words.iter().any(wanted), "{words:?}");

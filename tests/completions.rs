@@ -307,6 +307,41 @@ fn values_come_from_the_system() {
 }
 
 #[test]
+fn files_are_offered_where_they_belong() {
+    let user = User::new(Storage::Directory);
+    let files = user.home.path().join("files");
+    fs::create_dir_all(files.join("base")).unwrap();
+    fs::write(files.join("base.txz"), "").unwrap();
+    let at = files.display();
+    let all: &[&str] = &["base", "base.txz"];
+    for (line, expected) in [
+        (format!("skel-fetch -f {at}/b"), all),
+        (format!("skel-fetch --manifest={at}/b"), all),
+        (format!("jail-mkfstab -o {at}/b"), all),
+        (format!("jail-clone -m {at}/b"), all),
+        (format!("jail-clone -R {at}/b"), &["base"]),
+        (format!("skel-fixcerts --base {at}/b"), &["base"]),
+        (format!("skel-fixcerts {at}/b"), &["base"]),
+        (format!("jail-destroy {at}/b"), &[]),
+        (format!("skel-fetch -m {at}/b"), &[]),
+    ] {
+        // bash leaves it to readline; see bash_on_a_terminal.
+        for shell in [Shell::Zsh, Shell::Fish] {
+            let Some(found) = user.complete(shell, std::slice::from_ref(&line)) else { continue };
+            // How much of the path is told differs.
+            let last = |path: &String| path.trim_end_matches('/').rsplit('/').next().unwrap().to_owned();
+            let found: BTreeSet<String> = found[0].iter().map(last).collect();
+            assert_eq!(found, expected.iter().map(|w| (*w).to_owned()).collect(), "{shell:?}: {line}");
+        }
+    }
+    // What is behind the colon is in the jail.
+    let lines = [format!("jail-clone -m {at}/base:/b"), "jail-clone -m /etc:/et".to_owned()];
+    let found = user.complete(Shell::Zsh, &lines).into_iter().flatten();
+    assert!(found.into_iter().all(|offered| offered.is_empty()));
+    user.leave();
+}
+
+#[test]
 fn what_is_on_zfs_is_found() {
     let user = User::new(Storage::Zfs);
     user.offers(&[
@@ -406,6 +441,9 @@ fn bash_on_a_terminal() {
         format!("jail-clone --root={at}/o"),
         // No directory, so nothing.
         format!("jail-clone -R {at}/it"),
+        // What is behind the colon is in the jail.
+        "jail-clone -m /etc:/us".to_owned(),
+        format!("jail-clone -m {at}/it"),
         // Nothing, and nothing of readline's own.
         "jail-list jail-d".to_owned(),
     ];
@@ -424,6 +462,8 @@ fn bash_on_a_terminal() {
         vec!["jail-clone", "-R", &directory],
         vec!["jail-clone", &format!("--root={directory}")],
         vec!["jail-clone", "-R", &format!("{at}/it")],
+        vec!["jail-clone", "-m", "/etc:/us"],
+        vec!["jail-clone", "-m", &hostile],
         vec!["jail-list", "jail-d"],
     ]
     .map(|words| words.into_iter().map(str::to_owned).collect::<BTreeSet<String>>());

@@ -168,7 +168,7 @@ fn spellings(option: &Opt) -> Vec<String> {
 fn zsh_option(program: &Program, option: &Opt, spelling: &str) -> String {
     let mut not: Vec<String> = Vec::new();
     match option.long {
-        "help" | "version" => not.extend(["-".into(), "*".into()]),
+        "help" | "version" => not.extend(["-", ":", "*"].map(str::to_owned)),
         long => {
             let others = beside(program, option);
             let excluded = program
@@ -286,7 +286,9 @@ fn fish_values(program: &str, kind: Kind) -> Option<String> {
         Kind::Text => None,
         Kind::File | Kind::Mount => Some("-F".into()),
         Kind::Directory => Some("-f -a '(__thinjail_directories)'".into()),
-        Kind::ReleaseOrDirectory => Some(format!("{} -a '(__thinjail_directories)'", ask("release"))),
+        Kind::ReleaseOrDirectory => {
+            Some(format!("-f -a '(__thinjail {program} ask release; __thinjail_directories)'"))
+        }
         Kind::Word(words) => Some(format!("-f -a '{}'", words.all().join(" "))),
         other => Some(ask(called(other))),
     }

@@ -179,7 +179,7 @@ function __thinjail_define
             complete -c skel-fixcerts -n '__thinjail skel-fixcerts without root' -s R -l root -r -f -a '(__thinjail_directories)' -d 'Work below this alternate root (also THINJAIL_ROOT)'
             complete -c skel-fixcerts -n '__thinjail skel-fixcerts without help' -s h -l help -d 'Print the usage'
             complete -c skel-fixcerts -n '__thinjail skel-fixcerts without version' -s V -l version -d 'Print the version'
-            complete -c skel-fixcerts -n '__thinjail skel-fixcerts at 0' -f -a '(__thinjail skel-fixcerts ask release)' -a '(__thinjail_directories)'
+            complete -c skel-fixcerts -n '__thinjail skel-fixcerts at 0' -f -a '(__thinjail skel-fixcerts ask release; __thinjail_directories)'
         case skel-update
             complete -c skel-update -f
             complete -c skel-update -n '__thinjail skel-update without dry-run' -s n -l dry-run -d 'Print the equivalent shell commands and change nothing'

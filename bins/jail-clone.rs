@@ -1,5 +1,6 @@
 //! jail-clone(8): a new jail.
 
+use anyhow::Context;
 use std::process::ExitCode;
 use thinjail::cli::{self, JailClone};
 use thinjail::clone::{self, Wanted};
@@ -23,7 +24,9 @@ fn main() -> ExitCode {
                 enable: arguments.enable,
             };
             // From reading what is in use to the file that claims it.
-            let _lock = if common.dry_run { None } else { Some(Lock::take(host.root(), Guarded::Jails)?) };
+            let lock = if common.dry_run { None } else { Some(Lock::take(host.root(), Guarded::Jails)?) };
+            // The zfs(8) of a killed run goes on, and mounts what it made.
+            lock.as_ref().map_or(Ok(()), Lock::share_with_children).context("lock")?;
             // What is copied must not be changed meanwhile.
             let _template = match settings.release(wanted.release.as_ref()) {
                 Ok(release) if !common.dry_run => Some(Lock::template(host.root(), &release, Use::Read)?),

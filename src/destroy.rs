@@ -49,7 +49,7 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
         all.append(destroy.clear);
         return report::dry_run(PROGRAM, &all, common.json);
     }
-    let _lock = match early {
+    let lock = match early {
         Some(lock) => lock,
         None => {
             if !confirm(jail, running, &destroy.goes)? {
@@ -65,6 +65,9 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
         // Its path can be looked at only now.
         (destroy, _) = look(host, &settings, arguments)?;
     }
+    // The zfs(8) of a killed run goes on. Not before: what the stop of a jail
+    // starts may stay.
+    lock.share_with_children().context("lock")?;
     destroy.plan.carry_out(host)?;
     // From here the jail is gone; what follows must not bring it back.
     let failures = destroy.clear.carry_out_all(host);

@@ -7,7 +7,8 @@ mod setup;
 
 use setup::Stage;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
 const CONTAINER: &str = "zdata/jails/containers/pg-1";
@@ -99,6 +100,34 @@ fn few_questions() {
     let calls = stage.calls();
     let commands: Vec<_> = calls.iter().map(|c| c.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(commands, ["zfs get", "zfs clone", "zfs get"], "{calls:?}");
+}
+
+/// Killed while zfs(8) makes a clone, which goes on: nobody may take the clone
+/// for finished, or for left unmounted, before it is.
+#[test]
+fn killed_before_zfs_is_done() {
+    let (stage, zfs) = (
+        stage(),
+        "#!/bin/sh\nif [ $1 = WHAT ] && rm \"${0%/*}/armed\" 2>/dev/null; then\n\
+        kill -9 $PPID\nread go <\"${0%/*}/go\"\nfi\nexec \"${0%/*}/real/zfs\" \"$@\"\n",
+    );
+    let at = |name: &str| stage.tools().join(name);
+    fs::create_dir(at("real")).unwrap();
+    fs::rename(at("zfs"), at("real/zfs")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, at("go"), rustix::fs::Mode::RWXU).unwrap();
+    let lock = stage.path("/var/run/thinjail-jails.lock");
+    for (what, line) in [("clone", "jail-clone pg-1 111"), ("unmount", "jail-destroy -y pg-1")] {
+        fs::write(at("zfs"), zfs.replace("WHAT", what)).unwrap();
+        fs::set_permissions(at("zfs"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(at("armed"), "").unwrap();
+        assert_eq!(run(&stage, line).status.signal(), Some(9), "{line}");
+        let held = fs::File::open(&lock).unwrap().try_lock();
+        assert!(matches!(held, Err(fs::TryLockError::WouldBlock)), "{line}: {held:?}");
+        fs::write(at("go"), "\n").unwrap();
+        // Waits for it.
+        ok(&stage, line);
+    }
+    nothing_left(&stage);
 }
 
 #[test]

@@ -91,7 +91,7 @@ pub fn end_hook(program: &str, root: &Root, result: Result<ExitCode>) -> ExitCod
 
 /// Tells the administrator something on standard error that is no failure.
 pub fn note(program: &str, text: &str) {
-    complain(&format!("{program}: {text}"));
+    complain(&format!("{program}: {}", without_number(text)));
 }
 
 /// Prints what a plan would do, as commands or as one JSON document.

@@ -369,7 +369,7 @@ fn plan_part(
     let source = match file::look(&part.at_base)? {
         Some(there) if there.is_symlink() => {
             let text = fs_err::read_link(&part.at_base)?;
-            if copy.is_none() {
+            if copy.is_none() && text == Path::new(&part.text()) {
                 bail!(
                     "{} is a link to {}, but {} does not exist",
                     part.at_base.display(),
@@ -377,7 +377,7 @@ fn plan_part(
                     part.to.display()
                 );
             }
-            if !leads_right(trees, part)? {
+            if copy.is_none() || !leads_right(trees, part)? {
                 bail!(
                     "{} is a link to {}, not to {} of the skeleton",
                     part.at_base.display(),

@@ -296,7 +296,7 @@ fn refused_before_anything_is_touched() {
             }),
         ),
         (
-            "no FreeBSD base: it has no bin/freebsd-version",
+            "no FreeBSD base, as it has no bin/freebsd-version",
             Box::new(|stage: &Stage| {
                 fs::remove_file(at(stage, "bin/freebsd-version")).unwrap();
             }),

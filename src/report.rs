@@ -20,7 +20,9 @@ pub fn line(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
         let text = without_number(&in_our_words(cause.to_string()));
-        // Wrappers that already end in their source's text would say it twice.
+        // Wrappers that already end in their source's text would say it twice,
+        // and so would those whose source begins with theirs.
+        parts.pop_if(|last| text.strip_prefix(&**last).is_some_and(|rest| rest.starts_with(": ")));
         if !parts.last().is_some_and(|last| last.ends_with(&text)) {
             parts.push(text);
         }
@@ -154,6 +156,8 @@ mod tests {
         let error = anyhow::Error::new(cause).context("open /x\ny").context("settings");
         assert_eq!(line(&error), format!("settings: open /x y: {words}"));
         assert!(!words.contains("os error"), "{words}");
+        let twice = anyhow::anyhow!("remove /x: gone").context("remove /x").context("mend");
+        assert_eq!(line(&twice), "mend: remove /x: gone");
         assert_eq!(without_number("a (os error 39): b (os error 2); c (os error x)"), "a: b; c (os error x)");
         let result: Result<(), io::Error> = Err(io::ErrorKind::NotFound.into());
         let error = result.context("a\tb").unwrap_err();

@@ -597,7 +597,7 @@ impl World {
         }
         let taken = |id: u16| blocks.iter().any(|b| b.id == id || b.ip == id);
         let id = match id {
-            Some(101) => return Err("is the gateway"),
+            Some(101) => return Err("is that of the gateway"),
             Some(id) if taken(id) => return Err("is that of jail"),
             Some(id) => id,
             None => (1..).find(|id| !taken(*id)).unwrap_or(0),

@@ -172,6 +172,7 @@ completions:
 
 clean:
 	$(CARGO) clean
+	rm -rf dist
 
 .PHONY: all check check-freebsd faults fuzz lint man-lint man-html model demo bench bench-freebsd \
 	install uninstall package crates distinfo dist vendor dist-vendored completions clean

@@ -1,15 +1,7 @@
 # Types the arguments behind the first, a file of completions, into bash on a terminal,
 # a Tab behind each, and prints the words that bash has then, one a line in angle
 # brackets, and a line of a dot behind each.
-zmodload zsh/zpty || exit
-read_until() {
-    local chunk
-    text=
-    while [[ $text != *$1* ]]; do
-        zpty -r terminal chunk || { print -ru2 "the shell has ended: $text"; exit 1 }
-        text+=$chunk
-    done
-}
+source ${0:h}/until.zsh || exit
 
 # The words that are waited for are never written whole: a terminal echoes.
 zpty terminal 'bash --norc --noprofile -i'

@@ -1,15 +1,7 @@
 # Completes the command lines behind the first argument, a directory of functions, in
 # a terminal, and prints what is offered, one a line, and a line of a dot behind each.
 # Anything else that comes on the terminal meanwhile is printed as it is.
-zmodload zsh/zpty || exit
-read_until() {
-    local chunk
-    text=
-    while [[ $text != *$1* ]]; do
-        zpty -r terminal chunk || { print -ru2 "the shell has ended: $text"; exit 1 }
-        text+=$chunk
-    done
-}
+source ${0:h}/until.zsh || exit
 
 zpty terminal 'zsh -f -i'
 # The words that are waited for are never written whole: a terminal echoes.

@@ -34,11 +34,8 @@ fn main() -> ExitCode {
             };
             let clone = clone::plan(host, &settings, &wanted)?;
             let code = report::print_or_do("jail-clone", host, &clone.plan, common.dry_run, common.json)?;
-            // The jail is made, whether anybody can be told or not.
-            if !common.dry_run
-                && let Err(e) = report::print(format!("{}\n", clone.summary).as_bytes())
-            {
-                report::note("jail-clone", &format!("standard output: {e}"));
+            if !common.dry_run {
+                report::tell("jail-clone", &clone.summary);
             }
             for note in &clone.notes {
                 report::note("jail-clone", note);

@@ -45,7 +45,7 @@ pub fn run(arguments: &SkelFetch, host: &Host) -> Result<ExitCode> {
     let (layout, new) = Layout::intended(host, &settings)?;
     if !new && is_there(host, &layout, release)? {
         if !common.dry_run {
-            tell(&format!("{release}: the base is there already"));
+            report::tell(PROGRAM, &format!("{release}: the base is there already"));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -55,16 +55,12 @@ pub fn run(arguments: &SkelFetch, host: &Host) -> Result<ExitCode> {
     }
     let code = report::print_or_do(PROGRAM, host, &fetch.plan, common.dry_run, common.json)?;
     if !common.dry_run {
-        tell(&format!("{release}: base unpacked; skel-split {release} makes a template of it"));
+        report::tell(
+            PROGRAM,
+            &format!("{release}: base unpacked; skel-split {release} makes a template of it"),
+        );
     }
     Ok(code)
-}
-
-/// Everything is done, whether anybody can be told or not.
-fn tell(text: &str) {
-    if let Err(e) = report::print(format!("{text}\n").as_bytes()) {
-        report::note(PROGRAM, &format!("standard output: {e}"));
-    }
 }
 
 /// Whether the base of a release is there, whole; an error when something else

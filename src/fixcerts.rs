@@ -47,11 +47,7 @@ pub fn run(arguments: &Fixcerts, host: &Host) -> Result<ExitCode> {
         plan.carry_out(host)?;
         if wrong {
             let links = if repairs == 1 { "link" } else { "links" };
-            let told =
-                report::print(format!("{}: {repairs} {links} repaired\n", skeleton.display()).as_bytes());
-            if let Err(e) = told {
-                report::note(PROGRAM, &format!("standard output: {e}"));
-            }
+            report::tell(PROGRAM, &format!("{}: {repairs} {links} repaired", skeleton.display()));
         }
     }
     for (path, what) in &findings {

@@ -116,6 +116,14 @@ pub fn print(text: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Tells what was done, on a line of standard output. It is done, whether
+/// anybody can be told or not.
+pub fn tell(program: &str, text: &str) {
+    if let Err(e) = print(format!("{text}\n").as_bytes()) {
+        note(program, &format!("standard output: {e}"));
+    }
+}
+
 /// One line to standard error. Nobody can be told when that is closed, and a
 /// transaction must not end half-way for it.
 #[expect(clippy::disallowed_methods, reason = "nobody can be told of its failure")]

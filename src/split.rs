@@ -64,9 +64,7 @@ pub fn run(arguments: &SkelSplit, host: &Host) -> Result<ExitCode> {
         true => format!("{release}: split already"),
         false => format!("{release}: split; jail-clone -r {release} makes jails of it"),
     };
-    if let Err(e) = report::print(format!("{text}\n").as_bytes()) {
-        report::note(PROGRAM, &format!("standard output: {e}"));
-    }
+    report::tell(PROGRAM, &text);
     match failures.into_iter().next() {
         None => Ok(ExitCode::SUCCESS),
         Some(first) => Err(first.context("the template is complete, but an original could not be removed")),

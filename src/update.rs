@@ -73,9 +73,7 @@ pub fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
         (None, true) => format!("{release}: updated to {version}"),
         (None, false) => format!("{release}: {version} is up to date"),
     };
-    if let Err(e) = report::print(format!("{text}\n").as_bytes()) {
-        report::note(PROGRAM, &format!("standard output: {e}"));
-    }
+    report::tell(PROGRAM, &text);
     if let Err(e) = tell_jails(host, &layout, release, state.changed.get()) {
         report::note(PROGRAM, &format!("jails with an older etc: not known: {}", report::line(&e)));
     }

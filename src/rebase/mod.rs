@@ -121,12 +121,6 @@ impl Job<'_> {
         report::dry_run(PROGRAM, &all, self.arguments.common.json)
     }
 
-    fn tell(&self, text: &str) {
-        if let Err(e) = report::print(format!("{text}\n").as_bytes()) {
-            report::note(PROGRAM, &format!("standard output: {e}"));
-        }
-    }
-
     /// Asks, once, unless told not to.
     fn confirm(&self, question: &str) -> Result<()> {
         if self.arguments.yes {
@@ -184,7 +178,7 @@ impl Job<'_> {
             );
         }
         if there {
-            self.tell(&format!("{jail}: {from} is what it is a clone of already"));
+            report::tell(PROGRAM, &format!("{jail}: {from} is what it is a clone of already"));
             return self.clear_away(&places);
         }
         self.check_mounted(&places.jail)?;
@@ -243,7 +237,7 @@ impl Job<'_> {
             *built.borrow_mut() = anew;
         }
         self.carry_out(&plan)?;
-        self.tell(&format!("{jail}: {from} -> {to}: {}", built.borrow().summary()));
+        report::tell(PROGRAM, &format!("{jail}: {from} -> {to}: {}", built.borrow().summary()));
         for note in tell::remains(jail, [&now, release], [&keep.path, &places.jail.path], &built.borrow()) {
             report::note(PROGRAM, &note);
         }
@@ -386,7 +380,7 @@ impl Job<'_> {
             return self.dry_run(plan);
         }
         self.carry_out(&plan)?;
-        self.tell(&format!("{jail}: the move to {release} that was interrupted is complete"));
+        report::tell(PROGRAM, &format!("{jail}: the move to {release} that was interrupted is complete"));
         Ok(ExitCode::SUCCESS)
     }
 
@@ -521,7 +515,7 @@ impl Job<'_> {
         if kept.dataset.is_none() {
             self.forget_move(places)?;
         }
-        self.tell(&format!("{jail}: back to {former}"));
+        report::tell(PROGRAM, &format!("{jail}: back to {former}"));
         self.clear_away(places)
     }
 

@@ -78,6 +78,7 @@ const ABSENT: &[(&str, &str)] = &[
 
 /// Stand-ins that no recording holds to anything, and why.
 const UNRECORDED: &[(&str, &str)] = &[
+    ("devfs", "its recording has commands that are not replayed yet"),
     ("route", "what jails start needs no command of its own"),
     ("sh", "plays the certctl of a release that was not recorded"),
     ("sync", "says nothing"),

@@ -48,6 +48,7 @@ use thinjail::root::Root;
 pub const PROGRAMS: &[&str] = &[
     "cap_mkdb",
     "certctl",
+    "devfs",
     "fetch",
     "freebsd-update",
     "freebsd-version",

@@ -19,6 +19,8 @@ mod certs;
 mod commands;
 #[cfg(not(target_os = "freebsd"))]
 mod databases;
+#[cfg(not(target_os = "freebsd"))]
+mod devfs;
 mod fetch;
 mod getopt;
 mod host;
@@ -129,6 +131,8 @@ fn play(reply: &mut Reply) -> Result<u8> {
         "sysrc" => sysrc::run,
         "sysctl" => sysctl::run,
         "kldstat" => kldstat::run,
+        #[cfg(not(target_os = "freebsd"))]
+        "devfs" => devfs::run,
         "fetch" => fetch::run,
         "tar" => tar::run,
         "sync" => sync,

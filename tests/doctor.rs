@@ -410,8 +410,7 @@ const FAULTS: &[Fault] = &[
     fault(&["mac-duplicate"], |s, _| {
         change(s, |state| {
             let mac = interface(state, "epair10b").mac;
-            state.learned.push(("igc0bridge".into(), mac, "igc0".into()));
-            Ok(())
+            state.receive("igc0bridge", "igc0", mac).map(drop)
         });
     }),
 ];

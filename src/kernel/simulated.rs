@@ -8,6 +8,9 @@
 
 #![allow(clippy::disallowed_methods)] // It is no part of what is tested.
 
+pub mod bridge;
+
+use self::bridge::Bridges;
 use super::{Errno, Interfaces, Jails, Kernel, Mount, Mounts, Process, Refused, Result, RunningJail};
 use crate::interface::{IF_NAME_MAX, IfName, Mtu, UNIT_MAX};
 use crate::mac::Mac;
@@ -66,6 +69,9 @@ pub struct Interface {
     pub groups: Vec<String>,
     /// Addresses and routes set inside a jail, for show.
     pub addresses: Vec<String>,
+    /// Checksums of what is sent that are left to the hardware, for IPv4 and
+    /// for IPv6.
+    pub transmit_checksums: [bool; 2],
 }
 
 /// One jail.
@@ -113,9 +119,9 @@ pub struct State {
     pub jails: Vec<SimulatedJail>,
     /// All mounts, in order.
     pub mounts: Vec<SimulatedMount>,
-    /// What the bridges have learned: bridge, Ethernet address, member.
+    /// What the bridges know of their members and of Ethernet addresses.
     #[serde(default)]
-    pub learned: Vec<(String, [u8; 6], String)>,
+    pub bridges: Bridges,
     next: u32,
 }
 
@@ -127,11 +133,18 @@ impl Default for State {
             interfaces: Vec::new(),
             jails: Vec::new(),
             mounts: Vec::new(),
-            learned: Vec::new(),
+            bridges: Bridges::default(),
             next: 1,
         };
         state.add("lo0", Kind::Loopback, HOST, &["lo"]);
         state
+    }
+}
+
+impl Interface {
+    /// Whether it has an address of the network.
+    fn has_address(&self) -> bool {
+        self.addresses.iter().any(|a| a.starts_with("inet ") || a.starts_with("inet6 "))
     }
 }
 
@@ -162,6 +175,7 @@ impl State {
             description: None,
             groups: groups.iter().map(|g| (*g).to_owned()).collect(),
             addresses: Vec::new(),
+            transmit_checksums: [true; 2],
         });
         id
     }
@@ -195,6 +209,7 @@ impl State {
                 members.retain(|m| *m != id);
             }
         }
+        self.bridges.leave(id);
     }
 
     /// SIOCIFCREATE2.
@@ -355,6 +370,9 @@ impl State {
         if !matches!(self.interfaces[new].kind, Kind::Epair(_) | Kind::Ethernet) {
             return refuse(REQUEST, member, Errno::EINVAL);
         }
+        if !self.bridges.member_addresses && self.interfaces[new].has_address() {
+            return refuse(REQUEST, member, Errno::EINVAL);
+        }
         if members.is_empty() {
             self.interfaces[at].mtu = self.interfaces[new].mtu;
         } else {
@@ -362,6 +380,39 @@ impl State {
         }
         if let Kind::Bridge(_, members) = &mut self.interfaces[at].kind {
             members.push(id);
+        }
+        self.bridges.join(id);
+        Ok(())
+    }
+
+    /// SIOCAIFADDR and SIOCAIFADDR_IN6: adds an address, spelled as ifconfig(8)
+    /// takes it. With net.link.bridge.member_ifaddrs=0 no member gets one.
+    pub fn add_address(&mut self, vnet: i32, name: &str, address: &str) -> Result<()> {
+        const REQUEST: &str = "add address to";
+        self.privilege(REQUEST, name)?;
+        let at = self.index(REQUEST, vnet, name)?;
+        if !self.bridges.member_addresses && self.bridge_holding(self.interfaces[at].id).is_some() {
+            return refuse(REQUEST, name, Errno::EINVAL);
+        }
+        let interface = &mut self.interfaces[at];
+        if !interface.addresses.iter().any(|known| known == address) {
+            interface.addresses.push(address.to_owned());
+        }
+        // The driver comes up with its first address.
+        interface.up = true;
+        Ok(())
+    }
+
+    /// SIOCSIFCAP of an epair: checksums of what is sent, for IPv4 or for IPv6.
+    /// Both halves always have the same.
+    pub fn set_transmit_checksum(&mut self, vnet: i32, name: &str, ipv6: bool, on: bool) -> Result<()> {
+        const REQUEST: &str = "set capabilities of";
+        self.privilege(REQUEST, name)?;
+        let at = self.index(REQUEST, vnet, name)?;
+        let kind = self.interfaces[at].kind.clone();
+        let Kind::Epair(_) = kind else { return refuse(REQUEST, name, Errno::EINVAL) };
+        for half in self.interfaces.iter_mut().filter(|i| i.kind == kind) {
+            half.transmit_checksums[usize::from(ipv6)] = on;
         }
         Ok(())
     }
@@ -375,6 +426,7 @@ impl State {
         match (&mut self.interfaces[at].kind, id) {
             (Kind::Bridge(_, members), Some(id)) if members.contains(&id) => {
                 members.retain(|m| *m != id);
+                self.bridges.leave(id);
                 Ok(())
             }
             (Kind::Bridge(..), _) => refuse(REQUEST, member, Errno::ENOENT),
@@ -717,10 +769,15 @@ impl Interfaces for Simulated {
     }
 
     fn learned(&self, bridge: &IfName) -> Result<Vec<([u8; 6], String)>> {
-        // Refuses what is no bridge.
-        self.bridge_members(bridge)?;
-        let all = self.state()?.learned.into_iter();
-        Ok(all.filter(|(b, ..)| b == bridge.as_str()).map(|(_, mac, member)| (mac, member)).collect())
+        const REQUEST: &str = "list addresses of";
+        let state = self.state()?;
+        let of_bridge = &state.interfaces[state.index(REQUEST, HOST, bridge.as_str())?];
+        if !matches!(of_bridge.kind, Kind::Bridge(..)) {
+            return refuse(REQUEST, bridge.as_str(), Errno::EINVAL);
+        }
+        let name = |id| state.interfaces.iter().find(|i| i.id == id).map(|i| i.name.clone());
+        let table = state.bridges.table(of_bridge.id);
+        Ok(table.filter_map(|entry| Some((entry.mac, name(entry.member)?))).collect())
     }
 
     fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()> {

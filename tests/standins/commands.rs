@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use thinjail::kernel::simulated::Simulated;
 
 use crate::host::Host;
-use crate::simulated::{kernel, running};
+use crate::jail::noted_params;
+use crate::simulated::{kernel, noted, running};
 use crate::{Reply, ifconfig, route};
 
 /// Set, it makes what is played in a jail print a line.
@@ -107,6 +108,11 @@ pub fn jexec(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
         reply.complain(format!("jexec: jail \"{jail}\" not found"));
         return Ok(1);
     };
+    if command == ["sysctl", "-n", "security.jail.env"] {
+        let params = noted(host, &noted_params(jid)).unwrap_or_default();
+        params.lines().filter_map(|line| line.strip_prefix("env.")).for_each(|line| reply.say(line));
+        return Ok(0);
+    }
     let status = in_jail(&kernel, jid, command, reply)?;
     if status.is_none() {
         reply.complain(format!("jexec: execvp: {}: No such file or directory", command[0]));

@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use anyhow::{Result, bail};
 use ipnet::{Ipv4Net, Ipv6Net};
 use thinjail::interface::{IF_NAME_MAX, Mtu};
+use thinjail::kernel::simulated::bridge::{DISCOVER, Entry, EntryKind, LEARNING, PRIVATE, STICKY};
 use thinjail::kernel::simulated::{HOST, Interface, Kind, Simulated, State};
 use thinjail::kernel::{Errno, Refused};
 
@@ -19,6 +20,44 @@ use crate::simulated::{kernel, running};
 
 /// What follows `ifconfig: ` when something is refused.
 type Refusable<T> = std::result::Result<T, String>;
+
+/// The flags of a member that have a word of their own.
+const MEMBER_FLAGS: &[(&str, u32)] =
+    &[("private", PRIVATE), ("sticky", STICKY), ("learn", LEARNING), ("discover", DISCOVER)];
+
+/// Flags of a member as they are shown, in that order (IFBIFBITS).
+const SHOWN_FLAGS: &[(u32, &str)] = &[
+    (LEARNING, "LEARNING"),
+    (DISCOVER, "DISCOVER"),
+    (STICKY, "STICKY"),
+    (PRIVATE, "PRIVATE"),
+    (0x40, "AUTOEDGE"),
+    (0x100, "AUTOPTP"),
+];
+
+/// The words that remove an address.
+const REMOVAL: &[&str] = &["-alias", "delete", "remove"];
+
+/// The words about members and addresses of a bridge.
+const BRIDGE_WORDS: &[&str] = &[
+    "static",
+    "deladdr",
+    "ifmaxaddr",
+    "ifuntagged",
+    "-ifuntagged",
+    "vlanfilter",
+    "-vlanfilter",
+    "flush",
+    "flushall",
+    "private",
+    "-private",
+    "sticky",
+    "-sticky",
+    "learn",
+    "-learn",
+    "discover",
+    "-discover",
+];
 
 /// Runs the program.
 pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
@@ -80,6 +119,13 @@ pub fn in_vnet(kernel: &Simulated, vnet: i32, words: &[&str], reply: &mut Reply)
         [name] => match state.interface(vnet, name) {
             Some(interface) => {
                 show(&state, interface, reply);
+                Ok(())
+            }
+            None => Err(absent(name)),
+        },
+        [name, "addr"] => match state.interface(vnet, name) {
+            Some(interface) => {
+                show_table(&state, interface, reply);
                 Ok(())
             }
             None => Err(absent(name)),
@@ -283,6 +329,13 @@ impl<'a> Session<'a> {
                 self.edit(" SIOCDIFGROUP", |i| i.groups.retain(|known| known != group))?;
                 rest
             }
+            [word @ ("txcsum" | "-txcsum" | "txcsum6" | "-txcsum6"), rest @ ..] => {
+                let (on, ipv6) = (!word.starts_with('-'), word.ends_with('6'));
+                self.ask("ioctl (SIOCSIFCAP)", |state| {
+                    state.set_transmit_checksum(self.vnet, &name, ipv6, on)
+                })?;
+                rest
+            }
             ["addm", member, rest @ ..] => {
                 self.ask(&format!("BRDGADD {member}"), |state| state.add_member(&name, member))?;
                 rest
@@ -291,6 +344,7 @@ impl<'a> Session<'a> {
                 self.ask(&format!("BRDGDEL {member}"), |state| state.delete_member(&name, member))?;
                 rest
             }
+            [word, ..] if BRIDGE_WORDS.contains(word) => self.bridge(words)?,
             ["vnet", jail, ..] => {
                 let jid = self.jid(jail)?;
                 let state = self.kernel.state().map_err(|refused| refused.to_string())?;
@@ -310,13 +364,80 @@ impl<'a> Session<'a> {
         Ok(rest)
     }
 
+    /// Does what the first words say about members and addresses of a bridge, and gives the others.
+    fn bridge<'w>(&self, words: &'w [&'w str]) -> Refusable<&'w [&'w str]> {
+        let bridge = &self.name;
+        let mac = |word: &str| ether(word).ok_or_else(|| format!("{word}: invalid address"));
+        let number = |word: &str| word.parse::<u16>().map_err(|_| format!("invalid value: {word}"));
+        Ok(match words {
+            ["static", member, address, "vlan", vlan, rest @ ..] => {
+                let (mac, vlan) = (mac(address)?, number(vlan)?);
+                self.ask(&format!("BRDGSADDR {member}"), |s| s.set_address(bridge, member, mac, vlan))?;
+                rest
+            }
+            ["static", member, address, rest @ ..] => {
+                let mac = mac(address)?;
+                self.ask(&format!("BRDGSADDR {member}"), |s| s.set_address(bridge, member, mac, 0))?;
+                rest
+            }
+            ["deladdr", address, "vlan", vlan, rest @ ..] => {
+                let (mac, vlan) = (mac(address)?, number(vlan)?);
+                self.ask(&format!("BRDGDADDR {address}"), |s| s.delete_address(bridge, mac, vlan))?;
+                rest
+            }
+            ["deladdr", address, rest @ ..] => {
+                let mac = mac(address)?;
+                self.ask(&format!("BRDGDADDR {address}"), |s| s.delete_address(bridge, mac, 0))?;
+                rest
+            }
+            ["ifmaxaddr", member, limit, rest @ ..] => {
+                let limit = number(limit)?;
+                self.ask(&format!("BRDGSIFAMAX {member}"), |s| {
+                    s.limit_addresses(bridge, member, limit.into())
+                })?;
+                rest
+            }
+            ["ifuntagged", member, vlan, rest @ ..] => {
+                let vlan = number(vlan)?;
+                self.ask(&format!("BRDGSIFPVID {member}"), |s| s.set_untagged(bridge, member, vlan))?;
+                rest
+            }
+            ["-ifuntagged", member, rest @ ..] => {
+                self.ask(&format!("BRDGSIFPVID {member}"), |s| s.set_untagged(bridge, member, 0))?;
+                rest
+            }
+            [word @ ("vlanfilter" | "-vlanfilter"), rest @ ..] => {
+                let on = !word.starts_with('-');
+                self.ask("BRDGSFLAGS", |s| s.filter_vlans(bridge, on))?;
+                rest
+            }
+            [word @ ("flush" | "flushall"), rest @ ..] => {
+                self.ask("BRDGFLUSH", |s| s.flush(bridge, *word == "flushall"))?;
+                rest
+            }
+            [word, member, rest @ ..] => {
+                let name = word.trim_start_matches('-');
+                let Some((_, flag)) = MEMBER_FLAGS.iter().find(|(known, _)| *known == name) else {
+                    return Err(format!("{word}: bad value"));
+                };
+                let state = self.kernel.state().map_err(|refused| refused.to_string())?;
+                let flags = state.interface(self.vnet, member).and_then(|i| state.bridges.member(i.id));
+                let flags = flags.map_or(0, |kept| kept.flags);
+                let flags = if *word == name { flags | flag } else { flags & !flag };
+                self.ask(&format!("BRDGGIFFLGS {member}"), |s| s.set_member_flags(bridge, member, flags))?;
+                rest
+            }
+            words => return Err(format!("'{}' requires an argument", words[0])),
+        })
+    }
+
     /// Adds an address or takes it away, as the words behind it say.
     fn address<'w>(&self, address: &str, mut rest: &'w [&'w str]) -> Refusable<&'w [&'w str]> {
         let mut remove = false;
         loop {
             rest = match rest {
                 ["alias" | "add", rest @ ..] => rest,
-                ["-alias" | "delete" | "remove", rest @ ..] => {
+                [word, rest @ ..] if REMOVAL.contains(word) => {
                     remove = true;
                     rest
                 }
@@ -325,15 +446,14 @@ impl<'a> Session<'a> {
             };
         }
         if remove {
-            self.edit("ioctl (SIOCDIFADDR)", |i| i.addresses.retain(|known| known != address))?;
-        } else {
-            self.edit("ioctl (SIOCAIFADDR)", |i| {
-                if !i.addresses.iter().any(|known| known == address) {
-                    i.addresses.push(address.into());
-                }
-                // The driver comes up with its first address.
-                i.up = true;
+            self.edit("ioctl (SIOCDIFADDR)", |i| {
+                let is_it = |known: &String| {
+                    known.strip_prefix(address).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                };
+                i.addresses.retain(|known| !is_it(known));
             })?;
+        } else {
+            self.ask("ioctl (SIOCAIFADDR)", |state| state.add_address(self.vnet, &self.name, address))?;
         }
         Ok(rest)
     }
@@ -348,6 +468,10 @@ fn inet(address: &str, rest: &[&str]) -> Refusable<String> {
     }
     let plain: Ipv4Addr = address.parse().map_err(|_| bad())?;
     let Some(mask) = word("netmask") else {
+        // One that is removed needs no mask.
+        if rest.iter().any(|word| REMOVAL.contains(word)) {
+            return Ok(format!("inet {plain}"));
+        }
         return Err("ERROR: setting interface address without mask is no longer supported.".into());
     };
     let mask = match mask.strip_prefix("0x") {
@@ -411,7 +535,12 @@ fn show(state: &State, interface: &Interface, reply: &mut Reply) {
     reply.say(match interface.kind {
         Kind::Bridge(..) => "\toptions=10<VLAN_HWTAGGING>",
         Kind::Loopback => "\toptions=680003<RXCSUM,TXCSUM,LINKSTATE,RXCSUM_IPV6,TXCSUM_IPV6>",
-        Kind::Epair(_) | Kind::Ethernet => "\toptions=60000b<RXCSUM,TXCSUM,VLAN_MTU,RXCSUM_IPV6,TXCSUM_IPV6>",
+        Kind::Epair(_) | Kind::Ethernet => match interface.transmit_checksums {
+            [true, true] => "\toptions=60000b<RXCSUM,TXCSUM,VLAN_MTU,RXCSUM_IPV6,TXCSUM_IPV6>",
+            [true, false] => "\toptions=20000b<RXCSUM,TXCSUM,VLAN_MTU,RXCSUM_IPV6>",
+            [false, true] => "\toptions=600009<RXCSUM,VLAN_MTU,RXCSUM_IPV6,TXCSUM_IPV6>",
+            [false, false] => "\toptions=200009<RXCSUM,VLAN_MTU,RXCSUM_IPV6>",
+        },
     });
     if !loopback {
         reply.say(format!("\tether {}", colons(interface.mac)));
@@ -477,10 +606,35 @@ fn show_bridge(state: &State, bridge: &Interface, members: &[u32], reply: &mut R
     reply.say("\tid 00:00:00:00:00:00 priority 32768 hellotime 2 fwddelay 15");
     reply.say("\tmaxage 20 holdcnt 6 proto rstp maxaddr 2000 timeout 1200");
     reply.say(format!("\troot id 00:00:00:00:00:00 priority {priority} ifcost 0 port 0"));
-    reply.say("\tbridge flags=0<>");
-    for member in state.interfaces.iter().filter(|i| members.contains(&i.id)) {
-        reply.say(format!("\tmember: {} flags=143<LEARNING,DISCOVER,AUTOEDGE,AUTOPTP>", member.name));
-        let port = member.id;
-        reply.say(format!("\t        port {port} priority 128 path cost 2000 vlan protocol 802.1q"));
+    let filters = state.bridges.filters(bridge.id);
+    reply.say(if filters { "\tbridge flags=1<VLANFILTER>" } else { "\tbridge flags=0<>" });
+    // The newest first.
+    for id in members.iter().rev() {
+        let found = (state.interfaces.iter().find(|i| i.id == *id), state.bridges.member(*id));
+        let (Some(member), Some(kept)) = found else { continue };
+        let set = SHOWN_FLAGS.iter().filter(|(bit, _)| kept.flags & bit != 0);
+        let words: Vec<&str> = set.map(|(_, word)| *word).collect();
+        reply.say(format!("\tmember: {} flags={:x}<{}>", member.name, kept.flags, words.join(",")));
+        let limit = match kept.address_limit {
+            0 => String::new(),
+            limit => format!("ifmaxaddr {limit} "),
+        };
+        let vlan = if kept.untagged == 0 { String::new() } else { format!(" untagged {}", kept.untagged) };
+        let port = format!("port {id} priority 128 path cost 2000 vlan protocol 802.1q");
+        reply.say(format!("\t        {limit}{port}{vlan}"));
+    }
+}
+
+/// Prints the address table of a bridge.
+fn show_table(state: &State, bridge: &Interface, reply: &mut Reply) {
+    for Entry { mac, vlan, member, kind, .. } in state.bridges.table(bridge.id) {
+        let member = state.interfaces.iter().find(|i| i.id == *member).map_or("", |i| i.name.as_str());
+        // Learned a moment ago: nothing here takes as long as to age.
+        let (expires, flags) = match kind {
+            EntryKind::Dynamic => (1200, "0<>"),
+            EntryKind::Static => (0, "1<STATIC>"),
+            EntryKind::Sticky => (0, "2<STICKY>"),
+        };
+        reply.say(format!("{} Vlan{vlan} {member} {expires} flags={flags}", colons(*mac)));
     }
 }

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::process::Command as Process;
 
 use anyhow::{Context, Result, bail};
-use thinjail::jailconf::{Command, Config, Resolved, UnderRoot, command_words, export_line};
+use thinjail::jailconf::{Command, Config, Resolved, UnderRoot, command_words, export_line, quote_literal};
 use thinjail::kernel::Errno;
 use thinjail::kernel::simulated::Simulated;
 use thinjail::vis;
@@ -93,6 +93,10 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
         return Ok(status);
     }
 
+    // A jail of the command line alone, of which nothing is said.
+    if operation == Some(Operation::Start) && names.first().is_some_and(|word| word.contains('=')) {
+        return create_given(host, &kernel, &names, reply);
+    }
     let file = value('f').unwrap_or("/etc/jail.conf");
     let file = host.inside(file).unwrap_or_else(|| file.into());
     let files = UnderRoot { root: root(host)?.path().to_owned() };
@@ -129,6 +133,30 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
         };
     }
     Ok(status)
+}
+
+/// Starts a jail whose parameters are all on the command line.
+fn create_given(host: &Host, kernel: &Simulated, params: &[String], reply: &mut Reply) -> Result<u8> {
+    let name = params.iter().find_map(|param| param.strip_prefix("name=")).context("jail: no name")?;
+    let mut text = format!("{name} {{\n");
+    for param in params.iter().filter(|param| !param.starts_with("name=")) {
+        match param.split_once('=') {
+            Some((param, value)) => text += &format!("{param} = {};\n", quote_literal(value)),
+            None => text += &format!("{param};\n"),
+        }
+    }
+    text += "}\n";
+    let mut config = Config::default();
+    config.parse_more(Path::new("command line"), text.as_bytes())?;
+    let resolved = config.jails().next().map(|jail| config.resolve(jail)).context("jail: no jail")?;
+    // It may share the interfaces of the host, which nothing in it is asked about.
+    let mut run = Run::of(host, kernel, &resolved, Notes::None, reply)?;
+    Ok(u8::from(!run.perform(Operation::Start)?))
+}
+
+/// The parameters of a running jail that jls(8) and sysctl(8) show, as `name=value` lines.
+pub fn noted_params(jid: i32) -> String {
+    format!("params-{jid}")
 }
 
 fn not_found(name: &str, reply: &mut Reply) -> u8 {
@@ -253,6 +281,17 @@ impl<'a> Run<'a> {
         if jail.bool("vnet").is_none() && jail.scalar("vnet") != Some("new") {
             bail!("jail {name}: only jails with vnet are imitated");
         }
+        Run::of(host, kernel, jail, notes, reply)
+    }
+
+    fn of(
+        host: &'a Host,
+        kernel: &'a Simulated,
+        jail: &'a Resolved,
+        notes: Notes,
+        reply: &'a mut Reply,
+    ) -> Result<Run<'a>> {
+        let name = &jail.jail;
         let path = jail.scalar("path").with_context(|| format!("jail {name}: no path"))?;
         let jid = running(&kernel.state()?, name).map(|jail| jail.jid);
         Ok(Run {
@@ -439,6 +478,12 @@ impl<'a> Run<'a> {
                     &format!("jail-{jid}"),
                     self.jail.scalar("host.hostname").unwrap_or_default(),
                 )?;
+                let shown = |name: &str| {
+                    name == "devfs_ruleset" || name.starts_with("meta.") || name.starts_with("env.")
+                };
+                let params = self.jail.params.iter().filter(|p| !p.is_variable && shown(&p.name));
+                let lines: String = params.map(|p| format!("{}={}\n", p.name, p.values.join(","))).collect();
+                note(self.host, &noted_params(jid), &lines)?;
                 self.jid = Some(jid);
                 match self.notes {
                     Notes::All => self.reply.say(format!("{}: created", self.name)),

@@ -6,6 +6,7 @@ use thinjail::kernel::simulated::SimulatedJail;
 use crate::Reply;
 use crate::getopt::getopt;
 use crate::host::Host;
+use crate::jail::noted_params;
 use crate::simulated::{kernel, noted};
 
 /// Runs the program.
@@ -71,6 +72,11 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
                 "host.hostname" => hostname(jail),
                 "vnet" => "new".into(),
                 "dying" => jail.dying.to_string(),
+                name if name == "devfs_ruleset" || name.starts_with("meta.") || name.starts_with("env.") => {
+                    let all = noted(host, &noted_params(jail.jid)).unwrap_or_default();
+                    let value = all.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('='));
+                    value.unwrap_or(if name == "devfs_ruleset" { "0" } else { "" }).to_owned()
+                }
                 _ => {
                     reply.complain(format!("jls: unknown parameter: {param}"));
                     return Ok(1);

@@ -1,4 +1,4 @@
-//! service(8): `service jail start NAME ...`, `stop` and `restart`, as rc.d/jail does them.
+//! service(8): `service jail start NAME ...`, `stop` and `restart`, as rc.d/jail does them, and `status`.
 //!
 //! What jail(8) prints is shown only where the real script shows it, and the status says nothing.
 
@@ -6,10 +6,29 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::Reply;
 use crate::commands::tools;
 use crate::host::Host;
 use crate::simulated::{kernel, running};
+use crate::{Reply, jls};
+
+/// What can be asked of rc.d/jail; that status is named twice is its own doing.
+const VERBS: &[&str] = &[
+    "start",
+    "stop",
+    "restart",
+    "rcvar",
+    "enable",
+    "disable",
+    "delete",
+    "enabled",
+    "describe",
+    "extracommands",
+    "config",
+    "console",
+    "status",
+    "status",
+    "poll",
+];
 
 /// Runs the program.
 pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
@@ -18,7 +37,15 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
         ["jail", "start" | "onestart", names @ ..] => (&[true], names),
         ["jail", "stop" | "onestop", names @ ..] => (&[false], names),
         ["jail", "restart" | "onerestart", names @ ..] => (&[false, true], names),
-        _ => bail!("service: only jail start, jail stop and jail restart are imitated"),
+        // Whatever names are given.
+        ["jail", "status", ..] => return jls::run(host, &["-N".into()], reply),
+        ["jail", verb, ..] if !VERBS.contains(verb) => {
+            let verbs = VERBS.join("|");
+            reply.complain(format!("/etc/rc.d/jail: unknown directive '{verb}'."));
+            reply.complain(format!("Usage: /etc/rc.d/jail [fast|force|one|quiet]({verbs})"));
+            return Ok(1);
+        }
+        _ => bail!("service: only jail start, jail stop, jail restart and jail status are imitated"),
     };
     for start in steps {
         let all = if names.is_empty() { all(host, *start)? } else { Vec::new() };

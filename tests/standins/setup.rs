@@ -59,6 +59,7 @@ pub const PROGRAMS: &[&str] = &[
     "kldstat",
     "mount",
     "pwd_mkdb",
+    "rctl",
     "route",
     "service",
     "services_mkdb",

@@ -38,6 +38,8 @@ mod pkg;
 mod pool;
 mod props;
 #[cfg(not(target_os = "freebsd"))]
+mod rctl;
+#[cfg(not(target_os = "freebsd"))]
 mod route;
 #[cfg(not(target_os = "freebsd"))]
 mod service;
@@ -162,6 +164,8 @@ fn play(reply: &mut Reply) -> Result<u8> {
         "jls" => jls::run,
         #[cfg(not(target_os = "freebsd"))]
         "mount" => mounts::mount,
+        #[cfg(not(target_os = "freebsd"))]
+        "rctl" => rctl::run,
         #[cfg(not(target_os = "freebsd"))]
         "route" => route::run,
         #[cfg(not(target_os = "freebsd"))]

@@ -113,6 +113,14 @@ fn interface<'s>(state: &'s mut State, name: &str) -> &'s mut thinjail::kernel::
     state.interfaces.iter_mut().find(|i| i.name == name).unwrap()
 }
 
+/// Gives the uplink of the bridge an address.
+fn addressed_uplink(stage: &Stage) {
+    change(stage, |state| {
+        interface(state, "igc0").addresses.push("inet 192.168.7.3/24".into());
+        Ok(())
+    });
+}
+
 /// A copy of the template under another release.
 fn template(stage: &Stage, storage: Storage, release: &str) {
     if storage == Storage::Zfs {
@@ -181,12 +189,39 @@ const FAULTS: &[Fault] = &[
         });
         jail(s, "lonely", 21, "$bridge = \"bridge6\";");
     }),
-    fault(&["member-addressed"], |s, _| {
+    fault(&["member-addressed"], |s, _| addressed_uplink(s)),
+    alone(fault(&["member-refused"], |s, _| {
+        addressed_uplink(s);
+        s.ok("sysctl", &["net.link.bridge.member_ifaddrs=0"]);
+    })),
+    // As from FreeBSD 16 on.
+    alone(fault(&["member-refused"], |s, _| {
+        addressed_uplink(s);
+        s.write(
+            "/var/db/standin/sysctl.conf",
+            "-net.link.bridge.member_ifaddrs\nkern.osrelease=16.0-RELEASE\n",
+        );
+    })),
+    // As on FreeBSD 14.
+    alone(fault(&["member-addressed"], |s, _| {
+        addressed_uplink(s);
+        s.write(
+            "/var/db/standin/sysctl.conf",
+            "-net.link.bridge.member_ifaddrs\nkern.osrelease=14.3-RELEASE\n",
+        );
+    })),
+    // The bridge is not there yet.
+    alone(fault(&["member-refused"], |s, _| {
+        replace(s, "/etc/jail.conf", "jail-epair-up -b ${bridge}", "jail-epair-up -b ${bridge} -u igc1");
+        jail(s, "first", 22, "$bridge = \"bridge7\";");
+        jail(s, "second", 23, "$bridge = \"bridge7\";");
         change(s, |state| {
-            interface(state, "igc0").addresses.push("inet 192.168.7.3/24".into());
+            state.plug("igc1");
+            interface(state, "igc1").addresses.push("inet 192.168.7.3/24".into());
             Ok(())
         });
-    }),
+        s.ok("sysctl", &["net.link.bridge.member_ifaddrs=0"]);
+    })),
     fault(&["mtu-mismatch"], |s, _| {
         change(s, |state| {
             interface(state, "igc0").mtu = 9000;

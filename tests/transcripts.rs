@@ -267,7 +267,7 @@ const RULES: &[(&str, &str, Rule)] = &[
         "jexec pg-1 ls /skeleton; jexec pg-1 mount",
         Rule::Skip("what a jail sees of the files is not imitated"),
     ),
-    ("template.txt", "ifconfig igc0bridge addr", Rule::Skip("a simulated bridge learns no addresses")),
+    ("template.txt", "ifconfig igc0bridge addr", Rule::Skip("nothing travels between simulated interfaces")),
     (
         "jail.txt",
         "cat /tmp/j/log; rm /tmp/j/log",

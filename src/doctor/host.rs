@@ -11,6 +11,9 @@ use std::path::Path;
 /// What starting a thin jail needs, with a sign that it is there.
 const MODULES: [&str; 3] = ["if_epair", "if_bridge", "nullfs"];
 
+/// Whether members of bridges may have addresses (bridge(4), FreeBSD 15).
+const MEMBER_IFADDRS: &str = "net.link.bridge.member_ifaddrs";
+
 /// Everything about the host.
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -132,16 +135,66 @@ fn bridges(facts: &Facts, found: &mut Vec<Finding>) {
                 let cure = format!("ifconfig {} mtu N sets all of them", bridge.name);
                 found.push(host(&MTU_MISMATCH, member, what, cure));
             }
-            if let Some((_, address)) = network.addresses.iter().find(|(interface, _)| interface == member) {
-                let refused = facts.sysctl("net.link.bridge.member_ifaddrs") == Some("0");
-                let note = if refused { ", which net.link.bridge.member_ifaddrs=0 forbids" } else { "" };
-                let what = format!("has the address {address} and is a member of {}{note}", bridge.name);
-                let cure =
-                    format!("move the address to {}: ifconfig_{} in rc.conf", bridge.name, bridge.name);
-                found.push(host(&MEMBER_ADDRESSED, member, what, cure));
+            let what = format!("and is a member of {}", bridge.name);
+            addressed(facts, member, &bridge.name, &what, found);
+        }
+    }
+    // A bridge that a hook would make has no members yet.
+    for (name, bridge, uplink) in uplinks(facts) {
+        let missing = facts.kernel_known && network.bridge(&bridge).is_none();
+        if missing && refuses_addresses(facts) {
+            let what = format!("and is to be a member of {bridge}, by a hook of jail {name}");
+            addressed(facts, &uplink, &bridge, &what, found);
+        }
+    }
+}
+
+/// Whether the kernel refuses members of bridges that have an address:
+/// FreeBSD 15 by a node of sysctl(8), later releases always, earlier ones
+/// never (freebsd-src: sys/net/if_bridge.c).
+fn refuses_addresses(facts: &Facts) -> bool {
+    let release = || facts.sysctl("kern.osrelease").and_then(crate::userland::major_and_minor);
+    match facts.sysctl(MEMBER_IFADDRS) {
+        Some(value) => value == "0",
+        None => facts.sysctls_known() && release().is_some_and(|(major, _)| major >= 16),
+    }
+}
+
+/// A member, or an uplink that is to be one, with an address of the host.
+fn addressed(facts: &Facts, member: &str, bridge: &str, what: &str, found: &mut Vec<Finding>) {
+    let of_member = facts.network.addresses.iter().find(|(interface, _)| interface == member);
+    let Some((_, address)) = of_member else { return };
+    // The same uplink may be that of many jails.
+    if found.iter().any(|f| f.object == member && f.kind.id == MEMBER_REFUSED.id) {
+        return;
+    }
+    let (kind, why) = match (refuses_addresses(facts), facts.sysctl(MEMBER_IFADDRS)) {
+        (false, _) => (&MEMBER_ADDRESSED, String::new()),
+        (true, Some(value)) => (&MEMBER_REFUSED, format!("; {MEMBER_IFADDRS} is {value}")),
+        (true, None) => (&MEMBER_REFUSED, "; this kernel has no setting that allows it".to_owned()),
+    };
+    let what = format!("has the address {address} {what}{why}");
+    let cure = format!("move the address to {bridge}: ifconfig_{bridge} in rc.conf");
+    found.push(host(kind, member, what, cure));
+}
+
+/// The bridges that hooks make from an uplink: the jail, the bridge and the
+/// uplink.
+fn uplinks(facts: &Facts) -> Vec<(String, String, String)> {
+    let mut all = Vec::new();
+    for (jail, name, _) in facts.thin() {
+        for words in jail.words("exec.prestart").iter().filter(|w| program(&w[0]) == "jail-epair-up") {
+            if let (Some(bridge), Some(uplink)) = (option(words, "-b"), option(words, "-u")) {
+                all.push((name.to_string(), bridge.to_owned(), uplink.to_owned()));
             }
         }
     }
+    all
+}
+
+/// The value of an option among the words of a command.
+fn option<'w>(words: &'w [String], letter: &str) -> Option<&'w str> {
+    words.iter().position(|w| w == letter).and_then(|at| words.get(at + 1)).map(String::as_str)
 }
 
 /// The bridges that somebody wants to be there, and who.
@@ -155,13 +208,11 @@ fn wanted(facts: &Facts) -> Vec<(String, String)> {
             if program(&words[0]) != "jail-epair-up" {
                 continue;
             }
-            let option =
-                |letter: &str| words.iter().position(|w| w == letter).and_then(|at| words.get(at + 1));
             // With an uplink it is made when it is missing.
-            if let Some(bridge) = option("-b").filter(|_| option("-u").is_none())
+            if let Some(bridge) = option(&words, "-b").filter(|_| option(&words, "-u").is_none())
                 && !all.iter().any(|(known, _)| known == bridge)
             {
-                all.push((bridge.clone(), format!("jail {name}")));
+                all.push((bridge.to_owned(), format!("jail {name}")));
             }
         }
     }

@@ -83,14 +83,15 @@ bench-freebsd:
 # Builds nothing: what root installs was built by somebody else. Configuration
 # comes as samples only, as pkg(8) wants it: what is live is never touched.
 install:
-	@for p in $(PROGRAMS); do \
+	@for p in $(PROGRAMS) thinjail-complete; do \
 	    test -x "$(BUILT)/$$p" || { echo "$$p is not built; run make first" >&2; exit 1; }; \
 	done
 	# Not install -d, which gives directories that are there another mode.
-	umask 022 && mkdir -p $(TO)/sbin $(TO)/etc/newsyslog.conf.d $(TO)/etc/periodic/weekly \
+	umask 022 && mkdir -p $(TO)/sbin $(TO)/libexec $(TO)/etc/newsyslog.conf.d $(TO)/etc/periodic/weekly \
 	    $(TO)/share/man/man5 $(TO)/share/man/man7 $(TO)/share/man/man8 \
 	    $(TO)/$(EXAMPLESDIR)/jail.conf.d $(TO)/$(BASHDIR) $(TO)/$(FISHDIR) $(TO)/$(ZSHDIR)
 	for p in $(PROGRAMS); do install -m 555 "$(BUILT)/$$p" $(TO)/sbin/$$p || exit 1; done
+	install -m 555 "$(BUILT)/thinjail-complete" $(TO)/libexec/thinjail-complete
 	for m in $(MAN5); do install -m 444 man/$$m $(TO)/share/man/man5/$$m || exit 1; done
 	for m in $(MAN7); do install -m 444 man/$$m $(TO)/share/man/man7/$$m || exit 1; done
 	for m in $(MAN8); do install -m 444 man/$$m $(TO)/share/man/man8/$$m || exit 1; done
@@ -120,7 +121,7 @@ uninstall:
 	    $(TO)/etc/periodic/weekly/500.thinjail-doctor
 	rm -f $(TO)/$(EXAMPLESDIR)/jail.conf $(TO)/$(EXAMPLESDIR)/jail.conf.ipv6 \
 	    $(TO)/$(EXAMPLESDIR)/jail.conf.d/web.conf
-	rm -f $(TO)/$(BASHDIR)/thinjail $(TO)/$(FISHDIR)/thinjail.fish $(TO)/$(ZSHDIR)/_thinjail
+	rm -f $(TO)/libexec/thinjail-complete $(TO)/$(BASHDIR)/thinjail $(TO)/$(FISHDIR)/thinjail.fish $(TO)/$(ZSHDIR)/_thinjail
 	@for d in $(EXAMPLESDIR)/jail.conf.d $(EXAMPLESDIR) etc/newsyslog.conf.d $(BASHDIR) share/bash-completion \
 	    $(FISHDIR) share/fish $(ZSHDIR) share/zsh; do \
 	    rmdir $(TO)/$$d 2>/dev/null || true; \
@@ -166,13 +167,9 @@ man-html:
 	done
 	sh man/index.sh >"$(HTML)/index.html"
 
-# What the completions know of the command lines, from the parser.
-completions:
-	$(CARGO) run --quiet --locked --example completions
-
 clean:
 	$(CARGO) clean
 	rm -rf dist
 
 .PHONY: all check check-freebsd faults fuzz lint man-lint man-html model demo bench bench-freebsd \
-	install uninstall package crates distinfo dist vendor dist-vendored completions clean
+	install uninstall package crates distinfo dist vendor dist-vendored clean

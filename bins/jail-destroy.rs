@@ -5,5 +5,5 @@ use thinjail::cli::{self, JailDestroy};
 use thinjail::destroy;
 
 fn main() -> ExitCode {
-    cli::run::<JailDestroy>(|arguments| &arguments.common, destroy::run)
+    cli::run::<JailDestroy>(destroy::run)
 }

@@ -5,5 +5,5 @@ use thinjail::cli::{self, JailDoctor};
 use thinjail::doctor;
 
 fn main() -> ExitCode {
-    cli::run::<JailDoctor>(|arguments| &arguments.common, doctor::run)
+    cli::run::<JailDoctor>(doctor::run)
 }

@@ -5,12 +5,9 @@ use thinjail::cli::{self, EpairDown};
 use thinjail::{epair, report};
 
 fn main() -> ExitCode {
-    cli::run_hook::<EpairDown>(
-        |arguments| &arguments.common,
-        |arguments, host| {
-            let common = &arguments.common;
-            let plan = epair::down(host, &arguments.name, &arguments.pair)?;
-            report::print_or_do("jail-epair-down", host, &plan, common.dry_run, common.json)
-        },
-    )
+    cli::run_hook::<EpairDown>(|arguments, host| {
+        let common = &arguments.common;
+        let plan = epair::down(host, &arguments.name, &arguments.pair)?;
+        report::print_or_do("jail-epair-down", host, &plan, common.dry_run, common.json)
+    })
 }

@@ -5,5 +5,5 @@ use thinjail::cli::{self, JailList};
 use thinjail::list;
 
 fn main() -> ExitCode {
-    cli::run::<JailList>(|arguments| &arguments.common, list::run)
+    cli::run::<JailList>(list::run)
 }

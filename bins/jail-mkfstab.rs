@@ -5,5 +5,5 @@ use thinjail::cli::{self, Mkfstab};
 use thinjail::mkfstab;
 
 fn main() -> ExitCode {
-    cli::run::<Mkfstab>(|arguments| &arguments.common, mkfstab::run)
+    cli::run::<Mkfstab>(mkfstab::run)
 }

@@ -5,5 +5,5 @@ use thinjail::cli::{self, JailRebase};
 use thinjail::rebase;
 
 fn main() -> ExitCode {
-    cli::run::<JailRebase>(|arguments| &arguments.common, rebase::run)
+    cli::run::<JailRebase>(rebase::run)
 }

@@ -5,5 +5,5 @@ use thinjail::cli::{self, SkelFetch};
 use thinjail::fetch;
 
 fn main() -> ExitCode {
-    cli::run::<SkelFetch>(|arguments| &arguments.common, fetch::run)
+    cli::run::<SkelFetch>(fetch::run)
 }

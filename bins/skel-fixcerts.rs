@@ -5,5 +5,5 @@ use thinjail::cli::{self, Fixcerts};
 use thinjail::fixcerts;
 
 fn main() -> ExitCode {
-    cli::run::<Fixcerts>(|arguments| &arguments.common, fixcerts::run)
+    cli::run::<Fixcerts>(fixcerts::run)
 }

@@ -5,5 +5,5 @@ use thinjail::cli::{self, SkelSplit};
 use thinjail::split;
 
 fn main() -> ExitCode {
-    cli::run::<SkelSplit>(|arguments| &arguments.common, split::run)
+    cli::run::<SkelSplit>(split::run)
 }

@@ -5,5 +5,5 @@ use thinjail::cli::{self, SkelUpdate};
 use thinjail::update;
 
 fn main() -> ExitCode {
-    cli::run::<SkelUpdate>(|arguments| &arguments.common, update::run)
+    cli::run::<SkelUpdate>(update::run)
 }

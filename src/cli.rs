@@ -1,12 +1,9 @@
-//! The command lines: one table and one struct a program, and how a program
-//! starts.
+//! The command lines: one struct a program, and how a program starts.
 //!
-//! The tables live in the library so that a test can hold the manual pages
-//! against them.
+//! They live in the library so that tests can hold the manual pages, README and
+//! the completions against them.
 
-pub mod table;
-
-use crate::epair::{self, Addresses};
+use crate::epair::Addresses;
 use crate::fstab::Extra;
 use crate::host::Host;
 use crate::interface::{IfName, Mtu, PairName};
@@ -20,629 +17,462 @@ use crate::root::Root;
 use crate::syslog::{self, Severity};
 use crate::text::Side;
 use anyhow::{Context, Result};
-use std::ffi::{OsStr, OsString};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{ArgGroup, Args, Command, CommandFactory, Parser, ValueHint};
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use table::{
-    COMMON, COMMON_OF_BOTH, COMMON_OF_DATA, Given, Kind, Operand, Opt, Program, Stop, Words, path, typed,
-};
 
 /// A command line in typed form.
-pub trait Arguments: Sized {
-    /// The table.
-    const PROGRAM: &'static Program;
+pub trait Arguments: Parser {
+    /// The host that `-R` or the environment names.
+    fn host(&self) -> Result<Host>;
 
-    /// Types what was given.
-    fn read(given: &Given) -> Result<Self, Stop>;
+    /// What no declaration of an argument can say: why the whole is invalid.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
-/// The tables of all programs.
-pub const PROGRAMS: [&Program; 13] = [
-    EpairUp::PROGRAM,
-    EpairDown::PROGRAM,
-    Sweep::PROGRAM,
-    Mkfstab::PROGRAM,
-    JailClone::PROGRAM,
-    JailDestroy::PROGRAM,
-    JailRebase::PROGRAM,
-    JailList::PROGRAM,
-    JailDoctor::PROGRAM,
-    SkelFetch::PROGRAM,
-    SkelSplit::PROGRAM,
-    Fixcerts::PROGRAM,
-    SkelUpdate::PROGRAM,
-];
+/// The command lines of all programs, for tests and completions.
+pub fn commands() -> [Command; 13] {
+    [
+        EpairUp::command(),
+        EpairDown::command(),
+        Sweep::command(),
+        Mkfstab::command(),
+        JailClone::command(),
+        JailDestroy::command(),
+        JailRebase::command(),
+        JailList::command(),
+        JailDoctor::command(),
+        SkelFetch::command(),
+        SkelSplit::command(),
+        Fixcerts::command(),
+        SkelUpdate::command(),
+    ]
+}
 
-/// The options of [`table::COMMON`] and [`table::COMMON_OF_DATA`].
-#[derive(Clone, Debug)]
+/// The options of every program that does something.
+#[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// `-n`
+    /// Print the equivalent shell commands and change nothing
+    #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// `-v`
+    /// Report every action on standard error
+    #[arg(short, long)]
     pub verbose: bool,
-    /// `--json`, or `-j`
+    /// With -n: print the commands as one JSON document
+    #[arg(long, requires = "dry_run")]
     pub json: bool,
-    /// `-R`
-    pub root: Option<PathBuf>,
+    #[command(flatten)]
+    root: AlternateRoot,
+}
+
+/// The options of every program that only prints data.
+#[derive(Args, Clone, Debug)]
+pub struct CommonOfData {
+    /// Print one JSON document
+    #[arg(short, long)]
+    pub json: bool,
+    #[command(flatten)]
+    root: AlternateRoot,
+}
+
+/// The options of a program that prints data and may change something.
+#[derive(Args, Clone, Debug)]
+pub struct CommonOfBoth {
+    /// Print the equivalent shell commands and change nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Report every action on standard error
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Print one JSON document
+    #[arg(short, long)]
+    pub json: bool,
+    #[command(flatten)]
+    root: AlternateRoot,
+}
+
+#[derive(Args, Clone, Debug)]
+struct AlternateRoot {
+    /// Work below this alternate root (also THINJAIL_ROOT)
+    // Not clap's `env`: an empty variable means none.
+    #[arg(short = 'R', long, value_name = "directory", value_hint = ValueHint::DirPath)]
+    root: Option<PathBuf>,
+}
+
+impl AlternateRoot {
+    /// The root that `-R` or the environment names.
+    fn open(&self) -> Result<Root> {
+        let from_environment =
+            || std::env::var_os("THINJAIL_ROOT").filter(|v| !v.is_empty()).map(PathBuf::from);
+        match self.root.clone().or_else(from_environment) {
+            Some(directory) => Root::alternate(&directory),
+            None => Ok(Root::system()),
+        }
+    }
 }
 
 impl Common {
-    fn read(given: &Given) -> Result<Common, Stop> {
-        Ok(Common {
-            dry_run: given.has_if_known("dry-run"),
-            verbose: given.has_if_known("verbose"),
-            json: given.has_if_known("json"),
-            root: given.optional("root", path)?,
-        })
-    }
-
-    /// The root that `-R` or the environment names.
-    pub fn root(&self) -> Result<Root> {
-        root_of(self.root.clone())
-    }
-
-    /// The host below that root.
-    pub fn host(&self) -> Result<Host> {
-        Ok(Host::new(self.root()?, self.verbose))
+    fn host(&self) -> Result<Host> {
+        Ok(Host::new(self.root.open()?, self.verbose))
     }
 }
 
-const NAME: Operand = Operand { name: "name", kind: Kind::Jail, required: true, help: "The jail" };
-const PAIR: Operand = Operand {
-    name: "pair",
-    kind: Kind::Pair,
-    required: true,
-    help: "The stem of the pair: epair5 for epair5a and epair5b",
-};
-const RELEASE: Opt =
-    Opt::value('r', "release", "release", "The release, instead of bsd_ver").of(Kind::Release);
-const MOUNT: Opt = Opt::value('m', "mount", "mount", "A further mount: source:target[:options]")
-    .of(Kind::Mount)
-    .repeatable();
-
-fn addresses(value: &OsStr) -> Result<Addresses, String> {
-    epair::parse_addresses(table::text(value)?).map_err(|e| e.to_string())
+impl CommonOfData {
+    fn host(&self) -> Result<Host> {
+        Ok(Host::new(self.root.open()?, false))
+    }
 }
 
-fn mount(value: &OsStr) -> Result<Extra, String> {
-    Extra::parse(value).map_err(|e| e.to_string())
+impl CommonOfBoth {
+    fn host(&self) -> Result<Host> {
+        Ok(Host::new(self.root.open()?, self.verbose))
+    }
 }
 
-/// jail-epair-up(8)
-#[derive(Clone, Debug)]
+/// Implements [`Arguments`] for programs whose declarations say everything.
+macro_rules! arguments {
+    ($($program:ty),+ $(,)?) => {
+        $(impl Arguments for $program {
+            fn host(&self) -> Result<Host> {
+                self.common.host()
+            }
+        })+
+    };
+}
+
+arguments!(
+    EpairUp,
+    EpairDown,
+    Sweep,
+    JailClone,
+    JailDestroy,
+    JailRebase,
+    JailList,
+    JailDoctor,
+    SkelFetch,
+    SkelSplit,
+    Fixcerts,
+    SkelUpdate,
+);
+
+/// Make a jail's epair and add it to a bridge
+#[derive(Parser, Clone, Debug)]
+#[command(name = "jail-epair-up", version)]
 pub struct EpairUp {
-    /// What every program has.
-    pub common: Common,
-    /// `-m`
-    pub mtu: Option<Mtu>,
-    /// `-M`
+    /// Ethernet address of the host's end, or "none" for the kernel's
+    #[arg(short = 'M', long, value_name = "mac")]
     pub mac: Option<Addresses>,
-    /// `-u`
+    /// Give both ends this MTU instead of the bridge's
+    #[arg(short, long, value_name = "mtu")]
+    pub mtu: Option<Mtu>,
+    /// Make a missing bridge from this interface
+    #[arg(short, long, value_name = "uplink")]
     pub uplink: Option<IfName>,
-    /// `-b`
+    /// The bridge to join
+    #[arg(short, long, value_name = "bridge")]
     pub bridge: IfName,
-    /// `name`
+    /// What it shares with others.
+    #[command(flatten)]
+    pub common: Common,
+    /// The jail
+    #[arg(value_name = "name")]
     pub name: JailName,
-    /// `pair`
+    /// The stem of the pair: epair5 for epair5a and epair5b
+    #[arg(value_name = "pair")]
     pub pair: PairName,
 }
 
-impl Arguments for EpairUp {
-    const PROGRAM: &'static Program = &Program {
-        name: "jail-epair-up",
-        about: "Make a jail's epair and add it to a bridge",
-        own: &[
-            Opt::value('M', "mac", "mac", "Ethernet address of the host's end, or \"none\" for the kernel's")
-                .of(Kind::Word(Words::Mac)),
-            Opt::value('m', "mtu", "mtu", "Give both ends this MTU instead of the bridge's"),
-            Opt::value('u', "uplink", "uplink", "Make a missing bridge from this interface")
-                .of(Kind::Interface),
-            Opt::value('b', "bridge", "bridge", "The bridge to join").of(Kind::Bridge).required(),
-        ],
-        common: &COMMON,
-        operands: &[NAME, PAIR],
-    };
-
-    fn read(given: &Given) -> Result<EpairUp, Stop> {
-        Ok(EpairUp {
-            common: Common::read(given)?,
-            mtu: given.optional("mtu", typed)?,
-            mac: given.optional("mac", addresses)?,
-            uplink: given.optional("uplink", typed)?,
-            bridge: given.required("bridge", typed)?,
-            name: given.required("name", typed)?,
-            pair: given.required("pair", typed)?,
-        })
-    }
-}
-
-/// jail-epair-down(8)
-#[derive(Clone, Debug)]
+/// Destroy a jail's epair
+#[derive(Parser, Clone, Debug)]
+#[command(name = "jail-epair-down", version)]
 pub struct EpairDown {
-    /// What every program has.
+    /// What it shares with others.
+    #[command(flatten)]
     pub common: Common,
-    /// `name`
+    /// The jail
+    #[arg(value_name = "name")]
     pub name: JailName,
-    /// `pair`
+    /// The stem of the pair: epair5 for epair5a and epair5b
+    #[arg(value_name = "pair")]
     pub pair: PairName,
 }
 
-impl Arguments for EpairDown {
-    const PROGRAM: &'static Program = &Program {
-        name: "jail-epair-down",
-        about: "Destroy a jail's epair",
-        own: &[],
-        common: &COMMON,
-        operands: &[NAME, PAIR],
-    };
-
-    fn read(given: &Given) -> Result<EpairDown, Stop> {
-        Ok(EpairDown {
-            common: Common::read(given)?,
-            name: given.required("name", typed)?,
-            pair: given.required("pair", typed)?,
-        })
-    }
-}
-
-/// jail-sweep(8)
-#[derive(Clone, Debug)]
+/// Clear what an earlier run of a jail left
+#[derive(Parser, Clone, Debug)]
+#[command(name = "jail-sweep", version)]
 pub struct Sweep {
-    /// What every program has.
-    pub common: Common,
-    /// `-t`
+    /// Unmount file systems of this type too
+    #[arg(short = 't', long = "type", value_name = "type")]
     pub kinds: Vec<String>,
-    /// `name`
+    /// What it shares with others.
+    #[command(flatten)]
+    pub common: Common,
+    /// The jail
+    #[arg(value_name = "name")]
     pub name: JailName,
-    /// `path`
+    /// The jail's path
+    #[arg(value_name = "path")]
     pub path: PathBuf,
-    /// `pair`
+    /// The stem of its pair; all pairs tagged as the jail's without it
+    #[arg(value_name = "pair")]
     pub pair: Option<PairName>,
 }
 
-impl Arguments for Sweep {
-    const PROGRAM: &'static Program = &Program {
-        name: "jail-sweep",
-        about: "Clear what an earlier run of a jail left",
-        own: &[Opt::value('t', "type", "type", "Unmount file systems of this type too").repeatable()],
-        common: &COMMON,
-        operands: &[
-            NAME,
-            Operand { name: "path", kind: Kind::JailPath, required: true, help: "The jail's path" },
-            Operand {
-                name: "pair",
-                kind: Kind::Pair,
-                required: false,
-                help: "The stem of its pair; all pairs tagged as the jail's without it",
-            },
-        ],
-    };
-
-    fn read(given: &Given) -> Result<Sweep, Stop> {
-        Ok(Sweep {
-            common: Common::read(given)?,
-            kinds: given.all("type", typed)?,
-            name: given.required("name", typed)?,
-            path: given.required("path", path)?,
-            pair: given.optional("pair", typed)?,
-        })
-    }
-}
-
-/// jail-mkfstab(8)
-#[derive(Clone, Debug)]
+/// Write or check a jail's fstab
+#[derive(Parser, Clone, Debug)]
+#[command(name = "jail-mkfstab", version)]
 pub struct Mkfstab {
-    /// What every program has.
-    pub common: Common,
-    /// `-c`
+    /// Check the file that is there, and report everything wrong with it
+    #[arg(short, long, conflicts_with_all = ["dry_run", "json", "mounts", "release"])]
     pub check: bool,
-    /// `-o`
-    pub output: Option<PathBuf>,
-    /// `-r`
-    pub release: Option<Release>,
-    /// `-m`
+    /// A further mount: source:target[:options]
+    #[arg(short = 'm', long = "mount", value_name = "mount", value_parser = mount(), value_hint = ValueHint::AnyPath)]
     pub mounts: Vec<Extra>,
-    /// `name`
+    /// The file, instead of the jail's own; - for standard output
+    #[arg(short, long, value_name = "file", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// The release, instead of bsd_ver
+    #[arg(short, long, value_name = "release")]
+    pub release: Option<Release>,
+    /// What it shares with others.
+    #[command(flatten)]
+    pub common: Common,
+    /// The jail
+    #[arg(value_name = "name")]
     pub name: JailName,
 }
 
 impl Arguments for Mkfstab {
-    const PROGRAM: &'static Program = &Program {
-        name: "jail-mkfstab",
-        about: "Write or check a jail's fstab",
-        own: &[
-            Opt::flag('c', "check", "Check the file that is there, and report everything wrong with it")
-                .conflicts(&["dry-run", "json", "mount", "release"]),
-            MOUNT,
-            Opt::value('o', "output", "file", "The file, instead of the jail's own; - for standard output")
-                .of(Kind::File),
-            RELEASE,
-        ],
-        common: &COMMON,
-        operands: &[NAME],
-    };
+    fn host(&self) -> Result<Host> {
+        self.common.host()
+    }
 
-    fn read(given: &Given) -> Result<Mkfstab, Stop> {
-        let check = given.has("check");
-        let output = given.optional("output", path)?;
-        if check && output.as_deref() == Some(Path::new("-")) {
-            return Err(Stop::Mistake("-c checks a file; -o - names none".into()));
+    fn check(&self) -> Result<(), String> {
+        if self.check && self.output.as_deref() == Some(Path::new("-")) {
+            return Err("the argument '--check' checks a file; '--output -' names none".into());
         }
-        Ok(Mkfstab {
-            common: Common::read(given)?,
-            check,
-            output,
-            release: given.optional("release", typed)?,
-            mounts: given.all("mount", mount)?,
-            name: given.required("name", typed)?,
-        })
+        Ok(())
     }
 }
 
-/// jail-clone(8)
-#[derive(Clone, Debug)]
+/// Make a thin jail from a template
+#[derive(Parser, Clone, Debug)]
+#[command(name = "jail-clone", version)]
 pub struct JailClone {
-    /// What every program has.
-    pub common: Common,
-    /// `-e`
+    /// Add the jail to jail_list, so that it starts at boot
+    #[arg(short, long)]
     pub enable: bool,
-    /// `-r`
-    pub release: Option<Release>,
-    /// `-i`
-    pub v4: Option<Address<Ipv4Addr>>,
-    /// `-6`
+    /// The IPv6 address, instead of jail_net6 + id
+    #[arg(short = '6', long = "ip6", value_name = "address")]
     pub v6: Option<Address<Ipv6Addr>>,
-    /// `-m`
+    /// The IPv4 address, instead of jail_net + id
+    #[arg(short = 'i', long = "ip", value_name = "address")]
+    pub v4: Option<Address<Ipv4Addr>>,
+    /// A further mount: source:target[:options]
+    #[arg(short = 'm', long = "mount", value_name = "mount", value_parser = mount(), value_hint = ValueHint::AnyPath)]
     pub mounts: Vec<Extra>,
-    /// `name`
+    /// The release, instead of bsd_ver
+    #[arg(short, long, value_name = "release")]
+    pub release: Option<Release>,
+    /// What it shares with others.
+    #[command(flatten)]
+    pub common: Common,
+    /// The new jail
+    #[arg(value_name = "name")]
     pub name: JailName,
-    /// `id`
+    /// Its id, the lowest free one by default
+    #[arg(value_name = "id")]
     pub id: Option<Id>,
 }
 
-impl Arguments for JailClone {
-    const PROGRAM: &'static Program = &Program {
-        name: "jail-clone",
-        about: "Make a thin jail from a template",
-        own: &[
-            Opt::flag('e', "enable", "Add the jail to jail_list, so that it starts at boot"),
-            Opt::value('6', "ip6", "address", "The IPv6 address, instead of jail_net6 + id"),
-            Opt::value('i', "ip", "address", "The IPv4 address, instead of jail_net + id"),
-            MOUNT,
-            RELEASE,
-        ],
-        common: &COMMON,
-        operands: &[
-            Operand { kind: Kind::Text, help: "The new jail", ..NAME },
-            Operand {
-                name: "id",
-                kind: Kind::Text,
-                required: false,
-                help: "Its id, the lowest free one by default",
-            },
-        ],
-    };
-
-    fn read(given: &Given) -> Result<JailClone, Stop> {
-        Ok(JailClone {
-            common: Common::read(given)?,
-            enable: given.has("enable"),
-            release: given.optional("release", typed)?,
-            v4: given.optional("ip", typed)?,
-            v6: given.optional("ip6", typed)?,
-            mounts: given.all("mount", mount)?,
-            name: given.required("name", typed)?,
-            id: given.optional("id", typed)?,
-        })
-    }
-}
-
-/// jail-list(8)
-#[derive(Clone, Debug)]
+/// List the thin jails of this host
+#[derive(Parser, Clone, Debug)]
+#[command(name = "jail-list", version)]
 pub struct JailList {
-    /// What every program has that only tells something.
-    pub common: Common,
+    /// What it shares with others.
+    #[command(flatten)]
+    pub common: CommonOfData,
 }
 
-impl Arguments for JailList {
-    const PROGRAM: &'static Program = &Program {
-        name: "jail-list",
-        about: "List the thin jails of this host",
-        own: &[],
-        common: &COMMON_OF_DATA,
-        operands: &[],
-    };
-
-    fn read(given: &Given) -> Result<JailList, Stop> {
-        Ok(JailList { common: Common::read(given)? })
-    }
-}
-
-/// jail-doctor(8)
-#[derive(Clone, Debug)]
+/// Find what is wrong with a host of thin jails
+#[derive(Parser, Clone, Debug)]
+#[command(name = "jail-doctor", version)]
 pub struct JailDoctor {
-    /// What every program has, with `-j` for its findings.
-    pub common: Common,
-    /// `-x`
-    pub mend: bool,
-    /// `name ...`
+    /// Fix what can be fixed without any risk
+    #[arg(short = 'x', long)]
+    pub fix: bool,
+    /// What it shares with others.
+    #[command(flatten)]
+    pub common: CommonOfBoth,
+    /// Report only what matters to these jails
+    #[arg(value_name = "name")]
     pub names: Vec<JailName>,
 }
 
-impl Arguments for JailDoctor {
-    const PROGRAM: &'static Program = &Program {
-        name: "jail-doctor",
-        about: "Find what is wrong with a host of thin jails",
-        own: &[Opt::flag('x', "fix", "Mend what can be mended without any risk")],
-        common: &COMMON_OF_BOTH,
-        operands: &[Operand {
-            name: "name ...",
-            kind: Kind::Jail,
-            required: false,
-            help: "Tell only what matters to these jails",
-        }],
-    };
-
-    fn read(given: &Given) -> Result<JailDoctor, Stop> {
-        Ok(JailDoctor {
-            common: Common::read(given)?,
-            mend: given.has("fix"),
-            names: given.all("name ...", typed)?,
-        })
-    }
-}
-
-/// skel-fixcerts(8)
-#[derive(Clone, Debug)]
+/// Repair links that climb out of a skeleton
+#[derive(Parser, Clone, Debug)]
+#[command(name = "skel-fixcerts", version)]
 pub struct Fixcerts {
-    /// What every program has.
-    pub common: Common,
-    /// `-a`
+    /// Look at the whole skeleton, not only at certificates and etc/rmt
+    #[arg(short, long)]
     pub all: bool,
-    /// `-c`
+    /// Report what is wrong and repair nothing
+    #[arg(short, long, conflicts_with_all = ["dry_run", "json"])]
     pub check: bool,
-    /// `-b`
+    /// The base that the links point into, when a directory is given
+    #[arg(short, long, value_name = "base", value_hint = ValueHint::DirPath)]
     pub base: Option<PathBuf>,
-    /// `release` or `directory`
+    /// What it shares with others.
+    #[command(flatten)]
+    pub common: Common,
+    /// A release, or the directory of a skeleton or container
+    #[arg(value_name = "release | directory", value_hint = ValueHint::DirPath)]
     pub what: PathBuf,
 }
 
-impl Arguments for Fixcerts {
-    const PROGRAM: &'static Program = &Program {
-        name: "skel-fixcerts",
-        about: "Repair links that climb out of a skeleton",
-        own: &[
-            Opt::flag('a', "all", "Look at the whole skeleton, not only at certificates and etc/rmt"),
-            Opt::flag('c', "check", "Report what is wrong and repair nothing")
-                .conflicts(&["dry-run", "json"]),
-            Opt::value('b', "base", "base", "The base that the links point into, when a directory is given")
-                .of(Kind::Directory),
-        ],
-        common: &COMMON,
-        operands: &[Operand {
-            name: "release | directory",
-            kind: Kind::ReleaseOrDirectory,
-            required: true,
-            help: "A release, or the directory of a skeleton or container",
-        }],
-    };
-
-    fn read(given: &Given) -> Result<Fixcerts, Stop> {
-        Ok(Fixcerts {
-            common: Common::read(given)?,
-            all: given.has("all"),
-            check: given.has("check"),
-            base: given.optional("base", path)?,
-            what: given.required("release | directory", path)?,
-        })
-    }
-}
-
-const RELEASE_OPERAND: Operand = Operand {
-    name: "release",
-    kind: Kind::Release,
-    required: true,
-    help: "The release: 14.2, 14.2-RELEASE, 15.0-RC1",
-};
-
-/// jail-destroy(8)
-#[derive(Clone, Debug)]
+/// Destroy a thin jail
+#[derive(Parser, Clone, Debug)]
+#[command(name = "jail-destroy", version)]
 pub struct JailDestroy {
-    /// What every program has.
-    pub common: Common,
-    /// `-f`
+    /// Stop it if it runs; cut its block from a file that holds more
+    #[arg(short, long)]
     pub force: bool,
-    /// `-y`
+    /// Do not ask
+    #[arg(short, long)]
     pub yes: bool,
-    /// `name`
+    /// What it shares with others.
+    #[command(flatten)]
+    pub common: Common,
+    /// The jail
+    #[arg(value_name = "name")]
     pub name: JailName,
 }
 
-impl Arguments for JailDestroy {
-    const PROGRAM: &'static Program = &Program {
-        name: "jail-destroy",
-        about: "Destroy a thin jail",
-        common: &COMMON,
-        own: &[
-            Opt::flag('f', "force", "Stop it if it runs; cut its block from a file that holds more"),
-            Opt::flag('y', "yes", "Don't ask"),
-        ],
-        operands: &[NAME],
-    };
-
-    fn read(given: &Given) -> Result<JailDestroy, Stop> {
-        Ok(JailDestroy {
-            common: Common::read(given)?,
-            force: given.has("force"),
-            yes: given.has("yes"),
-            name: given.required("name", typed)?,
-        })
-    }
-}
-
 /// What jail-rebase is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rebasing {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rebasing<'a> {
     /// Move the jail.
-    To(Release),
-    /// Let go of what it was before.
+    To(&'a Release),
+    /// Discard what it was before.
     Commit,
     /// Go back to what it was before.
     Revert,
 }
 
-/// jail-rebase(8)
-#[derive(Clone, Debug)]
+/// Move a jail to another release, merging its /etc
+#[derive(Parser, Clone, Debug)]
+#[command(name = "jail-rebase", version)]
+// clap would have the release in front of the name.
+#[command(override_usage = "jail-rebase [OPTIONS] <name> <release|--commit|--revert>")]
+#[command(group = ArgGroup::new("what").required(true).args(["release", "commit", "revert"]))]
 pub struct JailRebase {
-    /// What every program has.
-    pub common: Common,
-    /// `--edit`
-    pub edit: bool,
-    /// `-f`
+    /// Stop the jail if it runs
+    #[arg(short, long)]
     pub force: bool,
-    /// `-k`
-    pub keep: Option<Side>,
-    /// `-y`
+    /// Do not ask
+    #[arg(short, long)]
     pub yes: bool,
-    /// `name`
+    /// Decide conflicts: ours, as the jail has it, or theirs
+    #[arg(short, long, value_name = "side", hide_possible_values = true)]
+    pub keep: Option<Side>,
+    /// Edit the texts that conflict
+    #[arg(long, conflicts_with = "dry_run")]
+    pub edit: bool,
+    /// Discard what the jail was before
+    #[arg(long, conflicts_with_all = ["edit", "keep"])]
+    commit: bool,
+    /// Go back to what the jail was before
+    #[arg(long, conflicts_with_all = ["edit", "keep"])]
+    revert: bool,
+    /// What it shares with others.
+    #[command(flatten)]
+    pub common: Common,
+    /// The jail
+    #[arg(value_name = "name")]
     pub name: JailName,
-    /// `release`, `--commit` or `--revert`
-    pub what: Rebasing,
+    /// The release; not with --commit and --revert
+    #[arg(value_name = "release")]
+    release: Option<Release>,
 }
 
-impl Arguments for JailRebase {
-    const PROGRAM: &'static Program = &Program {
-        name: "jail-rebase",
-        about: "Move a jail to another release, merging its /etc",
-        common: &COMMON,
-        own: &[
-            Opt::flag('f', "force", "Stop the jail if it runs"),
-            Opt::flag('y', "yes", "Don't ask"),
-            Opt::value('k', "keep", "side", "Decide conflicts: ours, as the jail has it, or theirs")
-                .of(Kind::Word(Words::Side)),
-            Opt::long("edit", "Edit the texts that conflict").conflicts(&["dry-run"]),
-            Opt::long("commit", "Let go of what the jail was before").conflicts(&["edit", "keep", "revert"]),
-            Opt::long("revert", "Go back to what the jail was before").conflicts(&["edit", "keep"]),
-        ],
-        operands: &[
-            NAME,
-            Operand {
-                name: "release",
-                kind: Kind::Destination,
-                required: false,
-                help: "The release; not with --commit and --revert",
-            },
-        ],
-    };
-
-    fn read(given: &Given) -> Result<JailRebase, Stop> {
-        let release: Option<Release> = given.optional("release", typed)?;
-        let what = match (release, given.has("commit"), given.has("revert")) {
-            (Some(release), false, false) => Rebasing::To(release),
-            (None, true, _) => Rebasing::Commit,
-            (None, _, true) => Rebasing::Revert,
-            (None, ..) => return Err(Stop::Mistake("missing release".into())),
-            (Some(_), true, _) => return Err(Stop::Mistake("--commit takes no release".into())),
-            (Some(_), ..) => return Err(Stop::Mistake("--revert takes no release".into())),
-        };
-        Ok(JailRebase {
-            common: Common::read(given)?,
-            edit: given.has("edit"),
-            force: given.has("force"),
-            keep: given.optional("keep", typed)?,
-            yes: given.has("yes"),
-            name: given.required("name", typed)?,
-            what,
-        })
+impl JailRebase {
+    /// What is to be done: the parser admits exactly one of the three.
+    pub fn what(&self) -> Rebasing<'_> {
+        match &self.release {
+            Some(release) => Rebasing::To(release),
+            None if self.commit => Rebasing::Commit,
+            None => Rebasing::Revert,
+        }
     }
 }
 
-/// skel-fetch(8)
-#[derive(Clone, Debug)]
+/// Get, verify and unpack the base of a release
+#[derive(Parser, Clone, Debug)]
+#[command(name = "skel-fetch", version)]
 pub struct SkelFetch {
-    /// What every program has.
-    pub common: Common,
-    /// `-a`
+    /// The architecture, instead of this host's: amd64, arm64
+    #[arg(short, long, value_name = "arch", hide_possible_values = true)]
     pub arch: Option<Arch>,
-    /// `-f`
+    /// This archive, instead of fetching one
+    #[arg(short, long, value_name = "file", value_hint = ValueHint::FilePath, conflicts_with = "mirror")]
     pub file: Option<PathBuf>,
-    /// `-m`
+    /// The URL of a mirror, or of the release's directory
+    #[arg(short, long, value_name = "mirror")]
     pub mirror: Option<Mirror>,
-    /// `-M`
+    /// The MANIFEST to verify with
+    #[arg(short = 'M', long, value_name = "manifest", value_hint = ValueHint::FilePath)]
     pub manifest: Option<PathBuf>,
-    /// `release`
-    pub release: Release,
-}
-
-impl Arguments for SkelFetch {
-    const PROGRAM: &'static Program = &Program {
-        name: "skel-fetch",
-        about: "Get, verify and unpack the base of a release",
-        own: &[
-            Opt::value('a', "arch", "arch", "The architecture, instead of this host's: amd64, arm64")
-                .of(Kind::Word(Words::Arch)),
-            Opt::value('f', "file", "file", "This archive, instead of fetching one")
-                .of(Kind::File)
-                .conflicts(&["mirror"]),
-            Opt::value('m', "mirror", "mirror", "The URL of a mirror, or of the release's directory"),
-            Opt::value('M', "manifest", "manifest", "The MANIFEST to verify with").of(Kind::File),
-        ],
-        common: &COMMON,
-        operands: &[Operand { kind: Kind::Archive, ..RELEASE_OPERAND }],
-    };
-
-    fn read(given: &Given) -> Result<SkelFetch, Stop> {
-        Ok(SkelFetch {
-            common: Common::read(given)?,
-            arch: given.optional("arch", typed)?,
-            file: given.optional("file", path)?,
-            mirror: given.optional("mirror", typed)?,
-            manifest: given.optional("manifest", path)?,
-            release: given.required("release", typed)?,
-        })
-    }
-}
-
-/// skel-split(8)
-#[derive(Clone, Debug)]
-pub struct SkelSplit {
-    /// What every program has.
+    /// What it shares with others.
+    #[command(flatten)]
     pub common: Common,
-    /// `-d`
-    pub directories: Vec<PathBuf>,
-    /// `-k`
-    pub keep: bool,
-    /// `release`
+    /// The release: 14.2, 14.2-RELEASE, 15.0-RC1
+    #[arg(value_name = "release")]
     pub release: Release,
 }
 
-impl Arguments for SkelSplit {
-    const PROGRAM: &'static Program = &Program {
-        name: "skel-split",
-        about: "Move the writable directories of a base into its skeleton",
-        own: &[
-            Opt::flag('k', "keep", "Keep the originals in the base, as NAME.orig"),
-            Opt::value('d', "directory", "name", "A further directory for host trees, besides docs")
-                .repeatable(),
-        ],
-        common: &COMMON,
-        operands: &[RELEASE_OPERAND],
-    };
+/// Move the writable directories of a base into its skeleton
+#[derive(Parser, Clone, Debug)]
+#[command(name = "skel-split", version)]
+pub struct SkelSplit {
+    /// Keep the originals in the base, as NAME.orig
+    #[arg(short, long)]
+    pub keep: bool,
+    /// A further directory for host trees, besides docs
+    #[arg(short = 'd', long = "directory", value_name = "name", value_parser = directory)]
+    pub directories: Vec<PathBuf>,
+    /// What it shares with others.
+    #[command(flatten)]
+    pub common: Common,
+    /// The release: 14.2, 14.2-RELEASE, 15.0-RC1
+    #[arg(value_name = "release")]
+    pub release: Release,
+}
 
-    fn read(given: &Given) -> Result<SkelSplit, Stop> {
-        Ok(SkelSplit {
-            common: Common::read(given)?,
-            directories: given.all("directory", directory)?,
-            keep: given.has("keep"),
-            release: given.required("release", typed)?,
-        })
-    }
+/// Bring a template to the next patch level
+#[derive(Parser, Clone, Debug)]
+#[command(name = "skel-update", version)]
+pub struct SkelUpdate {
+    /// What it shares with others.
+    #[command(flatten)]
+    pub common: Common,
+    /// The release: 14.2, 14.2-RELEASE, 15.0-RC1
+    #[arg(value_name = "release")]
+    pub release: Release,
+}
+
+/// A mount, whose paths may be any bytes.
+fn mount() -> impl TypedValueParser<Value = Extra> {
+    OsStringValueParser::new().try_map(|value| Extra::parse(&value))
 }
 
 /// A directory of the skeleton that is not one of those that are moved.
-fn directory(value: &OsStr) -> Result<PathBuf, String> {
-    let name = table::text(value)?;
+fn directory(name: &str) -> Result<PathBuf, String> {
     let sound = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0', '\n']);
     let moved = MOVED.iter().any(|m| m.split('/').next() == Some(name));
     if !sound || moved || name.starts_with('.') {
@@ -653,152 +483,121 @@ fn directory(value: &OsStr) -> Result<PathBuf, String> {
     Ok(name.into())
 }
 
-/// skel-update(8)
-#[derive(Clone, Debug)]
-pub struct SkelUpdate {
-    /// What every program has.
-    pub common: Common,
-    /// `release`
-    pub release: Release,
+/// Reads a command line; its first word is the name of the program.
+pub fn parse_from<P: Arguments>(words: impl IntoIterator<Item = OsString>) -> Result<P, clap::Error> {
+    let arguments = P::try_parse_from(words)?;
+    arguments.check().map_err(|why| P::command().error(ErrorKind::ArgumentConflict, why))?;
+    Ok(arguments)
 }
 
-impl Arguments for SkelUpdate {
-    const PROGRAM: &'static Program = &Program {
-        name: "skel-update",
-        about: "Bring a template to the next patch level",
-        own: &[],
-        common: &COMMON,
-        operands: &[RELEASE_OPERAND],
-    };
-
-    fn read(given: &Given) -> Result<SkelUpdate, Stop> {
-        Ok(SkelUpdate { common: Common::read(given)?, release: given.required("release", typed)? })
+/// Prints what clap has to say: help and version on standard output, a usage
+/// error on standard error with exit status 2.
+fn stop(program: &str, error: &clap::Error) -> ExitCode {
+    let text = printable(&error.to_string());
+    if error.use_stderr() {
+        report::complain(text.trim_end());
+        return ExitCode::from(report::USAGE);
     }
+    report::end(
+        program,
+        report::print(text.as_bytes()).context("standard output").map(|()| ExitCode::SUCCESS),
+    )
 }
 
-fn root_of(given: Option<PathBuf>) -> Result<Root> {
-    let from_environment = || std::env::var_os("THINJAIL_ROOT").filter(|v| !v.is_empty()).map(PathBuf::from);
-    match given.or_else(from_environment) {
-        Some(directory) => Root::alternate(&directory),
-        None => Ok(Root::system()),
-    }
+/// A usage error on one line, without the hints behind it, for syslog(3).
+pub fn summary(error: &clap::Error) -> String {
+    let text = printable(&error.to_string());
+    let text = text.split("\n\n").next().unwrap_or_default();
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.strip_prefix("error: ").unwrap_or(&words).to_owned()
 }
 
-/// Reads the command line of a program. On a mistake it is told on one line,
-/// and the exit status is 2.
-pub fn parse<P: Arguments>() -> Result<P, ExitCode> {
-    read::<P>().map_err(|stop| stop.tell(P::PROGRAM))
+/// What is quoted of an argument may hold anything.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
 }
 
-fn read<P: Arguments>() -> Result<P, Stop> {
-    read_from(std::env::args_os().skip(1).collect())
-}
-
-/// Reads the arguments behind a program's name.
-pub fn read_from<P: Arguments>(arguments: Vec<OsString>) -> Result<P, Stop> {
-    P::read(&P::PROGRAM.parse(arguments)?)
+/// The name of a program.
+fn name_of<P: Arguments>() -> String {
+    P::command().get_name().to_owned()
 }
 
 /// Runs an administrator's program.
-pub fn run<P: Arguments>(common: fn(&P) -> &Common, work: fn(&P, &Host) -> Result<ExitCode>) -> ExitCode {
-    let arguments = match parse::<P>() {
-        Ok(arguments) => arguments,
-        Err(code) => return code,
-    };
-    let host = common(&arguments).host();
-    report::end(P::PROGRAM.name, host.and_then(|host| work(&arguments, &host)))
+pub fn run<P: Arguments>(work: fn(&P, &Host) -> Result<ExitCode>) -> ExitCode {
+    match parse_from::<P>(std::env::args_os()) {
+        Ok(arguments) => {
+            let done = arguments.host().and_then(|host| work(&arguments, &host));
+            done.unwrap_or_else(|error| report::end(&name_of::<P>(), Err(error)))
+        }
+        Err(error) => stop(&name_of::<P>(), &error),
+    }
 }
 
 /// Runs a hook: failures go to syslog too.
-pub fn run_hook<P: Arguments>(
-    common: fn(&P) -> &Common,
-    work: fn(&P, &Host) -> Result<ExitCode>,
-) -> ExitCode {
-    let program = P::PROGRAM.name;
-    let arguments = match read::<P>() {
+pub fn run_hook<P: Arguments>(work: fn(&P, &Host) -> Result<ExitCode>) -> ExitCode {
+    let arguments = match parse_from::<P>(std::env::args_os()) {
         Ok(arguments) => arguments,
-        Err(stop) => {
-            if let Stop::Mistake(what) = &stop {
-                let root = root_of(None).unwrap_or_else(|_| Root::system());
-                syslog::send(&root, program, Severity::Error, what);
+        Err(error) => {
+            let program = name_of::<P>();
+            if error.use_stderr() {
+                let root = AlternateRoot { root: None }.open().unwrap_or_else(|_| Root::system());
+                syslog::send(&root, &program, Severity::Error, &summary(&error));
             }
-            return stop.tell(P::PROGRAM);
+            return stop(&program, &error);
         }
     };
-    match common(&arguments).host().context("start") {
-        Ok(host) => report::end_hook(program, host.root(), work(&arguments, &host)),
-        Err(e) => report::end_hook(program, &Root::system(), Err(e)),
-    }
+    let host = match arguments.host().context("start") {
+        Ok(host) => host,
+        Err(e) => return report::end_hook(&name_of::<P>(), &Root::system(), Err(e)),
+    };
+    work(&arguments, &host).unwrap_or_else(|error| report::end_hook(&name_of::<P>(), host.root(), Err(error)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
     use std::os::unix::ffi::OsStringExt;
 
-    fn read<P: Arguments>(line: &str) -> Result<P, Stop> {
-        let words = line.split(' ').filter(|w| !w.is_empty()).map(OsString::from).collect();
-        P::PROGRAM.parse(words).and_then(|given| P::read(&given))
+    fn read<P: Arguments>(line: &str) -> Result<P, clap::Error> {
+        let words = line.split(' ').filter(|w| !w.is_empty()).map(OsString::from);
+        parse_from(std::iter::once("program".into()).chain(words))
     }
 
     fn mistake<P: Arguments + std::fmt::Debug>(line: &str) -> String {
-        match read::<P>(line) {
-            Err(Stop::Mistake(text)) => text,
-            other => panic!("{line}: {other:?}"),
-        }
+        let error = read::<P>(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+        let text = error.to_string();
+        assert!(text.contains("\n\nUsage: ") || text.contains("For more information"), "{line}: {text}");
+        summary(&error)
     }
 
     #[test]
-    fn tables_are_sound() {
-        for program in PROGRAMS {
-            let (mut names, mut shorts) = (BTreeSet::new(), BTreeSet::new());
-            for option in program.options() {
-                assert!(names.insert(option.long), "{}: --{} twice", program.name, option.long);
-                assert!(option.short.is_none_or(|s| shorts.insert(s)), "{}: {option:?}", program.name);
+    fn declarations_are_sound() {
+        for command in commands() {
+            let name = command.get_name().to_owned();
+            for argument in command.get_arguments() {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(!help.is_empty() && !help.ends_with('.'), "{name}: {}: {help:?}", argument.get_id());
             }
-            for other in program.options().flat_map(|o| o.conflicts.iter().copied().chain(o.requires)) {
-                assert!(names.contains(other), "{}: there is no --{other}", program.name);
-            }
-            // Options and operands are asked for by name alike.
-            for operand in program.operands {
-                assert!(names.insert(operand.name), "{}: {} twice", program.name, operand.name);
-            }
-            // What helps to type it fits to it.
-            for option in program.options().filter(|o| o.value.is_none()) {
-                assert_eq!(option.kind, Kind::Text, "{}: --{}", program.name, option.long);
-            }
-            for other in program.operands.iter().flat_map(|o| o.kind.not_with()) {
-                assert!(names.contains(other), "{}: there is no --{other}", program.name);
-            }
-            assert!(program.operands.is_sorted_by_key(|o| !o.required), "{}", program.name);
-            let usage = program.usage();
-            assert!(usage.lines().all(|l| l.len() < 80 && l.trim_end() == l), "{usage}");
+            let help = command.clone().render_help().to_string();
+            assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+            command.debug_assert();
         }
-    }
-
-    #[test]
-    fn words_are_those_of_the_types() {
-        fn read<T: std::str::FromStr>(words: Words) -> bool {
-            words.all().iter().all(|word| word.parse::<T>().is_ok())
-        }
-        assert!(read::<Side>(Words::Side) && Words::Side.all().len() == 2);
-        assert!(read::<Arch>(Words::Arch) && Words::Arch.all().contains(&Arch::Arm64.machine()));
-        assert_eq!(addresses(Words::Mac.all()[0].as_ref()), Ok(Addresses::Kernel));
     }
 
     #[test]
     fn everything_at_once() {
         let up: EpairUp = read("-nv --json -R /r -m 9000 -M none -u igc0 -b igc0bridge web epair5").unwrap();
         let Common { dry_run, verbose, json, root } = &up.common;
-        assert_eq!((dry_run, verbose, json, root.as_deref()), (&true, &true, &true, Some(Path::new("/r"))));
+        let root = root.root.as_deref();
+        assert_eq!((dry_run, verbose, json, root), (&true, &true, &true, Some(Path::new("/r"))));
         assert_eq!((up.mtu, up.mac), ("9000".parse().ok(), Some(Addresses::Kernel)));
         assert_eq!((up.uplink, Ok(up.bridge)), ("igc0".parse().ok(), "igc0bridge".parse()));
         assert_eq!((Ok(up.name), Ok(up.pair)), ("web".parse(), "epair5".parse()));
 
         let up: EpairUp = read("-b b web epair5").unwrap();
-        assert!(up.mtu.is_none() && up.mac.is_none() && up.uplink.is_none() && up.common.root.is_none());
+        assert!(up.mtu.is_none() && up.mac.is_none() && up.uplink.is_none() && up.common.root.root.is_none());
         assert!(!up.common.dry_run && !up.common.verbose && !up.common.json);
 
         let down: EpairDown = read("web epair5 -n").unwrap();
@@ -823,12 +622,12 @@ mod tests {
         assert_eq!(read::<JailClone>("web").unwrap().id, None);
 
         let list: JailList = read("-j -R /r").unwrap();
-        assert!(list.common.json && !list.common.dry_run && !list.common.verbose);
-        assert_eq!(list.common.root.as_deref(), Some(Path::new("/r")));
+        assert!(list.common.json);
+        assert_eq!(list.common.root.root.as_deref(), Some(Path::new("/r")));
         assert!(!read::<JailList>("").unwrap().common.json);
 
         let doctor: JailDoctor = read("-jnvx -R /r web db").unwrap();
-        assert!(doctor.mend && doctor.common.json && doctor.common.dry_run && doctor.common.verbose);
+        assert!(doctor.fix && doctor.common.json && doctor.common.dry_run && doctor.common.verbose);
         assert_eq!(doctor.names, ["web", "db"].map(|n| n.parse().unwrap()));
         assert!(read::<JailDoctor>("").unwrap().names.is_empty());
 
@@ -853,40 +652,98 @@ mod tests {
     #[test]
     fn mistakes() {
         for (text, expected) in [
-            (mistake::<JailClone>("a.b"), "invalid value 'a.b' for name: a dot in a jail name makes"),
-            (mistake::<JailClone>("web 0"), "invalid value '0' for id: an id is a number"),
-            (mistake::<JailClone>("-i 1.2.3 web"), "invalid value '1.2.3' for -i address: "),
-            (mistake::<JailClone>("-r latest web"), "invalid value 'latest' for -r release: a release is"),
-            (mistake::<JailClone>("-m /a web"), "invalid value '/a' for -m mount: a mount is written"),
-            (mistake::<EpairUp>("-m 71 -b b web epair5"), "invalid value '71' for -m mtu: an MTU is"),
-            (mistake::<EpairUp>("-M x -b b web epair5"), "invalid value 'x' for -M mac: an Ethernet"),
-            (mistake::<EpairUp>("web epair5"), "missing option -b bridge"),
-            (mistake::<EpairUp>("-b b web"), "missing pair"),
-            (mistake::<Sweep>("web"), "missing path"),
-            (mistake::<Mkfstab>("-c -o - web"), "-c checks a file; -o - names none"),
-            (mistake::<Mkfstab>("-c -n web"), "options -c and -n exclude each other"),
-            (mistake::<Mkfstab>("-c --json web"), "options -c and --json exclude each other"),
-            (mistake::<Mkfstab>("-c -m /a:/b web"), "options -c and -m exclude each other"),
-            (mistake::<Mkfstab>("-c -r 14.2 web"), "options -c and -r exclude each other"),
-            (mistake::<Mkfstab>("--output= web"), "invalid value '' for -o file: a path can't be empty"),
-            (mistake::<JailDoctor>("web a.b"), "invalid value 'a.b' for name ...: a dot in a jail name"),
-            (mistake::<JailList>("-n"), "unknown option -n"),
-            (mistake::<JailList>("web"), "extra operand 'web'"),
-            (mistake::<Fixcerts>("-cn 14.2"), "options -c and -n exclude each other"),
-            (mistake::<Fixcerts>("--json 14.2"), "option --json needs -n"),
-            (mistake::<Fixcerts>("-c --json 14.2"), "options -c and --json exclude each other"),
-            (mistake::<Fixcerts>(""), "missing release | directory"),
-            (mistake::<SkelFetch>(""), "missing release"),
-            (mistake::<SkelFetch>("-a i386 14.2"), "invalid value 'i386' for -a arch: an architecture is"),
-            (mistake::<SkelFetch>("-m here 14.2"), "invalid value 'here' for -m mirror: a mirror is a URL"),
-            (mistake::<SkelFetch>("-f x -m http://y 14.2"), "options -f and -m exclude each other"),
-            (mistake::<SkelSplit>("-d etc 14.2"), "invalid value 'etc' for -d name: a directory is one"),
-            (mistake::<SkelSplit>("-d usr 14.2"), "invalid value 'usr' for -d name: a directory is one"),
-            (mistake::<SkelSplit>("-d ../x 14.2"), "invalid value '../x' for -d name: a directory is one"),
-            (mistake::<SkelUpdate>("14.2 15.0"), "extra operand '15.0'"),
+            (mistake::<JailClone>("a.b"), "invalid value 'a.b' for '<name>': a dot in a jail name makes"),
+            (mistake::<JailClone>("web 0"), "invalid value '0' for '[id]': an id is a number"),
+            (mistake::<JailClone>("-i 1.2.3 web"), "invalid value '1.2.3' for '--ip <address>': "),
+            (
+                mistake::<JailClone>("-r latest web"),
+                "invalid value 'latest' for '--release <release>': a release",
+            ),
+            (
+                mistake::<JailClone>("-m /a web"),
+                "invalid value '/a' for '--mount <mount>': a mount is written",
+            ),
+            (mistake::<EpairUp>("-m 71 -b b web epair5"), "invalid value '71' for '--mtu <mtu>': an MTU is"),
+            (mistake::<EpairUp>("-M x -b b web epair5"), "invalid value 'x' for '--mac <mac>': an Ethernet"),
+            (
+                mistake::<EpairUp>("web epair5"),
+                "the following required arguments were not provided: --bridge",
+            ),
+            (mistake::<EpairUp>("-b b web"), "the following required arguments were not provided: <pair>"),
+            (mistake::<Sweep>("web"), "the following required arguments were not provided: <path>"),
+            (
+                mistake::<Mkfstab>("-c -o - web"),
+                "the argument '--check' checks a file; '--output -' names none",
+            ),
+            (mistake::<Mkfstab>("-c -n web"), "the argument '--check' cannot be used with '--dry-run'"),
+            (mistake::<Mkfstab>("-c --json web"), "the argument '--check' cannot be used with '--json'"),
+            (mistake::<Mkfstab>("-c -m /a:/b web"), "the argument '--check' cannot be used with '--mount"),
+            (mistake::<Mkfstab>("-c -r 14.2 web"), "the argument '--check' cannot be used with '--release"),
+            (mistake::<Mkfstab>("--output= web"), "a value is required for '--output <file>' but none was"),
+            (mistake::<JailDoctor>("web a.b"), "invalid value 'a.b' for '[name]...': a dot in a jail name"),
+            (mistake::<JailList>("-n"), "unexpected argument '-n' found"),
+            (mistake::<JailList>("web"), "unexpected argument 'web' found"),
+            (mistake::<JailRebase>("web"), "the following required arguments were not provided: <release|"),
+            (
+                mistake::<JailRebase>("--commit web 14.2"),
+                "the argument '--commit' cannot be used with '[release]'",
+            ),
+            (
+                mistake::<JailRebase>("--commit --revert web"),
+                "the argument '--commit' cannot be used with '--revert'",
+            ),
+            (
+                mistake::<JailRebase>("--edit -n web 14.2"),
+                "the argument '--edit' cannot be used with '--dry-run'",
+            ),
+            (mistake::<JailRebase>("-k both web 14.2"), "invalid value 'both' for '--keep <side>'"),
+            (mistake::<Fixcerts>("-cn 14.2"), "the argument '--check' cannot be used with '--dry-run'"),
+            (
+                mistake::<Fixcerts>("--json 14.2"),
+                "the following required arguments were not provided: --dry-run",
+            ),
+            (mistake::<Fixcerts>("-c --json 14.2"), "the argument '--check' cannot be used with '--json'"),
+            (
+                mistake::<Fixcerts>(""),
+                "the following required arguments were not provided: <release | directory>",
+            ),
+            (mistake::<SkelFetch>(""), "the following required arguments were not provided: <release>"),
+            (mistake::<SkelFetch>("-a i386 14.2"), "invalid value 'i386' for '--arch <arch>'"),
+            (
+                mistake::<SkelFetch>("-m here 14.2"),
+                "invalid value 'here' for '--mirror <mirror>': a mirror is a URL",
+            ),
+            (
+                mistake::<SkelFetch>("-f x -m http://y 14.2"),
+                "the argument '--file <file>' cannot be used with",
+            ),
+            (
+                mistake::<SkelSplit>("-d etc 14.2"),
+                "invalid value 'etc' for '--directory <name>': a directory is one",
+            ),
+            (
+                mistake::<SkelSplit>("-d usr 14.2"),
+                "invalid value 'usr' for '--directory <name>': a directory is one",
+            ),
+            (
+                mistake::<SkelSplit>("-d ../x 14.2"),
+                "invalid value '../x' for '--directory <name>': a directory",
+            ),
+            (mistake::<SkelUpdate>("14.2 15.0"), "unexpected argument '15.0' found"),
+            (mistake::<SkelUpdate>("-n -n 14.2"), "the argument '--dry-run' cannot be used multiple times"),
         ] {
             assert!(text.starts_with(expected), "{text:?}, not {expected:?}");
         }
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors() {
+        for line in ["-h", "--help", "-V", "--version"] {
+            let error = read::<JailRebase>(line).unwrap_err();
+            assert_eq!((error.exit_code(), error.use_stderr()), (0, false), "{line}");
+        }
+        let error = read::<EpairUp>("--brigde x web epair5").unwrap_err().to_string();
+        assert!(error.contains("'--bridge'"), "a similar argument is named: {error}");
     }
 
     /// Words that a parser might stumble over.
@@ -906,8 +763,10 @@ mod tests {
         #[test]
         fn no_arguments_are_too_much(words in prop::collection::vec(word(), 0..8)) {
             fn read<P: Arguments>(words: &[OsString]) {
-                let read = P::PROGRAM.parse(words.to_vec()).and_then(|given| P::read(&given));
-                assert_ne!(read.err(), Some(Stop::Mistake(String::new())));
+                let words = std::iter::once("program".into()).chain(words.iter().cloned());
+                if let Err(error) = parse_from::<P>(words) {
+                    assert!(!summary(&error).is_empty());
+                }
             }
             read::<EpairUp>(&words);
             read::<EpairDown>(&words);

@@ -578,10 +578,14 @@ fn look_for_all(host: &Host, jail: &JailName) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Reads the argument of `-M`.
-pub fn parse_addresses(text: &str) -> Result<Addresses, crate::mac::BadMac> {
-    match text {
-        "none" => Ok(Addresses::Kernel),
-        _ => Ok(Addresses::Given(PairMacs::from_base(text.parse::<Mac>()?)?)),
+impl std::str::FromStr for Addresses {
+    type Err = crate::mac::BadMac;
+
+    /// Reads the argument of `-M`.
+    fn from_str(text: &str) -> Result<Addresses, crate::mac::BadMac> {
+        match text {
+            "none" => Ok(Addresses::Kernel),
+            _ => Ok(Addresses::Given(PairMacs::from_base(text.parse::<Mac>()?)?)),
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod archive;
 pub mod claim;
 pub mod cli;
 pub mod clone;
+pub mod complete;
 pub mod composed;
 pub mod destroy;
 pub mod doctor;

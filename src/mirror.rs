@@ -7,11 +7,12 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A processor that FreeBSD has tier 1 releases for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Arch {
     /// 64-bit x86.
     Amd64,
     /// 64-bit Arm.
+    #[value(alias = "aarch64")]
     Arm64,
 }
 

@@ -16,24 +16,12 @@ const MOST_LINES: usize = 20_000;
 const MARKER: usize = 7;
 
 /// One of two sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Side {
     /// What the jail has.
     Ours,
     /// What the release brings.
     Theirs,
-}
-
-impl std::str::FromStr for Side {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Side, &'static str> {
-        match text {
-            "ours" => Ok(Side::Ours),
-            "theirs" => Ok(Side::Theirs),
-            _ => Err("a side is ours, what the jail has, or theirs, what the release brings"),
-        }
-    }
 }
 
 /// What became of a merge.

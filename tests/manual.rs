@@ -18,7 +18,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use thinjail::cli::{self, table::Program};
+use thinjail::cli;
 use thinjail::doctor::finding::KINDS;
 use thinjail::kernel::simulated::Simulated;
 use thinjail::mirror::{Arch, Mirror};
@@ -69,8 +69,12 @@ fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn table_of(program: &str) -> &'static Program {
-    cli::PROGRAMS.into_iter().find(|p| p.name == program).unwrap_or_else(|| panic!("no program {program}"))
+/// The parser of a program, with the options that clap adds by itself.
+fn parser_of(program: &str) -> clap::Command {
+    let found = cli::commands().into_iter().find(|command| command.get_name() == program);
+    let mut command = found.unwrap_or_else(|| panic!("no program {program}"));
+    command.build();
+    command
 }
 
 /// One manual page, in mdoc(7).
@@ -272,25 +276,30 @@ fn described(page: &Page) -> Vec<Described> {
 
 /// The options and arguments of a program, and all their spellings.
 fn parsed(program: &str) -> Vec<(Item, Vec<String>)> {
-    let table = table_of(program);
-    let options = table.options().map(|option| {
-        let mut spellings: Vec<String> = option.short.map(String::from).into_iter().collect();
-        spellings.push(format!("-{}", option.long));
+    let command = parser_of(program);
+    let one_of = |argument: &clap::Arg| {
+        // An argument of a required group may be missing when another of the group is there.
+        let group = |group: &&clap::ArgGroup| {
+            group.is_required_set() && group.get_args().any(|id| id == argument.get_id())
+        };
+        command.get_groups().any(|g| group(&g))
+    };
+    let item = |argument: &clap::Arg| {
+        let mut spellings: Vec<String> = argument.get_short().map(String::from).into_iter().collect();
+        spellings.extend(argument.get_long().map(|long| format!("-{long}")));
+        let takes_value = argument.get_action().takes_values();
+        let name = argument.get_value_names().unwrap_or_default().first().map(|name| name.replace(' ', ""));
         let item = Item {
-            flag: spellings[0].clone(),
-            value: option.value.map(str::to_owned),
-            required: option.required,
-            repeated: option.repeatable,
+            flag: spellings.first().cloned().unwrap_or_default(),
+            value: name.filter(|_| takes_value),
+            required: argument.is_required_set() && !one_of(argument),
+            repeated: matches!(argument.get_action(), clap::ArgAction::Append),
         };
         (item, spellings)
-    });
-    let operands = table.operands.iter().map(|operand| {
-        let name = operand.name.strip_suffix(" ...");
-        let value = Some(name.unwrap_or(operand.name).replace(' ', ""));
-        let repeated = operand.repeats();
-        (Item { flag: String::new(), value, required: operand.required, repeated }, Vec::new())
-    });
-    options.chain(operands).collect()
+    };
+    // Arguments behind options, in their order.
+    let arguments = command.get_arguments().filter(|a| !a.is_positional());
+    arguments.chain(command.get_positionals()).map(item).collect()
 }
 
 fn sorted(mut items: Vec<Item>) -> Vec<Item> {
@@ -349,10 +358,11 @@ fn the_description_has_every_option_in_the_order_of_the_synopsis() {
 
 #[test]
 fn every_program_has_a_page_that_says_the_same_of_it() {
-    assert_eq!(cli::PROGRAMS.map(|p| p.name), PROGRAMS);
+    assert_eq!(cli::commands().map(|command| command.get_name().to_owned()), PROGRAMS);
     for program in PROGRAMS {
-        let (said, about) = (Page::of(program).once(".Nd ").to_owned(), table_of(program).about);
-        assert!(said[1..] == about[1..] && said.eq_ignore_ascii_case(about), "{program}: {said} / {about}");
+        let about = parser_of(program).get_about().unwrap().to_string();
+        let said = Page::of(program).once(".Nd ").to_owned();
+        assert!(said[1..] == about[1..] && said.eq_ignore_ascii_case(&about), "{program}: {said} / {about}");
     }
 }
 

@@ -240,9 +240,10 @@ impl Stage {
         let directory = TempDir::with_prefix("thin jail ").unwrap();
         let built = directory.path().join("what was built");
         fs::create_dir(&built).unwrap();
-        for program in cli::PROGRAMS {
-            fs::write(built.join(program.name), program.name).unwrap();
-            fs::set_permissions(built.join(program.name), fs::Permissions::from_mode(0o755)).unwrap();
+        for program in cli::commands() {
+            let name = program.get_name();
+            fs::write(built.join(name), name).unwrap();
+            fs::set_permissions(built.join(name), fs::Permissions::from_mode(0o755)).unwrap();
         }
         Stage { directory }
     }

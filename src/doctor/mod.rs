@@ -47,7 +47,7 @@ pub fn run(arguments: &JailDoctor, host: &Host) -> Result<ExitCode> {
         finding::sort(&mut found);
     }
     let status = |nothing: bool| if nothing { ExitCode::SUCCESS } else { ExitCode::from(report::FAILED) };
-    if arguments.mend && common.dry_run {
+    if arguments.fix && common.dry_run {
         let commands = commands(&found);
         if common.json {
             tell_json(&found, &commands, &[])?;
@@ -57,7 +57,7 @@ pub fn run(arguments: &JailDoctor, host: &Host) -> Result<ExitCode> {
         return Ok(status(found.is_empty()));
     }
     let mut mended = Vec::new();
-    if arguments.mend {
+    if arguments.fix {
         let (done, left) = mend(host, found);
         (mended, found) = (done, left);
     }

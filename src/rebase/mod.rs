@@ -64,7 +64,7 @@ pub fn run(arguments: &JailRebase, host: &Host) -> Result<ExitCode> {
         lock.share_with_children().context("lock")?;
     }
     // What is kept of it is not what it runs on.
-    let idle = arguments.what == Rebasing::Commit;
+    let idle = arguments.what() == Rebasing::Commit;
     if running && !idle && !arguments.force {
         bail!("jail {jail} is running; service jail stop {jail}, or give -f");
     }
@@ -74,7 +74,7 @@ pub fn run(arguments: &JailRebase, host: &Host) -> Result<ExitCode> {
     let places = Places::find(host, &layout, jail)?;
     let stop = (running && !idle).then(|| StopJail { jail: jail.clone() });
     let job = Job { host, layout: &layout, arguments, stop };
-    match &arguments.what {
+    match arguments.what() {
         Rebasing::To(release) => job.move_to(places, release),
         Rebasing::Commit => job.commit(&places),
         Rebasing::Revert => job.revert(&places),

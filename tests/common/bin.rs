@@ -22,6 +22,7 @@ pub fn bin(name: &str) -> PathBuf {
         "skel-split" => env!("CARGO_BIN_EXE_skel-split"),
         "skel-update" => env!("CARGO_BIN_EXE_skel-update"),
         "skel-fixcerts" => env!("CARGO_BIN_EXE_skel-fixcerts"),
+        "thinjail-complete" => env!("CARGO_BIN_EXE_thinjail-complete"),
         _ => panic!("no program {name}"),
     };
     path.into()

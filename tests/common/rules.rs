@@ -52,6 +52,9 @@ pub fn flaw(program: Option<&str>, line: &str) -> Option<String> {
 #[track_caller]
 pub fn hold<S: AsRef<std::ffi::OsStr>>(program: &str, arguments: &[S], stderr: &[u8]) {
     let text = std::str::from_utf8(stderr).unwrap_or_else(|e| panic!("{program}: standard error: {e}"));
+    if text.starts_with("error: ") {
+        return hold_usage(program, text);
+    }
     let verbose = arguments
         .iter()
         .filter_map(|a| a.as_ref().to_str())
@@ -61,4 +64,20 @@ pub fn hold<S: AsRef<std::ffi::OsStr>>(program: &str, arguments: &[S], stderr: &
             panic!("{program}: a line of standard error {flaw}: {line}");
         }
     }
+}
+
+/// A usage error is as clap prints it: the error, hints, and how to go on.
+#[track_caller]
+fn hold_usage(program: &str, text: &str) {
+    let usage = text.lines().any(|line| line.starts_with(&format!("Usage: {program}")));
+    let hint = text.lines().last() == Some("For more information, try '--help'.");
+    assert!(hint, "{program}: no hint at the help: {text}");
+    assert!(
+        usage || text.contains("invalid value") || text.contains("a value is required"),
+        "{program}: {text}"
+    );
+    if let Some(artefact) = ARTEFACTS.iter().find(|artefact| text.contains(*artefact)) {
+        panic!("{program}: a usage error has {artefact:?}: {text}");
+    }
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{program}: {text:?}");
 }

@@ -14,8 +14,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use thinjail::archive::Listing;
-use thinjail::cli::table::{Stop, one_line};
-use thinjail::cli::{self, Arguments, read_from};
+use thinjail::cli::{self, Arguments, parse_from};
 use thinjail::doctor::facts;
 use thinjail::fstab::{self, Extra};
 use thinjail::interface::{IfName, Mtu, PairName};
@@ -116,10 +115,10 @@ fn arguments(input: &[u8]) {
     }
 }
 
-/// What is told of a mistake is one line, in words.
-fn assert_told(program: &str, mistake: &str, words: &[OsString]) {
-    assert!(!mistake.is_empty() && !mistake.starts_with(' '), "{mistake:?}");
-    let line = one_line(program, mistake);
+/// A usage error is one line in words for syslog.
+fn assert_summary(error: &clap::Error, words: &[OsString]) {
+    let line = cli::summary(error);
+    assert!(!line.is_empty() && !line.starts_with(' '), "{line:?}");
     assert!(!line.chars().any(char::is_control), "{line:?}");
     // Traces of values that were printed for programmers, unless they were given.
     for artefact in ["os error", "Some(", "Err(", "Os {", "kind: ", "\\\"", "\\u{", ": : "] {
@@ -129,19 +128,20 @@ fn assert_told(program: &str, mistake: &str, words: &[OsString]) {
 }
 
 fn read<P: Arguments>(words: Vec<OsString>) {
-    // Where no option wants a value, what stands behind -- are operands.
-    match read_from::<P>(words.clone()) {
-        Err(Stop::Mistake(text)) => assert_told(P::PROGRAM.name, &text, &words),
-        Err(Stop::Help | Stop::Version) => {
-            let wanted = |w: &OsString| matches!(w.as_bytes(), [b'-', rest @ ..] if rest != b"-");
-            assert!(words.iter().any(wanted), "{words:?}");
+    let read =
+        |words: &[OsString]| parse_from::<P>(std::iter::once("program".into()).chain(words.iter().cloned()));
+    match read(&words) {
+        Err(error) if error.use_stderr() => assert_summary(&error, &words),
+        Err(_) => {
+            let is_option = |w: &OsString| matches!(w.as_bytes(), [b'-', rest @ ..] if rest != b"-");
+            assert!(words.iter().any(is_option), "{words:?}");
         }
         Ok(_) => {
             // One more of what is there once at most is a mistake, or one of many.
             let mut more = words;
             more.push("--no-such-option".into());
             let ended = more.iter().any(|w| w == "--");
-            assert!(ended || read_from::<P>(more).is_err());
+            assert!(ended || read(&more).is_err());
         }
     }
 }

@@ -372,7 +372,7 @@ fn kind_of(program: &str, argument: &Arg) -> (Files, Option<Kind>) {
     let kind = match (name, argument.is_positional()) {
         ("name", true) if program != "jail-clone" => Some(Kind::Jail),
         ("release", true) if program == "skel-fetch" => Some(Kind::Archive),
-        ("release" | "release | directory", _) => Some(Kind::Release),
+        (text, _) if text.starts_with("release") => Some(Kind::Release),
         ("bridge", _) => Some(Kind::Bridge),
         ("uplink", _) => Some(Kind::Interface),
         ("pair", _) => Some(Kind::Pair),

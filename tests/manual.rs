@@ -724,7 +724,14 @@ fn messages_are_quoted_as_they_are() {
         for message in page.under(".Sh DIAGNOSTICS").iter().filter_map(|l| l.strip_prefix(".It ")) {
             quoted += 1;
             // Contexts are joined with ": " and proposals with "; ".
-            for part in message.split("%s").flat_map(|p| p.split(": ")).flat_map(|p| p.split("; ")) {
+            // What clap says of a command line.
+            for part in message
+                .strip_prefix("error: ")
+                .unwrap_or(message)
+                .split("%s")
+                .flat_map(|p| p.split(": "))
+                .flat_map(|p| p.split("; "))
+            {
                 // What stands beside something that is put in may be put in itself.
                 let part = part.trim();
                 assert!(messages.contains(part), "{}: {message:?}: no message has {part:?}", page.file());

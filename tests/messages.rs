@@ -172,14 +172,21 @@ fn play(case: &Case) -> (String, Vec<String>, Vec<(String, String)>) {
         if status != 0 {
             text += &format!("status {status}\n");
         }
-        text.extend(stderr.iter().map(|l| format!("> {l}\n")));
+        text.extend(stderr.iter().map(|l| format!("> {l}").trim_end().to_owned() + "\n"));
         if !run.stdout.is_empty() {
             text.extend(stdout.iter().map(|l| format!("| {l}\n")));
         }
         let program = program_of(&run.line).to_owned();
-        for line in &stderr {
-            if let Some(flaw) = rules::flaw(Some(&program), line) {
-                flaws.push(format!("{}: a line {flaw}: {line}", case.title));
+        if stderr.first().is_some_and(|line| line.starts_with("error: ")) {
+            // A usage error is as clap prints it.
+            if let Some(flaw) = rules::usage_flaw(&program, &(stderr.join("\n") + "\n")) {
+                flaws.push(format!("{}: ! {}: {flaw}", case.title, run.line));
+            }
+        } else {
+            for line in &stderr {
+                if let Some(flaw) = rules::flaw(Some(&program), line) {
+                    flaws.push(format!("{}: a line {flaw}: {line}", case.title));
+                }
             }
         }
         let differs =
@@ -190,7 +197,11 @@ fn play(case: &Case) -> (String, Vec<String>, Vec<(String, String)>) {
                 case.title, run.line, run.status, run.stderr, run.stdout
             ));
         }
-        said.extend(stderr.into_iter().map(|l| (program.clone(), l)));
+        // Of what clap says of a command line, only what is wrong with a value is a text of ours.
+        let is_text = |line: &String| {
+            stderr[0] == *line && line.contains("invalid value") || !stderr[0].starts_with("error: ")
+        };
+        said.extend(stderr.iter().filter(|l| is_text(l)).map(|l| (program.clone(), l.clone())));
         if !run.stdout.is_empty() {
             said.extend(stdout.into_iter().map(|l| (program.clone(), l)));
         }

@@ -53,7 +53,10 @@ pub fn flaw(program: Option<&str>, line: &str) -> Option<String> {
 pub fn hold<S: AsRef<std::ffi::OsStr>>(program: &str, arguments: &[S], stderr: &[u8]) {
     let text = std::str::from_utf8(stderr).unwrap_or_else(|e| panic!("{program}: standard error: {e}"));
     if text.starts_with("error: ") {
-        return hold_usage(program, text);
+        match usage_flaw(program, text) {
+            Some(flaw) => panic!("{program}: {flaw}"),
+            None => return,
+        }
     }
     let verbose = arguments
         .iter()
@@ -66,18 +69,18 @@ pub fn hold<S: AsRef<std::ffi::OsStr>>(program: &str, arguments: &[S], stderr: &
     }
 }
 
-/// A usage error is as clap prints it: the error, hints, and how to go on.
-#[track_caller]
-fn hold_usage(program: &str, text: &str) {
+/// What is wrong with a usage error, which is as clap prints it: the error, then
+/// the usage or what is wrong with a value, then how to go on.
+pub fn usage_flaw(program: &str, text: &str) -> Option<String> {
     let usage = text.lines().any(|line| line.starts_with(&format!("Usage: {program}")));
-    let hint = text.lines().last() == Some("For more information, try '--help'.");
-    assert!(hint, "{program}: no hint at the help: {text}");
-    assert!(
-        usage || text.contains("invalid value") || text.contains("a value is required"),
-        "{program}: {text}"
-    );
-    if let Some(artefact) = ARTEFACTS.iter().find(|artefact| text.contains(*artefact)) {
-        panic!("{program}: a usage error has {artefact:?}: {text}");
+    if !text.ends_with("\nFor more information, try '--help'.\n") {
+        return Some(format!("no hint at the help: {text}"));
     }
-    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{program}: {text:?}");
+    if !usage && !text.contains("invalid value") && !text.contains("a value is required") {
+        return Some(format!("no usage: {text}"));
+    }
+    if let Some(artefact) = ARTEFACTS.iter().find(|artefact| text.contains(*artefact)) {
+        return Some(format!("has {artefact:?}: {text}"));
+    }
+    text.contains(|c: char| c.is_control() && c != '\n').then(|| format!("has a control character: {text:?}"))
 }

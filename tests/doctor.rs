@@ -773,3 +773,63 @@ fn what_is_wrong_in_the_common_part_is_told_once() {
         "{told}"
     );
 }
+
+/// rc.d/jail reads files of its own after rc.conf(5), and so do all programs that ask for jail_list.
+#[test]
+fn files_of_services_override_rc_conf() {
+    let places: [&[&str]; 4] = [
+        &["/etc/rc.conf.d/jail"],
+        &["/etc/rc.conf.d/jail/10-list"],
+        &["/usr/local/etc/rc.conf.d/jail"],
+        // The last one counts.
+        &["/usr/local/etc/rc.conf.d/jail/b", "/usr/local/etc/rc.conf.d/jail/a", "/etc/rc.conf.d/jail"],
+    ];
+    for (place, script) in places.into_iter().flat_map(|place| [(place, false), (place, true)]) {
+        let stage = small(Storage::Directory);
+        stage.write("/etc/rc.conf", "jail_enable=\"NO\"\njail_list=\"ghost\"\n");
+        let (file, earlier) = place.split_first().unwrap();
+        for file in earlier {
+            stage.write(file, "jail_enable=\"NO\"\njail_list=\"ghost\"\n");
+        }
+        // Not read: a directory within, and what `*` leaves out.
+        if file.contains("jail/") {
+            stage.write(&format!("{file}.d/x"), "jail_enable=\"NO\"\n");
+            stage.write(&file.replace("jail/", "jail/.z"), "jail_enable=\"NO\"\n");
+        }
+        let list = if script { "jail_list=\"$(echo web)\"" } else { "jail_list=\"web\"" };
+        stage.write(file, &format!("jail_enable=\"YES\"\n{list}\n"));
+        assert_eq!(findings(&stage, &[]), [], "{place:?}");
+
+        stage.ours("jail-clone", &["-e", "db", "11"]);
+        let text = |file: &str| fs::read_to_string(stage.path(file)).unwrap();
+        assert!(text(file).ends_with("jail_list=\"web db\"\n"), "{place:?}: {}", text(file));
+        assert_eq!(text("/etc/rc.conf"), "jail_enable=\"NO\"\njail_list=\"ghost\"\n");
+        assert_eq!(findings(&stage, &[]), [], "{place:?}");
+        stage.ours("jail-destroy", &["-y", "db"]);
+        assert!(text(file).ends_with("jail_list=\"web\"\n"), "{place:?}: {}", text(file));
+
+        stage.write(file, "jail_enable=\"NO\"\njail_list=\"web gone\"\n");
+        let document = document(&stage, &[]);
+        let advice: Vec<String> =
+            document["findings"].as_array().unwrap().iter().map(|f| text_of(f, "cure")).collect();
+        let expected = ["jail_enable=YES", "jail_list-=gone"].map(|words| format!("sysrc -f {file} {words}"));
+        assert_eq!(advice, expected, "{place:?}");
+        stage.ok("jail", &["-r", "web"]);
+        stage.ours("jail-destroy", &["-y", "web"]);
+        stage.nothing_left();
+    }
+    let stage = small(Storage::Directory);
+    stage.write("/etc/rc.conf", "jail_enable=\"YES\"\nifconfig_DEFAULT=\"DHCP\"\n");
+    stage.write("/etc/rc.conf.d/netif", "ifconfig_DEFAULT=\"\"\n");
+    assert_eq!(findings(&stage, &[]), []);
+    // An empty list there means all jails, as anywhere.
+    stage.write("/etc/rc.conf", "jail_enable=\"YES\"\njail_list=\"ghost\"\n");
+    stage.write("/etc/rc.conf.d/jail", "jail_list=\"\"\n");
+    stage.ours("jail-clone", &["-e", "db", "11"]);
+    let list = fs::read_to_string(stage.path("/etc/rc.conf.d/jail")).unwrap();
+    assert_eq!(list, "jail_list=\"web db\"\n");
+}
+
+fn text_of(finding: &Value, name: &str) -> String {
+    text(&finding[name])
+}

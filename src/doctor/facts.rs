@@ -163,6 +163,10 @@ const SYSCTLS: [&str; 4] =
 /// What is asked of sysrc(8).
 const RC: [&str; 3] = ["jail_enable", "jail_list", "ifconfig_DEFAULT"];
 
+/// The services that read those variables, and so files of their own.
+const RC_SERVICES: [(&str, &str); 3] =
+    [("jail_enable", "jail"), ("jail_list", "jail"), ("ifconfig_DEFAULT", "netif")];
+
 /// What `jail -e` puts between parameters.
 pub const SEPARATOR: &str = "\t";
 
@@ -234,6 +238,7 @@ impl<'a> Facts<'a> {
             }
             Err(e) => self.unchecked.push(("rc.conf".into(), report::line(&e.into()))),
         }
+        self.override_rc();
         let main = self.host.root().at(Path::new("/etc/jail.conf"));
         // It would take what is included from the system itself.
         let misled = self.host.root().is_alternate() && tools.program(Tool::Jail) == Tool::Jail.path();
@@ -251,6 +256,29 @@ impl<'a> Facts<'a> {
                 Outcome::NotStarted(_) => {}
             },
         }
+    }
+
+    /// Puts what files of services set in the place of what rc.conf(5) sets.
+    fn override_rc(&mut self) {
+        for (name, service) in RC_SERVICES {
+            match (rclist::overriding_value(self.host, service, name), &mut self.rc) {
+                (Ok(Some(value)), Some(rc)) => {
+                    rc.retain(|(known, _)| known != name);
+                    rc.push((name.to_owned(), value));
+                }
+                (Ok(_), _) => {}
+                (Err(e), _) => {
+                    let file = rclist::overriding_file(self.host, service, name).unwrap_or_default();
+                    self.unchecked.push((file.display().to_string(), report::line(&e)));
+                }
+            }
+        }
+    }
+
+    /// The command that changes a variable of rc.conf(5) where it is set.
+    pub fn sysrc(&self, name: &str, words: &[&str]) -> String {
+        let service = RC_SERVICES.iter().find(|(known, _)| *known == name).map_or("", |(_, s)| s);
+        rclist::advice(self.host, service, name, words)
     }
 
     fn resolve(&mut self) {

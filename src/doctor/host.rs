@@ -223,19 +223,30 @@ fn rc_conf(facts: &Facts, found: &mut Vec<Finding>) {
     let thin: Vec<&str> = facts.thin().map(|(_, name, _)| name.as_str()).collect();
     let yes = |value: &str| ["yes", "true", "on", "1"].iter().any(|y| value.eq_ignore_ascii_case(y));
     if facts.rc("jail_enable").is_some_and(|value| !yes(value)) && !thin.is_empty() {
-        found.push(host(&JAIL_NOT_ENABLED, "jail_enable", "not YES in rc.conf", "sysrc jail_enable=YES"));
+        found.push(host(
+            &JAIL_NOT_ENABLED,
+            "jail_enable",
+            "not YES in rc.conf",
+            facts.sysrc("jail_enable", &["jail_enable=YES"]),
+        ));
     }
     let known = facts.inventory.as_ref().is_some_and(|i| !i.unread.iter().any(|u| is_of_jail_conf(&u.why)));
     for name in facts.rc("jail_list").unwrap_or_default().split_whitespace().filter(|_| known) {
         let own = facts.at(Path::new(&format!("/etc/jail.{name}.conf"))).is_file();
         if !own && !facts.configured.iter().any(|c| c.claim.jail == name) {
             let what = format!("names {name}, which is not configured");
-            found.push(host(&JAIL_LIST_UNKNOWN, "jail_list", what, format!("sysrc jail_list-={name}")));
+            found.push(host(
+                &JAIL_LIST_UNKNOWN,
+                "jail_list",
+                what,
+                facts.sysrc("jail_list", &[&format!("jail_list-={name}")]),
+            ));
         }
     }
     if let Some(value) = facts.rc("ifconfig_DEFAULT").filter(|v| !v.is_empty()) {
         let what = format!("\"{value}\" in rc.conf");
-        let cure = "sysrc -x ifconfig_DEFAULT, and a line for each interface that wants one";
+        let command = facts.sysrc("ifconfig_DEFAULT", &["-x", "ifconfig_DEFAULT"]);
+        let cure = format!("{command}, and a line for each interface that wants one");
         found.push(host(&IFCONFIG_DEFAULT, "ifconfig_DEFAULT", what, cure));
     }
 }

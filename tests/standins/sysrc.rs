@@ -50,7 +50,7 @@ struct Flags {
     no_value: bool,
     quiet: bool,
     verbose: bool,
-    file: Option<PathBuf>,
+    files: Vec<PathBuf>,
 }
 
 /// How an operand with a value changes a variable.
@@ -67,12 +67,12 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     };
     let mut flags = Flags::default();
     let mut chroot = false;
-    let mut file = None;
+    let mut files = Vec::new();
     for (letter, value) in options {
         match letter {
             'c' => flags.check = true,
             'e' => flags.equals = true,
-            'f' => file = Some(value),
+            'f' => files.push(value),
             'i' => flags.ignore = true,
             'n' => flags.no_name = true,
             'N' => flags.no_value = true,
@@ -90,14 +90,14 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
             other => bail!("sysrc -{other} is not imitated"),
         }
     }
-    flags.file = match file {
-        None => None,
+    let real = |path: String| match host.inside(&path) {
         // With -R the real program goes there first, so that the path is one inside.
-        Some(path) if chroot => Some(host.path(&path)),
-        Some(path) => Some(match host.inside(&path) {
-            Some(inside) => host.path(&inside),
-            None => host.path(&path),
-        }),
+        Some(inside) if !chroot => host.path(&inside),
+        _ => host.path(&path),
+    };
+    flags.files = match files.as_slice() {
+        [] => ["/etc/rc.conf", "/etc/rc.conf.local"].map(|file| host.path(file)).into(),
+        _ => files.into_iter().map(real).collect(),
     };
     if words.is_empty() {
         return Ok(usage(reply));
@@ -147,10 +147,11 @@ fn one(host: &Host, flags: &Flags, word: &str, reply: &mut Reply) -> Result<bool
     let separator = if flags.equals && !flags.no_name { "=\"" } else { ": " };
     let quote = if flags.equals && !flags.no_name { "\"" } else { "" };
     let label = if flags.no_name { String::new() } else { format!("{name}{separator}") };
-    let file = match &flags.file {
-        Some(file) => file.clone(),
-        None => host.path("/etc/rc.conf"),
+    // f_sysrc_find(): where the last assignment is, else the first file.
+    let sets = |file: &&PathBuf| {
+        text(file).is_ok_and(|text| text.lines().any(|line| assigned(line, name).is_some()))
     };
+    let file = flags.files.iter().rfind(sets).unwrap_or(&flags.files[0]);
     let place = if flags.verbose { format!("{}: ", file.display()) } else { String::new() };
     let Some((mode, value)) = change else {
         let Some(old) = old else {
@@ -161,7 +162,7 @@ fn one(host: &Host, flags: &Flags, word: &str, reply: &mut Reply) -> Result<bool
         };
         if flags.check {
         } else if flags.delete {
-            delete(&file, name)?;
+            delete(file, name)?;
         } else if flags.no_value {
             reply.say(format!("{place}{name}"));
         } else {
@@ -170,7 +171,7 @@ fn one(host: &Host, flags: &Flags, word: &str, reply: &mut Reply) -> Result<bool
         return Ok(true);
     };
     if flags.delete {
-        delete(&file, name)?;
+        delete(file, name)?;
         return Ok(true);
     }
     let known = old.is_some();
@@ -183,7 +184,7 @@ fn one(host: &Host, flags: &Flags, word: &str, reply: &mut Reply) -> Result<bool
     if flags.check {
         return Ok(known && old == new);
     }
-    write(&file, name, &new)?;
+    write(file, name, &new)?;
     if flags.no_value {
         reply.say(format!("{place}{name}"));
     } else {
@@ -206,10 +207,7 @@ fn read(host: &Host, flags: &Flags, name: &str) -> Result<Option<String>> {
         stock
     };
     let mut files = vec![defaults];
-    match &flags.file {
-        Some(file) => files.push(file.clone()),
-        None => files.extend(["/etc/rc.conf", "/etc/rc.conf.local"].map(|file| host.path(file))),
-    }
+    files.extend(flags.files.iter().cloned());
     for file in &files {
         let checked = Command::new("/bin/sh").arg("-n").arg(file).output();
         if file.exists() && !checked.context("run sh")?.status.success() {

@@ -833,3 +833,85 @@ fn files_of_services_override_rc_conf() {
 fn text_of(finding: &Value, name: &str) -> String {
     text(&finding[name])
 }
+
+/// One installation that is missing is one finding, and so is one other program that two hooks run.
+#[test]
+fn programs_that_one_installation_brings_are_one_finding() {
+    let stage = small(Storage::Directory);
+    for program in ["jail-epair-up", "jail-epair-down", "jail-sweep"] {
+        fs::remove_file(stage.path("/usr/local/sbin").join(program)).unwrap();
+    }
+    let all = "exec.prepare, exec.prestart, exec.poststop, exec.release: /usr/local/sbin/jail-epair-down, \
+               /usr/local/sbin/jail-epair-up, /usr/local/sbin/jail-sweep: no such programs";
+    let ours = |jail: &str| ("hook-program".to_owned(), format!("jail {jail}: {all}"));
+    assert_eq!(findings(&stage, &[]), [ours("web")]);
+    let hooks = "exec.prepare += \"/opt/x a\"; exec.poststart = \"/opt/x b\", \"/opt/y\";";
+    jail(&stage, "db", 11, hooks);
+    let other = |what: &str| ("hook-program".to_owned(), format!("jail db: {what}: no such program"));
+    let expected = [
+        other("exec.prepare, exec.poststart: /opt/x"),
+        ours("db"),
+        other("exec.poststart: /opt/y"),
+        ours("web"),
+    ];
+    let found: BTreeSet<_> = findings(&stage, &[]).into_iter().collect();
+    assert_eq!(found, expected.into_iter().collect());
+    let told = stage.strip(&run(&stage, &[]).stdout);
+    let first: Vec<&str> = told.lines().filter(|l| l.contains("/usr/local/sbin/jail-sweep")).collect();
+    assert_eq!(first, [format!("error: jail db, jail web: {all} [hook-program]")], "{told}");
+}
+
+/// The advice leads to a jail that starts, and where the cause is.
+#[test]
+fn a_jail_of_one_family_in_a_common_part_for_another() {
+    const OWN: &str = "/etc/jail.conf.d/web.conf";
+    let host = |common: &str, settings: &str| {
+        let stage = Stage::host(Storage::Directory);
+        stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
+        stage.write("/etc/jail.conf", common);
+        add(&stage, "/usr/local/etc/thinjail.conf", settings);
+        // The note is about the jail that does not start.
+        stage.run_ours("jail-clone", &["web", "10"]);
+        stage.run_ours("jail-clone", &["db", "11"]);
+        stage
+    };
+    let advice = |stage: &Stage, jail: &str| {
+        let document = document(stage, &[jail]);
+        let found = document["findings"].as_array().unwrap();
+        let ids: BTreeSet<String> = found.iter().map(|f| text_of(f, "id")).collect();
+        assert_eq!(ids, BTreeSet::from(["conf-unresolved".to_owned()]), "{found:#?}");
+        text_of(&found[0], "cure")
+    };
+    let v4 = include_str!("../share/examples/jail.conf");
+    let stage = host(
+        v4,
+        "jail_net=\"\"\njail_gateway=\"\"\njail_net6=\"fd00:7::/64\"\njail_gateway6=\"fd00:7::101\"\n",
+    );
+    let told = advice(&stage, "web");
+    assert!(told.contains("/etc/jail.conf") && !told.contains(OWN), "{told}");
+    let printed = stage.strip(&run(&stage, &[]).stdout);
+    assert_eq!(printed.lines().filter(|l| l.ends_with("[conf-unresolved]")).count(), 1, "{printed}");
+    let quoted: Vec<&str> = told.split('"').collect();
+    let [_, inet6, _, route, _] = quoted.as_slice() else { panic!("{told}") };
+    replace(&stage, "/etc/jail.conf", "inet ${ip} up", inet6);
+    replace(&stage, "/etc/jail.conf", "route add default ${gateway}", route);
+    replace(&stage, "/etc/jail.conf", "$gateway = \"192.168.7.101\"", "$gateway6 = \"fd00:7::101\"");
+    stage.ok("jail", &["-c", "web"]);
+    assert_eq!(findings(&stage, &[]), []);
+
+    let stage = host(include_str!("../share/examples/jail.conf.ipv6"), "");
+    let told = advice(&stage, "web");
+    assert!(told.contains(&format!("set $ip6 in {OWN}")), "{told}");
+    add(&stage, OWN, "");
+    replace(&stage, OWN, "$id", "$ip6 = \"fd00:7::10/64\"; $id");
+    stage.ok("jail", &["-c", "web"]);
+    assert_eq!(findings(&stage, &["web"]), []);
+
+    // Of other variables it says where they are used.
+    let stage = host(&v4.replace("${gateway}", "${way}"), "");
+    let told = advice(&stage, "web");
+    assert_eq!(told, format!("set $way in {OWN}, or correct /etc/jail.conf, which uses it"));
+    let stage = host(v4, "");
+    replace(&stage, OWN, "$id", "$note = \"${nothing}\"; $id");
+    assert_eq!(advice(&stage, "web"), format!("correct {OWN}"));
+}

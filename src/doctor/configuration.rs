@@ -6,7 +6,7 @@ use super::finding::*;
 use super::host::is_of_jail_conf;
 use crate::interface::PairName;
 use crate::jail::JailName;
-use crate::jailconf::{Command, command_words, export_line};
+use crate::jailconf::{Command, Error, command_words, export_line};
 use crate::layout::Layout;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -43,10 +43,14 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     }
     for jail in &facts.configured {
         if jail.thin || jail.claim.file.starts_with(inventory.layout.conf_dir()) {
-            for error in &jail.claim.errors {
-                let what = error.trim_start_matches(&format!("{}: ", jail.claim.jail)).to_owned();
-                let cure = format!("correct {}", jail.claim.file.display());
-                found.push(about(jail, &CONF_UNRESOLVED, what, cure));
+            for error in &jail.resolved.errors {
+                let text = error.to_string();
+                let what = text.trim_end_matches('.').trim_start_matches(&format!("{}: ", jail.claim.jail));
+                let mut finding = about(jail, &CONF_UNRESOLVED, what, correction(jail, error));
+                // What the common part gets wrong it gets wrong for all.
+                let common = error.position().is_some_and(|at| at.file() != jail.claim.file);
+                finding.group = common.then(|| but_for(jail, what));
+                found.push(finding);
             }
         }
     }
@@ -77,6 +81,30 @@ fn about(
 ) -> Finding {
     let name = &jail.claim.jail;
     Finding::new(kind, Scope::Jail(name.clone()), format!("jail {name}"), what, cure)
+}
+
+/// What to do about a parameter that cannot be resolved: the cause is where the
+/// parameter is set, or where a variable that it uses is not.
+fn correction(jail: &Configured, error: &Error) -> String {
+    let own = &jail.claim.file;
+    let place = error.position().map_or(own.as_path(), |at| at.file());
+    let Error::NotFound { variable, .. } = error else { return format!("correct {}", place.display()) };
+    if place == own {
+        return format!("correct {}", own.display());
+    }
+    let (place, own) = (place.display(), own.display());
+    let has = |variable: &str| jail.resolved.var(variable).is_some();
+    match variable.as_str() {
+        "ip" if has("ip6") => format!(
+            "the jail has IPv6 alone: in {place}, use \"inet6 ${{ip6}} up\" and \"route -6 add default \
+             ${{gateway6}}\" in place of the lines with ${{ip}} and ${{gateway}}"
+        ),
+        "ip6" if has("ip") => format!(
+            "the jail has IPv4 alone: set $ip6 in {own}, or remove the lines with ${{ip6}} and ${{gateway6}} \
+             from {place}"
+        ),
+        _ => format!("set ${variable} in {own}, or correct {place}, which uses it"),
+    }
 }
 
 /// A text without what is a jail's own: its pair, its addresses, its name.
@@ -332,6 +360,7 @@ fn hooks(jail: &Configured, name: &JailName, found: &mut Vec<Finding>) {
 
 /// How the commands are written, and in which order.
 fn commands(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
+    let mut missing: Vec<(&str, String)> = Vec::new();
     for (parameter, place) in EXEC {
         for command in jail.commands(parameter) {
             let Some(first) = words(command).into_iter().next() else { continue };
@@ -342,8 +371,7 @@ fn commands(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
                         format!("write its absolute path, such as /usr/local/sbin/{first} or /sbin/{first}");
                     found.push(about(jail, &HOOK_RELATIVE, shown.clone(), cure));
                 } else if matches!(command_words(command), Command::Exec { .. }) && !is_there(facts, &first) {
-                    let what = format!("{parameter}: {first}: no such program");
-                    found.push(about(jail, &HOOK_PROGRAM, what, "install it, or correct the path"));
+                    missing.push((parameter, first.clone()));
                 }
             }
             if needless_shell(command) {
@@ -353,6 +381,7 @@ fn commands(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
             }
         }
     }
+    no_programs(jail, &missing, found);
     let start = jail.words("exec.start");
     let rc = start.iter().position(|words| words.iter().any(|w| w == "/etc/rc"));
     let network = |words: &Vec<String>| words.iter().any(|w| matches!(program(w), "ifconfig" | "route"));
@@ -362,6 +391,36 @@ fn commands(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
         let what = format!("exec.start: {} comes after /etc/rc", late.join(" "));
         let cure = "put every ifconfig and route line above the one with /etc/rc";
         found.push(about(jail, &NETWORK_LATE, what, cure));
+    }
+}
+
+/// Hooks without a program, each with its parameter: one finding for the
+/// programs of the suite, which one installation brings, and one for each other.
+fn no_programs(jail: &Configured, missing: &[(&str, String)], found: &mut Vec<Finding>) {
+    let mut push = |of: &[&(&str, String)], cure: &str| {
+        let mut parameters: Vec<&str> = of.iter().map(|(parameter, _)| *parameter).collect();
+        let mut programs: Vec<&str> = of.iter().map(|(_, first)| first.as_str()).collect();
+        parameters.dedup();
+        programs.sort_unstable();
+        programs.dedup();
+        let no = if programs.len() == 1 { "no such program" } else { "no such programs" };
+        let what = format!("{}: {}: {no}", parameters.join(", "), programs.join(", "));
+        found.push(about(jail, &HOOK_PROGRAM, what, cure));
+    };
+    let (ours, others): (Vec<_>, Vec<_>) =
+        missing.iter().partition(|(_, first)| OURS.contains(&program(first)));
+    match ours.as_slice() {
+        [] => {}
+        [_] => push(&ours, "install thinjail, or correct the path"),
+        _ => push(&ours, "install thinjail, or correct the paths"),
+    }
+    let mut reported: Vec<&str> = Vec::new();
+    for (_, first) in &others {
+        if !reported.contains(&first.as_str()) {
+            reported.push(first);
+            let same: Vec<_> = others.iter().copied().filter(|(_, other)| other == first).collect();
+            push(&same, "install it, or correct the path");
+        }
     }
 }
 

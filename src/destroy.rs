@@ -123,7 +123,7 @@ struct Destroy {
     goes: Vec<String>,
     notes: Vec<String>,
     /// Marks a container that was made by hand.
-    adopt: Option<zfs::Command>,
+    adopt: Option<zfs::SetProperty>,
 }
 
 fn plan(
@@ -386,9 +386,11 @@ fn plan_container(
             }
             if owner.is_empty() {
                 // What proves it next time, when the configuration is gone.
-                let (mark, name) = (format!("{}={jail}", zfs::OWNER_PROPERTY), dataset.as_str());
-                let adopt = zfs::Command::new(&["set", &mark, name]);
-                destroy.adopt = Some(adopt.taken_back_by(&["inherit", zfs::OWNER_PROPERTY, name]));
+                destroy.adopt = Some(zfs::SetProperty {
+                    dataset: dataset.clone(),
+                    property: zfs::OWNER_PROPERTY.to_owned(),
+                    value: jail.to_string(),
+                });
             }
             let told = told.iter().map(|(name, [.., clones])| (name.as_str(), clones.as_str()));
             let snapshots = zfs::own_snapshots_in(told, &dataset)?;
@@ -460,15 +462,15 @@ fn plan_end(
             let Some(Container { dataset, mounted, snapshots }) = container else { return Ok(()) };
             if mounted {
                 // Whoever works in it is met here, where all can be taken back.
-                let unmount = zfs::Command::new(&["unmount", dataset.as_str()]);
-                destroy.plan.push(unmount.taken_back_by(&["mount", dataset.as_str()]));
+                let mountpoint = host.root().at(&layout.container(jail));
+                destroy.plan.push(zfs::Unmount { dataset: dataset.clone(), mountpoint });
             }
             let mut clear = Plan::default();
             for snapshot in snapshots {
-                clear.push(zfs::Command::new(&["destroy", &snapshot]));
+                clear.push(zfs::Destroy { name: snapshot });
             }
             // Never with -r, never with -R.
-            clear.push(zfs::Command::new(&["destroy", dataset.as_str()]));
+            clear.push(zfs::Destroy { name: dataset.to_string() });
             destroy.clear.push(clear);
         }
         Storage::Directory => {

@@ -213,7 +213,7 @@ fn plan(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Split> {
     if let Some(taken) = snapshot
         && !taken.exists
     {
-        split.plan.push(zfs::Command::snapshot(&taken.name));
+        split.plan.push(zfs::Snapshot::one(taken.name.clone()));
     }
     Ok(split)
 }

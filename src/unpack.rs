@@ -176,15 +176,13 @@ impl Action for Unpack {
                 };
                 create.perform(host, undo)?;
                 self.fill(host, &aside)?;
-                let rename = zfs::Command::new(&["rename", unpacking.as_str(), dataset.as_str()]);
-                let back = ["rename", dataset.as_str(), unpacking.as_str()];
-                let renamed = Completing(rename.taken_back_by(&back)).perform(host, undo);
-                // It fails when it renamed the dataset and could not mount it again.
-                if renamed.is_err() && !zfs::exists(host.tools(), unpacking.as_str()).unwrap_or(true) {
-                    undo.push(zfs::Command::new(&back));
-                }
-                renamed?;
-                zfs::check_mounted(host, dataset, &self.to)
+                let rename = zfs::Rename {
+                    from: unpacking,
+                    from_mountpoint: Some(aside),
+                    to: dataset.clone(),
+                    to_mountpoint: Some(self.to.clone()),
+                };
+                Completing(rename).perform(host, undo)
             }
         }
     }
@@ -195,8 +193,7 @@ fn clear_unpacking(host: &Host, dataset: &Dataset, release: &Release) -> Result<
     match zfs::properties(host.tools(), dataset.as_str(), [RELEASE_PROPERTY])? {
         None => Ok(()),
         Some([of]) if of == release.as_str() => {
-            host.tools().run(Tool::Zfs, &["destroy", dataset.as_str()])?;
-            Ok(())
+            zfs::Destroy { name: dataset.to_string() }.perform(host, &mut Undo::default())
         }
         Some(_) => bail!("{dataset} is there, and not left by skel-fetch ({RELEASE_PROPERTY} is not set)"),
     }

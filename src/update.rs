@@ -333,7 +333,9 @@ impl Action for Keep {
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Zfs, &self.arguments())?;
+        let Kept::Snapshots { base, skeleton } = &self.0.kept else { return Ok(()) };
+        // Both or none: zfs(8) takes them in one transaction group.
+        zfs::Snapshot::both([base, skeleton].map(|dataset| dataset.snapshot(BEFORE))).take(host)?;
         undo.push(PutBack(self.0.clone()));
         Ok(())
     }
@@ -418,7 +420,12 @@ fn with_kept(host: &Host, datasets: [&Dataset; 2], command: &str) -> Result<()> 
     for dataset in datasets {
         let before = dataset.snapshot(BEFORE);
         if zfs::exists(host.tools(), &before)? {
-            host.tools().run(Tool::Zfs, &[command, before.as_str()]).map_err(foreign_snapshots)?;
+            match command {
+                "destroy" => zfs::Destroy { name: before }.perform(host, &mut Undo::default())?,
+                _ => {
+                    host.tools().run(Tool::Zfs, &[command, before.as_str()]).map_err(foreign_snapshots)?;
+                }
+            }
         }
     }
     Ok(())
@@ -865,7 +872,7 @@ impl Action for TakeSnapshot {
         let taken = template::snapshots(host, skeleton)?;
         let Some(name) = template::next_name(&taken, level, state.changed.get()) else { return Ok(()) };
         let snapshot = skeleton.snapshot(&name);
-        zfs::Command::snapshot(&snapshot).perform(host, undo)?;
+        zfs::Snapshot::one(snapshot.clone()).perform(host, undo)?;
         *state.taken.borrow_mut() = Some(snapshot);
         Ok(())
     }

@@ -74,6 +74,8 @@ impl Scene {
         let mut command = Command::new(bin(words[0]));
         command.args(&words[1..]).env_clear();
         let mut command = self.stage.wear(command);
+        // An editor that takes both sides.
+        command.env("EDITOR", r"sed -i /^[<|=>]\{7\}/d");
         command.env("THINJAIL_INJECT", fault).env("THINJAIL_INJECT_LOG", &self.log);
         let output = command.output().unwrap();
         setup::rules::hold(words[0], &words[1..], &output.stderr);

@@ -15,7 +15,7 @@ mod small;
 use bin::bin;
 use listing::{Times, listing};
 use setup::{Stage, Storage};
-use small::{fails, ok};
+use small::{NEW_BASE as NEW, NTP_CONF as WORDS, fails, ok, two_releases as stage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -23,45 +23,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use thinjail::{kernel::simulated::Simulated, root::Root};
 
-const OLD: &str = "/zdata/jails/templates/14.2-RELEASE-base";
-const NEW: &str = "/zdata/jails/templates/15.0-RELEASE-base";
+const OLD: &str = small::BASE;
 const WEB: &str = "/zdata/jails/containers/web";
 const STORAGES: [Storage; 2] = [Storage::Directory, Storage::Zfs];
-
-const WORDS: &str = "# ntp\nserver a\n\n# leap\nleapfile /x\n\n# last\nend\n";
-
-/// A host with the releases 14.2 and 15.0, and the jail web on the first.
-fn stage(storage: Storage) -> Stage {
-    let stage = small::stage(storage);
-    text(&stage, &format!("{OLD}/etc/ntp.conf"), WORDS);
-    text(&stage, &format!("{OLD}/etc/motd.template"), "Welcome\n");
-    text(&stage, &format!("{OLD}/etc/old.conf"), "old\n");
-    text(&stage, &format!("{OLD}/etc/group"), "wheel:*:0:root\n");
-    ok(&stage, "skel-split 14.2");
-    ok(&stage, "jail-clone web 10");
-    match storage {
-        Storage::Zfs => {
-            stage.ok("zfs", &["create", "zdata/jails/templates/15.0-RELEASE-base"]);
-        }
-        Storage::Directory => fs::create_dir_all(stage.path(NEW)).unwrap(),
-    }
-    small::fill(&stage.path(NEW));
-    text(&stage, &format!("{NEW}/bin/freebsd-version"), "#!/bin/sh\nUSERLAND_VERSION=\"15.0-RELEASE\"\n");
-    text(
-        &stage,
-        &format!("{NEW}/etc/ntp.conf"),
-        "# ntp\nserver a\n\n# leap\nleapfile /x\n\n# last\nend 15\n",
-    );
-    text(&stage, &format!("{NEW}/etc/motd.template"), "Welcome to 15\n");
-    text(&stage, &format!("{NEW}/etc/new.conf"), "new\n");
-    text(&stage, &format!("{NEW}/etc/group"), "wheel:*:0:root\n_new:*:845:\n");
-    ok(&stage, "skel-split 15.0");
-    if storage == Storage::Zfs {
-        // Hidden otherwise, where directories can't be.
-        stage.ok("zfs", &["set", "snapdir=visible", "zdata/jails/templates"]);
-    }
-    stage
-}
 
 fn text(stage: &Stage, path: &str, text: &str) {
     fs::write(stage.path(path), text).unwrap();

@@ -24,7 +24,7 @@ use crate::jail::JailName;
 use crate::layout::{Layout, Storage};
 use crate::lock::{Lock, Use};
 use crate::origin::{self, Origin};
-use crate::plan::Plan;
+use crate::plan::{Completing, Plan};
 use crate::progress::Progress;
 use crate::release::Release;
 use crate::service::StopJail;
@@ -182,6 +182,9 @@ impl Job<'_> {
             return self.clear_away(&places);
         }
         self.check_mounted(&places.jail)?;
+        if let Some(dataset) = &places.jail.dataset {
+            zfs::check_movable(host, dataset)?;
+        }
         let keep = places.keep(host, layout, release)?;
         let ancestor = place::tree_of(host, layout, &from)?;
         let theirs = if fresh { skeleton.clone() } else { place::tree_of(host, layout, &to)? };
@@ -310,7 +313,7 @@ impl Job<'_> {
                 snapshot: Layout::skeleton_dataset(top, &to.release)?.snapshot(&to.snapshot),
                 container: work.clone(),
                 jail: jail.clone(),
-                properties: zfs::local_properties(host, old)?,
+                properties: zfs::own_properties(host, old)?,
                 mountpoint: places.work.path.clone(),
             }),
             _ => {
@@ -394,6 +397,7 @@ impl Job<'_> {
             }
             return self.clear_away(places);
         };
+        self.check_agreement(places, to)?;
         let mut snapshots = 0;
         if kept.dataset.is_none() {
             // First of all: a record of one line tells that there is no way back,
@@ -423,6 +427,21 @@ impl Job<'_> {
         self.end(&clear, &kept.name)
     }
 
+    /// Fails unless the jail is what its move to a release made of it: without
+    /// that, what is kept is the only way back.
+    fn check_agreement(&self, places: &Places, to: &Release) -> Result<()> {
+        let jail = self.jail();
+        let (_, _, base) = self.fstab()?;
+        let origin = places.origin(self.host, self.layout, &places.jail, &base)?;
+        if base != *to || origin.release != *to {
+            bail!(
+                "jail {jail}: it was moved to {to}, but its fstab mounts the base of {base} and its container is \
+                 a clone of {origin}; jail-rebase --revert {jail} goes back, then move it again"
+            );
+        }
+        self.check_mounted(&places.jail)
+    }
+
     /// What follows can't be taken back; as much as possible of it is done.
     fn end(&self, clear: &Plan, what: &str) -> Result<ExitCode> {
         match clear.carry_out_all(self.host).into_iter().next() {
@@ -449,7 +468,12 @@ impl Job<'_> {
     /// Removes what a killed run left.
     fn clear_away(&self, places: &Places) -> Result<ExitCode> {
         let mut clear = Plan::default();
-        self.plan_clearing(places, &mut clear)?;
+        self.plan_clearing(places, &mut clear)
+            .with_context(|| format!("{} is not wholly gone; run it again", places.work.name))?;
+        // Killed behind the last step of going back.
+        if places.kept.is_none() {
+            self.plan_record(places, &mut clear)?;
+        }
         if self.arguments.common.dry_run {
             return report::dry_run(PROGRAM, &clear, self.arguments.common.json);
         }
@@ -460,7 +484,9 @@ impl Job<'_> {
         let (host, jail) = (self.host, self.jail());
         let built = places.work.exists(host)?;
         let Some((kept, to)) = &places.kept else {
-            if !built && places.leavings.is_empty() {
+            let mut record = Plan::default();
+            self.plan_record(places, &mut record)?;
+            if !built && places.leavings.is_empty() && record.is_empty() {
                 bail!("jail {jail}: nothing is kept of a move; there is nothing to go back to");
             }
             // It was killed before anything of the jail was touched.
@@ -479,11 +505,19 @@ impl Job<'_> {
             places.work.destroy(host, &mut plan)?;
         }
         let former = places.origin(host, self.layout, kept, to)?;
+        self.check_mounted(kept)?;
+        let base = host.root().at(&self.layout.base(&former.release));
+        if !file::look(&base)?.is_some_and(|there| there.is_dir()) {
+            bail!("{}: the base of {former} is missing; there is nothing to go back to", base.display());
+        }
         if moved {
-            places.jail.rename(&places.work, &mut plan);
+            places.jail.set_aside(&places.work, places.jail.is_mounted(host)?, &mut plan);
         }
         self.plan_fstab(&former.release, &mut plan)?;
         kept.rename(&places.jail, &mut plan);
+        if kept.dataset.is_none() {
+            self.plan_record(places, &mut plan)?;
+        }
         // What goes then has the snapshots that the jail has now.
         let ends = if moved { &places.jail } else { &places.work };
         let snapshots = match &ends.dataset {
@@ -493,7 +527,7 @@ impl Job<'_> {
         if self.arguments.common.dry_run {
             if let Some(work) = &places.work.dataset {
                 for name in snapshots.iter().filter_map(|s| s.split('@').nth(1)) {
-                    plan.push(zfs::Command::new(&["destroy", &work.snapshot(name)]));
+                    plan.push(zfs::Destroy { name: work.snapshot(name) });
                 }
             }
             if moved || built {
@@ -512,17 +546,23 @@ impl Job<'_> {
         }
         self.stop()?;
         self.carry_out(&plan)?;
-        if kept.dataset.is_none() {
-            self.forget_move(places)?;
-        }
         report::tell(PROGRAM, &format!("{jail}: back to {former}"));
         self.clear_away(places)
     }
 
-    /// Has the record of directory storage say what the jail is a clone of again.
-    fn forget_move(&self, places: &Places) -> Result<()> {
+    /// Plans the record of directory storage without the move that was taken
+    /// back: what the jail is a clone of, and nothing else.
+    fn plan_record(&self, places: &Places, plan: &mut Plan) -> Result<()> {
+        if places.jail.dataset.is_some() {
+            return Ok(());
+        }
         let Some(first) = origin::recorded(&places.record, false)? else { return Ok(()) };
-        file::write(&places.record, &origin::record(&[&first]))
+        let (old, new) = (fs_err::read(&places.record)?, origin::record(&[&first]));
+        if old != new {
+            // What it tells must not be less than what is there.
+            plan.push(Completing(file::Rewrite { path: places.record.clone(), old, new }));
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::host::Host;
 use crate::jail::JailName;
 use crate::layout::{KEPT, Layout, Storage, WORK};
 use crate::origin::{self, Origin};
-use crate::plan::Plan;
+use crate::plan::{Completing, Plan};
 use crate::release::Release;
 use crate::tree::RemoveTree;
 use crate::zfs::{self, Dataset};
@@ -75,15 +75,37 @@ impl Container {
         Ok(())
     }
 
-    /// Plans to rename it.
+    /// Plans to rename it, which keeps it mounted.
     pub fn rename(&self, to: &Container, plan: &mut Plan) {
+        self.plan_rename(to, [true; 2], plan);
+    }
+
+    /// Plans to rename it on its way to being destroyed; `mounted` is whether it
+    /// is mounted now.
+    pub fn set_aside(&self, to: &Container, mounted: bool, plan: &mut Plan) {
+        self.plan_rename(to, [mounted, false], plan);
+    }
+
+    fn plan_rename(&self, to: &Container, [before, afterwards]: [bool; 2], plan: &mut Plan) {
+        let to_path = to.path.clone();
+        // If a container cannot be given its name back, the other one and the
+        // record stay as well: then the same command finishes the move.
         match (&self.dataset, &to.dataset) {
-            (Some(from), Some(to)) => {
-                let (from, to) = (from.as_str(), to.as_str());
-                plan.push(zfs::Command::new(&["rename", from, to]).taken_back_by(&["rename", to, from]));
-            }
-            _ => plan.push(file::Rename { from: self.path.clone(), to: to.path.clone() }),
+            (Some(from), Some(to)) => plan.push(Completing(zfs::Rename {
+                from: from.clone(),
+                from_mountpoint: before.then(|| self.path.clone()),
+                to: to.clone(),
+                to_mountpoint: afterwards.then_some(to_path),
+            })),
+            _ => plan.push(Completing(file::Rename { from: self.path.clone(), to: to_path })),
         }
+    }
+
+    /// Whether it is mounted, or a directory.
+    pub fn is_mounted(&self, host: &Host) -> Result<bool> {
+        let Some(dataset) = &self.dataset else { return Ok(true) };
+        let found = zfs::properties(host.tools(), dataset.as_str(), ["mounted"])?;
+        Ok(found.is_some_and(|[mounted]| mounted == "yes"))
     }
 
     /// Plans its end: snapshots that were taken of it go with it.
@@ -93,7 +115,7 @@ impl Container {
             None => Vec::new(),
         };
         for snapshot in &snapshots {
-            plan.push(zfs::Command::new(&["destroy", snapshot]));
+            plan.push(zfs::Destroy { name: snapshot.clone() });
         }
         self.destroy_alone(plan);
         Ok(snapshots.len())
@@ -103,7 +125,7 @@ impl Container {
     pub fn destroy_alone(&self, plan: &mut Plan) {
         match &self.dataset {
             // Never with -r, never with -R.
-            Some(dataset) => plan.push(zfs::Command::new(&["destroy", dataset.as_str()])),
+            Some(dataset) => plan.push(zfs::Destroy { name: dataset.to_string() }),
             None => plan.push(RemoveTree { path: self.path.clone() }),
         }
     }

@@ -31,6 +31,42 @@ pub fn stage(storage: Storage) -> Stage {
     stage
 }
 
+/// The base of the second release.
+pub const NEW_BASE: &str = "/zdata/jails/templates/15.0-RELEASE-base";
+
+/// etc/ntp.conf of the first release.
+pub const NTP_CONF: &str = "# ntp\nserver a\n\n# leap\nleapfile /x\n\n# last\nend\n";
+
+/// A host with the releases 14.2 and 15.0, and the jail web on the first.
+pub fn two_releases(storage: Storage) -> Stage {
+    let stage = self::stage(storage);
+    let text = |path: &str, text: &str| fs::write(stage.path(path), text).unwrap();
+    text(&format!("{BASE}/etc/ntp.conf"), NTP_CONF);
+    text(&format!("{BASE}/etc/motd.template"), "Welcome\n");
+    text(&format!("{BASE}/etc/old.conf"), "old\n");
+    text(&format!("{BASE}/etc/group"), "wheel:*:0:root\n");
+    ok(&stage, "skel-split 14.2");
+    ok(&stage, "jail-clone web 10");
+    match storage {
+        Storage::Zfs => {
+            stage.ok("zfs", &["create", "zdata/jails/templates/15.0-RELEASE-base"]);
+        }
+        Storage::Directory => fs::create_dir_all(stage.path(NEW_BASE)).unwrap(),
+    }
+    fill(&stage.path(NEW_BASE));
+    text(&format!("{NEW_BASE}/bin/freebsd-version"), "#!/bin/sh\nUSERLAND_VERSION=\"15.0-RELEASE\"\n");
+    text(&format!("{NEW_BASE}/etc/ntp.conf"), &NTP_CONF.replace("end\n", "end 15\n"));
+    text(&format!("{NEW_BASE}/etc/motd.template"), "Welcome to 15\n");
+    text(&format!("{NEW_BASE}/etc/new.conf"), "new\n");
+    text(&format!("{NEW_BASE}/etc/group"), "wheel:*:0:root\n_new:*:845:\n");
+    ok(&stage, "skel-split 15.0");
+    if storage == Storage::Zfs {
+        // Hidden otherwise, where directories can't be.
+        stage.ok("zfs", &["set", "snapdir=visible", "zdata/jails/templates"]);
+    }
+    stage
+}
+
 pub fn fill(base: &Path) {
     for directory in [
         "bin",

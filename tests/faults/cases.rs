@@ -10,13 +10,14 @@ use thinjail::kernel::simulated::{HOST, Simulated, State};
 use thinjail::root::Root;
 
 /// The programs that change something.
-pub const PROGRAMS: [&str; 11] = [
+pub const PROGRAMS: [&str; 12] = [
     "jail-epair-up",
     "jail-epair-down",
     "jail-sweep",
     "jail-mkfstab",
     "jail-clone",
     "jail-destroy",
+    "jail-rebase",
     "skel-fetch",
     "skel-split",
     "skel-fixcerts",
@@ -169,6 +170,26 @@ pub static CASES: &[Case] = &[
         beyond: &["jail web is gone, but not all of it"],
         // A stopped jail is not started again.
         on_error: OnError::Keeps,
+        ..CASE
+    },
+    Case {
+        line: "jail-rebase web 15.0",
+        refused: &["jail-rebase web 13.9", "jail-rebase nojail 15.0", "jail-rebase --commit web"],
+        prepare: with_two_releases,
+        ..CASE
+    },
+    Case { line: "jail-rebase --edit -k theirs web 15.0", prepare: with_conflicts, ..CASE },
+    Case {
+        line: "jail-rebase -y --commit web",
+        refused: &["jail-rebase web 14.2"],
+        prepare: with_moved_jail,
+        beyond: &["is not wholly gone"],
+        ..CASE
+    },
+    Case {
+        line: "jail-rebase -y --revert web",
+        prepare: with_moved_jail,
+        beyond: &["is not wholly gone"],
         ..CASE
     },
     Case {
@@ -352,6 +373,38 @@ fn with_jail_among_others(storage: Storage) -> Stage {
         "/etc/jail.conf.d/all.conf",
         &format!("{block}db {{\n$id = \"77\";\n$ip = \"192.168.7.77\";\n}}\n"),
     );
+    stage
+}
+
+/// A jail with work in it, and the release that it is to be moved to.
+fn with_two_releases(storage: Storage) -> Stage {
+    let stage = small::two_releases(storage);
+    let web = "/zdata/jails/containers/web";
+    stage.write(&format!("{web}/usr/local/etc/app.conf"), "app\n");
+    stage.write(&format!("{web}/etc/master.passwd"), "root:$6$x:0:0::0:0:Charlie &:/root:/bin/sh\n");
+    if storage == Storage::Zfs {
+        stage.ok("zfs", &["set", "quota=10G", "zdata/jails/containers/web"]);
+        stage.ok("zfs", &["snapshot", "zdata/jails/containers/web@monday"]);
+    }
+    stage
+}
+
+/// One that has changed what the release changes too.
+fn with_conflicts(storage: Storage) -> Stage {
+    let stage = with_two_releases(storage);
+    let web = "/zdata/jails/containers/web";
+    stage.write(&format!("{web}/etc/ntp.conf"), &small::NTP_CONF.replace("end\n", "end of mine\n"));
+    stage.write(&format!("{web}/etc/new.conf"), "mine\n");
+    stage
+}
+
+fn with_moved_jail(storage: Storage) -> Stage {
+    let stage = with_two_releases(storage);
+    small::ok(&stage, "jail-rebase web 15.0");
+    stage.write("/zdata/jails/containers/web/root/since", "the move\n");
+    if storage == Storage::Zfs {
+        stage.ok("zfs", &["snapshot", "zdata/jails/containers/web@tuesday"]);
+    }
     stage
 }
 

@@ -1,12 +1,16 @@
-//! ZFS, through zfs(8).
+//! ZFS, through zfs(8): what it says here, what is changed in `action`.
+
+mod action;
+mod property;
+
+pub use action::{Clone, Create, Destroy, Mount, Rename, SetProperty, Snapshot, Unmount, create_arguments};
+pub use property::own_properties;
 
 use crate::host::Host;
-use crate::jail::JailName;
-use crate::plan::{Action, Undo};
-use crate::tool::{Outcome, Tool, ToolError, Tools};
-use anyhow::{Context, Result, bail};
+use crate::tool::{Outcome, Tool, Tools};
+use anyhow::{Result, bail};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 /// The user property that says whose container a dataset is.
@@ -69,8 +73,8 @@ impl fmt::Display for Dataset {
 const ABSENT: &str = "dataset does not exist";
 
 /// The values of some properties, in order; `None` when the dataset or
-/// snapshot does not exist. A user property counts only where it is set: one
-/// inherited from a parent says nothing about this dataset.
+/// snapshot does not exist. A user property counts only where it is set, or was
+/// received: one inherited from a parent says nothing about this dataset.
 pub fn properties<const N: usize>(
     tools: &Tools,
     dataset: &str,
@@ -87,6 +91,12 @@ pub fn properties<const N: usize>(
     }
 }
 
+/// Whether a value is the dataset's own: set on it, or received with it
+/// (zfs-receive(8)).
+fn is_own(source: &str) -> bool {
+    matches!(source, "local" | "received")
+}
+
 /// Reads what `zfs get -H -o property,value,source` prints of one dataset. The
 /// error is the first name that has no value there.
 pub fn values_in<'n, const N: usize>(text: &str, names: [&'n str; N]) -> Result<[String; N], &'n str> {
@@ -94,7 +104,7 @@ pub fn values_in<'n, const N: usize>(text: &str, names: [&'n str; N]) -> Result<
         let of = |line: &str| {
             let mut fields = line.split('\t');
             let (known, value, source) = (fields.next()?, fields.next()?, fields.next()?);
-            let counts = !name.contains(':') || source == "local";
+            let counts = !name.contains(':') || is_own(source);
             (known == name).then(|| if counts { value } else { "-" }.to_owned())
         };
         text.lines().find_map(of)
@@ -146,7 +156,7 @@ pub fn told_in<const N: usize>(text: &str, names: [&str; N]) -> Vec<(String, [St
         if all.last().is_none_or(|(last, _)| last != dataset) {
             all.push((dataset.to_owned(), std::array::from_fn(|_| String::new())));
         }
-        let counts = value != "-" && (!property.contains(':') || source == "local");
+        let counts = value != "-" && (!property.contains(':') || is_own(source));
         if let Some((_, values)) = all.last_mut().filter(|_| counts) {
             values[at] = value.to_owned();
         }
@@ -173,15 +183,6 @@ pub fn clones(host: &Host, snapshot: &str) -> Result<Vec<String>> {
     Ok(clones.split(',').filter(|c| !c.is_empty()).map(str::to_owned).collect())
 }
 
-/// The properties that somebody has set on a dataset itself, such as a quota;
-/// whose it is is not among them.
-pub fn local_properties(host: &Host, dataset: &Dataset) -> Result<Vec<(String, String)>> {
-    let arguments = ["get", "-H", "-p", "-s", "local", "-o", "property,value", "all", dataset.as_str()];
-    let printed = host.tools().ask(Tool::Zfs, &arguments)?;
-    let pair = |line: &str| line.split_once('\t').map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Ok(printed.stdout.lines().filter_map(pair).filter(|(name, _)| name != OWNER_PROPERTY).collect())
-}
-
 /// The snapshots of a container; fails if anything hangs on it that would not
 /// go with it.
 pub fn own_snapshots(host: &Host, dataset: &Dataset) -> Result<Vec<String>> {
@@ -199,7 +200,7 @@ pub fn own_snapshots_in<'a>(
     for (name, clones) in told {
         match name.strip_prefix(dataset.as_str()) {
             Some(below) if below.starts_with('/') => {
-                bail!("dataset {name} is inside of {dataset}; destroy it first, if nobody needs it")
+                bail!(child(name, dataset))
             }
             Some(snapshot) if snapshot.starts_with('@') => {}
             _ => continue,
@@ -210,6 +211,46 @@ pub fn own_snapshots_in<'a>(
         snapshots.push(name.to_owned());
     }
     Ok(snapshots)
+}
+
+/// What is said of a dataset below a container, which nothing here takes along.
+fn child(name: &str, container: &Dataset) -> String {
+    format!(
+        "dataset {name} is below {container} and belongs to the jail; zfs rename it to a place outside first, \
+         or zfs destroy it if its data is not needed"
+    )
+}
+
+/// Fails if a dataset is placed or used by what is set on it, or has others
+/// below it: another one in its place would not be the same.
+pub fn check_movable(host: &Host, dataset: &Dataset) -> Result<()> {
+    let below = told(host.tools(), ["type"], 1, &[dataset.as_str()])?;
+    let is_below = |name: &str| name.strip_prefix(dataset.as_str()).is_some_and(|rest| rest.starts_with('/'));
+    if let Some((name, _)) = below.iter().find(|(name, _)| is_below(name)) {
+        bail!(child(name, dataset));
+    }
+    let list = "mountpoint,canmount,jailed,readonly";
+    let arguments = ["get", "-H", "-p", "-o", "property,value,source", list, dataset.as_str()];
+    let printed = host.tools().ask(Tool::Zfs, &arguments)?;
+    for line in printed.stdout.lines() {
+        let mut fields = line.split('\t');
+        let (Some(name), Some(value), Some(source)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        let harmless = matches!((name, value), ("canmount", "on") | ("jailed" | "readonly", "off"));
+        if !harmless && is_own(source) {
+            bail!(
+                "dataset {dataset} has a {name} of its own, {value}; give it that of its place: \
+                 zfs inherit {name} {dataset}"
+            );
+        }
+        if let Some(above) =
+            source.strip_prefix("inherited from ").filter(|_| name != "mountpoint" && !harmless)
+        {
+            bail!("dataset {dataset} has {name}={value} from {above}; zfs inherit {name} {above}");
+        }
+    }
+    Ok(())
 }
 
 /// Fails when a clone differs from its snapshot. Only zfs diff tells: `written`
@@ -227,179 +268,6 @@ pub fn check_pristine(host: &Host, snapshot: &str, clone: &Dataset) -> Result<()
     Ok(())
 }
 
-/// The arguments that create a dataset.
-pub fn create_arguments(dataset: &str, properties: &[(String, String)]) -> Vec<String> {
-    let mut words = vec!["create".to_owned()];
-    for (name, value) in properties {
-        words.extend(["-o".to_owned(), format!("{name}={value}")]);
-    }
-    words.push(dataset.to_owned());
-    words
-}
-
-/// Creates a file system.
-pub struct Create {
-    /// Its name.
-    pub dataset: Dataset,
-    /// Properties it gets.
-    pub properties: Vec<(String, String)>,
-    /// Where it must be mounted afterwards (a real path).
-    pub mountpoint: PathBuf,
-}
-
-impl Action for Create {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &create_arguments(self.dataset.as_str(), &self.properties))
-    }
-
-    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        let done = host.tools().run(Tool::Zfs, &create_arguments(self.dataset.as_str(), &self.properties));
-        // It fails when it made the dataset and could not mount it.
-        if done.as_ref().err().is_none_or(ToolError::may_have_made) {
-            undo.push(DestroyCreated(self.dataset.clone()));
-        }
-        done?;
-        check_mounted(host, &self.dataset, &self.mountpoint)
-    }
-}
-
-/// A zfs(8) command, and the one that takes it back.
-pub struct Command {
-    arguments: Vec<String>,
-    inverse: Option<Vec<String>>,
-}
-
-impl Command {
-    /// A command that can't be taken back.
-    pub fn new(arguments: &[&str]) -> Command {
-        Command { arguments: arguments.iter().map(|a| (*a).to_owned()).collect(), inverse: None }
-    }
-
-    /// The same, but this takes it back.
-    pub fn taken_back_by(self, arguments: &[&str]) -> Command {
-        Command { inverse: Some(Command::new(arguments).arguments), ..self }
-    }
-
-    /// Takes a snapshot, by its full name.
-    pub fn snapshot(name: &str) -> Command {
-        Command::new(&["snapshot", name]).taken_back_by(&["destroy", name])
-    }
-}
-
-impl Action for Command {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &self.arguments)
-    }
-
-    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        let done = host.tools().run(Tool::Zfs, &self.arguments);
-        let done_by_half = |e: &ToolError| match &self.arguments[..] {
-            [command, name] if command == "snapshot" && e.may_have_made() => {
-                exists(host.tools(), name).unwrap_or(false)
-            }
-            _ => false,
-        };
-        if let Some(inverse) = &self.inverse
-            && done.as_ref().err().is_none_or(done_by_half)
-        {
-            undo.push(Command { arguments: inverse.clone(), inverse: None });
-        }
-        done.map(drop).map_err(|e| {
-            let busy = e.says("pool or dataset is busy");
-            let error = anyhow::Error::new(e);
-            if busy { error.context("somebody works in it (fstat -f shows who)") } else { error }
-        })
-    }
-}
-
-/// Destroys a file system that this run created; it may have been renamed
-/// since, and then it is what the run was for.
-struct DestroyCreated(Dataset);
-
-impl Action for DestroyCreated {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &["destroy", self.0.as_str()])
-    }
-
-    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        if exists(host.tools(), self.0.as_str())? {
-            host.tools().run(Tool::Zfs, &["destroy", self.0.as_str()])?;
-        }
-        Ok(())
-    }
-}
-
-/// Clones a snapshot as a jail's container, marked as that jail's.
-pub struct Clone {
-    /// The snapshot.
-    pub snapshot: String,
-    /// The container.
-    pub container: Dataset,
-    /// Whose it is.
-    pub jail: JailName,
-    /// Further properties it gets.
-    pub properties: Vec<(String, String)>,
-    /// Where it must be mounted afterwards (a real path).
-    pub mountpoint: PathBuf,
-}
-
-impl Clone {
-    fn arguments(&self) -> Vec<String> {
-        // Never -p: it succeeds without a word when something else has the name.
-        let mut words = vec!["clone".into(), "-o".into(), format!("{OWNER_PROPERTY}={}", self.jail)];
-        for (name, value) in &self.properties {
-            words.extend(["-o".into(), format!("{name}={value}")]);
-        }
-        words.extend([self.snapshot.clone(), self.container.to_string()]);
-        words
-    }
-}
-
-impl Action for Clone {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &self.arguments())
-    }
-
-    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        let done = host.tools().run(Tool::Zfs, &self.arguments());
-        if done.as_ref().err().is_none_or(ToolError::may_have_made) {
-            undo.push(Destroy { container: self.container.clone(), snapshot: self.snapshot.clone() });
-        }
-        let printed = done?;
-        // zfs clone exits 0 for a clone that it could not mount.
-        check_mounted(host, &self.container, &self.mountpoint).with_context(|| {
-            if printed.stderr.is_empty() {
-                self.shell()
-            } else {
-                format!("{}: {}", self.shell(), printed.stderr)
-            }
-        })
-    }
-}
-
-/// Mounts a container that a killed run cloned and did not get to mount.
-pub struct Mount {
-    /// The snapshot it is a clone of, and must not differ from.
-    pub snapshot: String,
-    /// The container.
-    pub container: Dataset,
-    /// Where it must be mounted afterwards (a real path).
-    pub mountpoint: PathBuf,
-}
-
-impl Action for Mount {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &["mount", self.container.as_str()])
-    }
-
-    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Zfs, &["mount", self.container.as_str()])?;
-        undo.push(Command::new(&["unmount", self.container.as_str()]));
-        check_mounted(host, &self.container, &self.mountpoint)?;
-        check_pristine(host, &self.snapshot, &self.container)
-    }
-}
-
 /// Fails unless the dataset is mounted where the layout has it.
 pub fn check_mounted(host: &Host, dataset: &Dataset, expected: &Path) -> Result<()> {
     let Some([mounted, mountpoint]) = properties(host.tools(), dataset.as_str(), ["mounted", "mountpoint"])?
@@ -413,32 +281,6 @@ pub fn check_mounted(host: &Host, dataset: &Dataset, expected: &Path) -> Result<
         bail!("{dataset} is mounted at {mountpoint}, not at {}", expected.display());
     }
     Ok(())
-}
-
-/// Destroys a container that this run cloned.
-pub struct Destroy {
-    /// The container.
-    pub container: Dataset,
-    /// The snapshot it was cloned from, as proof that it is that clone.
-    pub snapshot: String,
-}
-
-impl Action for Destroy {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Zfs, &["destroy", self.container.as_str()])
-    }
-
-    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        let Some([origin]) = properties(host.tools(), self.container.as_str(), ["origin"])? else {
-            return Ok(());
-        };
-        if origin != self.snapshot {
-            bail!("{} is not a clone of {}", self.container, self.snapshot);
-        }
-        // Without -r: a clone of this run has neither snapshots nor children.
-        host.tools().run(Tool::Zfs, &["destroy", self.container.as_str()])?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

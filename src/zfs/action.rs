@@ -1,0 +1,480 @@
+//! Changes through zfs(8).
+//!
+//! zfs(8) can have done its work and report failure, when a signal ends it
+//! behind the ioctl or a dataset cannot be mounted again, and it exits 0 for a
+//! rename or a clone that it could not mount (freebsd-src:
+//! sys/contrib/openzfs/lib/libzfs/libzfs_changelist.c, changelist_postfix). So
+//! no exit status counts alone: after a failure ZFS is asked whether it was
+//! done, and what takes something back first looks whether there is anything to
+//! take back.
+
+use super::{OWNER_PROPERTY, check_mounted, check_pristine, exists, is_own, properties};
+use crate::host::Host;
+use crate::jail::JailName;
+use crate::plan::{Action, Undo};
+use crate::tool::{Tool, ToolError, Tools};
+use crate::zfs::Dataset;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+
+/// Runs zfs(8). An error of a program that may have done its work is passed
+/// over when `done` says that it has.
+fn run(host: &Host, arguments: &[String], done: impl Fn() -> Result<bool>) -> Result<()> {
+    let Err(error) = host.tools().run(Tool::Zfs, arguments) else { return Ok(()) };
+    if error.may_have_made() && done().unwrap_or(false) {
+        return Ok(());
+    }
+    let busy = error.says("pool or dataset is busy");
+    let error = anyhow::Error::new(error);
+    Err(if busy { error.context("somebody works in it (fstat -f shows who)") } else { error })
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn line(arguments: &[String]) -> String {
+    Tools::line(Tool::Zfs, arguments)
+}
+
+/// The single value of a property, empty where there is none.
+fn value(host: &Host, name: &str, property: &str) -> Result<Option<String>> {
+    Ok(properties(host.tools(), name, [property])?.map(|[value]| value))
+}
+
+/// Mounts a dataset that ought to be mounted and is not, and fails unless it is
+/// then where the layout has it.
+fn ensure_mounted(host: &Host, dataset: &Dataset, mountpoint: &Path) -> Result<()> {
+    if value(host, dataset.as_str(), "mounted")?.as_deref() == Some("no") {
+        let mount = words(&["mount", dataset.as_str()]);
+        run(host, &mount, || Ok(value(host, dataset.as_str(), "mounted")?.as_deref() == Some("yes")))?;
+    }
+    check_mounted(host, dataset, mountpoint)
+}
+
+/// Renames a file system.
+pub struct Rename {
+    /// Its name.
+    pub from: Dataset,
+    /// Where it is mounted under that name (a real path); `None` if it is not.
+    pub from_mountpoint: Option<PathBuf>,
+    /// Its new name.
+    pub to: Dataset,
+    /// Where it must be mounted afterwards (a real path); `None` if that does
+    /// not matter.
+    pub to_mountpoint: Option<PathBuf>,
+}
+
+impl Rename {
+    fn arguments(&self) -> Vec<String> {
+        words(&["rename", self.from.as_str(), self.to.as_str()])
+    }
+
+    /// Whether it has its new name, and that one alone.
+    fn is_done(&self, host: &Host) -> Result<bool> {
+        Ok(!exists(host.tools(), self.from.as_str())? && exists(host.tools(), self.to.as_str())?)
+    }
+
+    fn ensure_mounted(&self, host: &Host) -> Result<()> {
+        let Some(mountpoint) = &self.to_mountpoint else { return Ok(()) };
+        ensure_mounted(host, &self.to, mountpoint).with_context(|| self.shell())
+    }
+
+    fn reversed(&self) -> Rename {
+        Rename {
+            from: self.to.clone(),
+            from_mountpoint: self.to_mountpoint.clone(),
+            to: self.from.clone(),
+            to_mountpoint: self.from_mountpoint.clone(),
+        }
+    }
+}
+
+impl Action for Rename {
+    fn shell(&self) -> String {
+        line(&self.arguments())
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        // Before anything is known of how it ended: the undo looks itself.
+        undo.push(RenameBack(self.reversed()));
+        run(host, &self.arguments(), || self.is_done(host))?;
+        self.ensure_mounted(host)
+    }
+}
+
+/// Gives a file system its former name back, if it has lost it.
+struct RenameBack(Rename);
+
+impl Action for RenameBack {
+    fn shell(&self) -> String {
+        self.0.shell()
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        let rename = &self.0;
+        let has_former_name = exists(host.tools(), rename.to.as_str())?;
+        if !has_former_name {
+            run(host, &rename.arguments(), || rename.is_done(host))?;
+        }
+        rename.ensure_mounted(host)
+    }
+}
+
+/// Destroys a file system or a snapshot, by its full name. Never with -r: what
+/// else goes with it is not known to be the jail's.
+pub struct Destroy {
+    /// Its name.
+    pub name: String,
+}
+
+impl Action for Destroy {
+    fn shell(&self) -> String {
+        line(&words(&["destroy", &self.name]))
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        run(host, &words(&["destroy", &self.name]), || Ok(!exists(host.tools(), &self.name)?))
+    }
+}
+
+/// Takes snapshots, by their full names, all in one transaction group.
+pub struct Snapshot {
+    names: Vec<String>,
+}
+
+impl Snapshot {
+    /// One.
+    pub fn one(name: String) -> Snapshot {
+        Snapshot { names: vec![name] }
+    }
+
+    /// Two, or none.
+    pub fn both(names: [String; 2]) -> Snapshot {
+        Snapshot { names: names.into() }
+    }
+
+    /// The arguments of zfs(8).
+    pub fn arguments(&self) -> Vec<String> {
+        std::iter::once("snapshot".to_owned()).chain(self.names.iter().cloned()).collect()
+    }
+
+    /// Takes them; the caller takes them back.
+    pub fn take(&self, host: &Host) -> Result<()> {
+        let taken = || {
+            let mut each = self.names.iter().map(|name| exists(host.tools(), name));
+            each.try_fold(true, |all, one| Ok(all && one?))
+        };
+        run(host, &self.arguments(), taken)
+    }
+}
+
+impl Action for Snapshot {
+    fn shell(&self) -> String {
+        line(&self.arguments())
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        self.take(host)?;
+        for name in &self.names {
+            undo.push(DestroyIfThere { name: name.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// Destroys what this run made, if it is there.
+struct DestroyIfThere {
+    name: String,
+}
+
+impl Action for DestroyIfThere {
+    fn shell(&self) -> String {
+        line(&words(&["destroy", &self.name]))
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        match exists(host.tools(), &self.name)? {
+            true => Destroy { name: self.name.clone() }.perform(host, undo),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Sets a property of a dataset.
+pub struct SetProperty {
+    /// The dataset.
+    pub dataset: Dataset,
+    /// The property.
+    pub property: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl SetProperty {
+    fn arguments(&self) -> Vec<String> {
+        words(&["set", &format!("{}={}", self.property, self.value), self.dataset.as_str()])
+    }
+
+    /// The value and where it comes from.
+    fn current(&self, host: &Host) -> Result<(String, String)> {
+        let arguments = ["get", "-H", "-p", "-o", "value,source", &self.property, self.dataset.as_str()];
+        let printed = host.tools().ask(Tool::Zfs, &arguments)?;
+        let (value, source) = printed.stdout.trim_end_matches('\n').split_once('\t').unwrap_or_default();
+        Ok((value.to_owned(), source.to_owned()))
+    }
+}
+
+impl Action for SetProperty {
+    fn shell(&self) -> String {
+        line(&self.arguments())
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let (former, source) = self.current(host)?;
+        let back = match source.as_str() {
+            "local" => words(&["set", &format!("{}={former}", self.property), self.dataset.as_str()]),
+            "received" => words(&["inherit", "-S", &self.property, self.dataset.as_str()]),
+            _ => words(&["inherit", &self.property, self.dataset.as_str()]),
+        };
+        undo.push(Restore { set: SetProperty { ..self.clone() }, former, source, arguments: back });
+        let is_set = || Ok(self.current(host)? == (self.value.clone(), "local".to_owned()));
+        run(host, &self.arguments(), is_set)
+    }
+}
+
+impl std::clone::Clone for SetProperty {
+    fn clone(&self) -> SetProperty {
+        SetProperty {
+            dataset: self.dataset.clone(),
+            property: self.property.clone(),
+            value: self.value.clone(),
+        }
+    }
+}
+
+/// Gives a property its former value, from where it came.
+struct Restore {
+    set: SetProperty,
+    former: String,
+    source: String,
+    arguments: Vec<String>,
+}
+
+impl Restore {
+    fn is_done(&self, host: &Host) -> Result<bool> {
+        let (value, source) = self.set.current(host)?;
+        Ok(value == self.former && is_own(&source) == is_own(&self.source))
+    }
+}
+
+impl Action for Restore {
+    fn shell(&self) -> String {
+        line(&self.arguments)
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        if self.is_done(host)? {
+            return Ok(());
+        }
+        run(host, &self.arguments, || self.is_done(host))
+    }
+}
+
+/// Unmounts a file system.
+pub struct Unmount {
+    /// The dataset.
+    pub dataset: Dataset,
+    /// Where it is mounted (a real path).
+    pub mountpoint: PathBuf,
+}
+
+impl Action for Unmount {
+    fn shell(&self) -> String {
+        line(&words(&["unmount", self.dataset.as_str()]))
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let unmounted = || Ok(value(host, self.dataset.as_str(), "mounted")?.as_deref() == Some("no"));
+        undo.push(MountBack { dataset: self.dataset.clone(), mountpoint: self.mountpoint.clone() });
+        run(host, &words(&["unmount", self.dataset.as_str()]), unmounted)
+    }
+}
+
+/// Mounts a file system that this run unmounted.
+struct MountBack {
+    dataset: Dataset,
+    mountpoint: PathBuf,
+}
+
+impl Action for MountBack {
+    fn shell(&self) -> String {
+        line(&words(&["mount", self.dataset.as_str()]))
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        ensure_mounted(host, &self.dataset, &self.mountpoint)
+    }
+}
+
+/// Mounts a container that a killed run cloned and did not get to mount.
+pub struct Mount {
+    /// The snapshot it is a clone of, and must not differ from.
+    pub snapshot: String,
+    /// The container.
+    pub container: Dataset,
+    /// Where it must be mounted afterwards (a real path).
+    pub mountpoint: PathBuf,
+}
+
+impl Action for Mount {
+    fn shell(&self) -> String {
+        line(&words(&["mount", self.container.as_str()]))
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        undo.push(UnmountBack { dataset: self.container.clone() });
+        ensure_mounted(host, &self.container, &self.mountpoint)?;
+        check_pristine(host, &self.snapshot, &self.container)
+    }
+}
+
+/// Unmounts a file system that this run mounted.
+struct UnmountBack {
+    dataset: Dataset,
+}
+
+impl Action for UnmountBack {
+    fn shell(&self) -> String {
+        line(&words(&["unmount", self.dataset.as_str()]))
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        let mounted = |expected: &str| {
+            Ok(value(host, self.dataset.as_str(), "mounted")?.is_none_or(|value| value == expected))
+        };
+        if mounted("no")? {
+            return Ok(());
+        }
+        run(host, &words(&["unmount", self.dataset.as_str()]), || mounted("no"))
+    }
+}
+
+/// The arguments that create a dataset.
+pub fn create_arguments(dataset: &str, properties: &[(String, String)]) -> Vec<String> {
+    let mut words = vec!["create".to_owned()];
+    for (name, value) in properties {
+        words.extend(["-o".to_owned(), format!("{name}={value}")]);
+    }
+    words.push(dataset.to_owned());
+    words
+}
+
+/// Creates a file system.
+pub struct Create {
+    /// Its name.
+    pub dataset: Dataset,
+    /// Properties it gets.
+    pub properties: Vec<(String, String)>,
+    /// Where it must be mounted afterwards (a real path).
+    pub mountpoint: PathBuf,
+}
+
+impl Action for Create {
+    fn shell(&self) -> String {
+        line(&create_arguments(self.dataset.as_str(), &self.properties))
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let done = host.tools().run(Tool::Zfs, &create_arguments(self.dataset.as_str(), &self.properties));
+        // It fails when it made the dataset and could not mount it.
+        if done.as_ref().err().is_none_or(ToolError::may_have_made) {
+            // It may have been renamed since, and then it is what the run was for.
+            undo.push(DestroyIfThere { name: self.dataset.to_string() });
+        }
+        match done {
+            Err(error) if !(error.may_have_made() && exists(host.tools(), self.dataset.as_str())?) => {
+                Err(error.into())
+            }
+            // Why it could not be mounted is known by now; that it is not counts.
+            Err(error) => ensure_mounted(host, &self.dataset, &self.mountpoint).map_err(|_| error.into()),
+            Ok(_) => ensure_mounted(host, &self.dataset, &self.mountpoint),
+        }
+    }
+}
+
+/// Clones a snapshot as a jail's container, marked as that jail's.
+pub struct Clone {
+    /// The snapshot.
+    pub snapshot: String,
+    /// The container.
+    pub container: Dataset,
+    /// Whose it is.
+    pub jail: JailName,
+    /// Further properties it gets.
+    pub properties: Vec<(String, String)>,
+    /// Where it must be mounted afterwards (a real path).
+    pub mountpoint: PathBuf,
+}
+
+impl Clone {
+    fn arguments(&self) -> Vec<String> {
+        // Never -p: it succeeds without a word when something else has the name.
+        let mut words = vec!["clone".into(), "-o".into(), format!("{OWNER_PROPERTY}={}", self.jail)];
+        for (name, value) in &self.properties {
+            words.extend(["-o".into(), format!("{name}={value}")]);
+        }
+        words.extend([self.snapshot.clone(), self.container.to_string()]);
+        words
+    }
+
+    /// Whether there is a clone as it was to be made.
+    fn is_made(&self, host: &Host) -> Result<bool> {
+        let found = properties(host.tools(), self.container.as_str(), ["origin", OWNER_PROPERTY])?;
+        Ok(found.is_some_and(|[origin, owner]| origin == self.snapshot && owner == self.jail.as_str()))
+    }
+}
+
+impl Action for Clone {
+    fn shell(&self) -> String {
+        line(&self.arguments())
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let done = host.tools().run(Tool::Zfs, &self.arguments());
+        if done.as_ref().err().is_none_or(ToolError::may_have_made) {
+            undo.push(DestroyClone { container: self.container.clone(), snapshot: self.snapshot.clone() });
+        }
+        // zfs clone exits 0 for a clone that it could not mount.
+        let complaint = match done {
+            Err(error) if !(error.may_have_made() && self.is_made(host)?) => return Err(error.into()),
+            Err(_) => String::new(),
+            Ok(printed) => printed.stderr,
+        };
+        ensure_mounted(host, &self.container, &self.mountpoint).with_context(|| {
+            if complaint.is_empty() { self.shell() } else { format!("{}: {complaint}", self.shell()) }
+        })
+    }
+}
+
+/// Destroys a container that this run cloned.
+struct DestroyClone {
+    container: Dataset,
+    /// The snapshot it was cloned from, as proof that it is that clone.
+    snapshot: String,
+}
+
+impl Action for DestroyClone {
+    fn shell(&self) -> String {
+        line(&words(&["destroy", self.container.as_str()]))
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let Some(origin) = value(host, self.container.as_str(), "origin")? else { return Ok(()) };
+        if origin != self.snapshot {
+            bail!("{} is not a clone of {}", self.container, self.snapshot);
+        }
+        // Without -r: a clone of this run has neither snapshots nor children.
+        Destroy { name: self.container.to_string() }.perform(host, undo)
+    }
+}

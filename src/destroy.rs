@@ -78,7 +78,7 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
 }
 
 /// What zfs(8) is asked, once: every start of it costs more than the answer.
-const ASKED: [&str; 5] = ["mounted", "mountpoint", "origin", zfs::OWNER_PROPERTY, "clones"];
+const ASKED: [&str; 6] = ["mounted", "mountpoint", "origin", zfs::OWNER_PROPERTY, "clones", "userrefs"];
 type Row = (String, [String; ASKED.len()]);
 
 /// What is there of the jail, and whether it runs.
@@ -356,7 +356,7 @@ fn plan_container(
         Storage::Zfs(top) => {
             let dataset = Layout::container_dataset(top, jail)?;
             let of_it = told.iter().find(|(name, _)| name == dataset.as_str());
-            let Some((_, [is_mounted, _, origin, owner, _])) = of_it else {
+            let Some((_, [is_mounted, _, origin, owner, ..])) = of_it else {
                 if there.is_some() && fs_err::read_dir(&container)?.next().is_some() {
                     bail!("{}: no dataset, but a directory with something in it", container.display());
                 }
@@ -392,8 +392,10 @@ fn plan_container(
                     value: jail.to_string(),
                 });
             }
-            let told = told.iter().map(|(name, [.., clones])| (name.as_str(), clones.as_str()));
-            let snapshots = zfs::own_snapshots_in(told, &dataset)?;
+            let rows = told.iter();
+            let rows =
+                rows.map(|(name, [.., clones, holds])| (name.as_str(), clones.as_str(), holds.as_str()));
+            let snapshots = zfs::own_snapshots_in(rows, &dataset)?;
             let with = match snapshots.len() {
                 0 => String::new(),
                 1 => " with 1 snapshot".into(),

@@ -159,7 +159,7 @@ fn refused_with_nothing_changed() {
             }),
         ),
         (
-            "dataset zdata/jails/containers/web/inner is inside of",
+            "dataset zdata/jails/containers/web/inner is below",
             Box::new(|s| {
                 s.ok("zfs", &["create", &format!("{WEB}/inner")]);
             }),

@@ -181,10 +181,10 @@ impl Job<'_> {
             report::tell(PROGRAM, &format!("{jail}: {from} is what it is a clone of already"));
             return self.clear_away(&places);
         }
-        self.check_mounted(&places.jail)?;
         if let Some(dataset) = &places.jail.dataset {
             zfs::check_movable(host, dataset)?;
         }
+        self.check_mounted(&places.jail)?;
         let keep = places.keep(host, layout, release)?;
         let ancestor = place::tree_of(host, layout, &from)?;
         let theirs = if fresh { skeleton.clone() } else { place::tree_of(host, layout, &to)? };

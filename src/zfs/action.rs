@@ -45,6 +45,9 @@ fn value(host: &Host, name: &str, property: &str) -> Result<Option<String>> {
 /// Mounts a dataset that ought to be mounted and is not, and fails unless it is
 /// then where the layout has it.
 fn ensure_mounted(host: &Host, dataset: &Dataset, mountpoint: &Path) -> Result<()> {
+    if check_mounted(host, dataset, mountpoint).is_ok() {
+        return Ok(());
+    }
     if value(host, dataset.as_str(), "mounted")?.as_deref() == Some("no") {
         let mount = words(&["mount", dataset.as_str()]);
         run(host, &mount, || Ok(value(host, dataset.as_str(), "mounted")?.as_deref() == Some("yes")))?;
@@ -451,7 +454,12 @@ impl Action for Clone {
             Err(_) => String::new(),
             Ok(printed) => printed.stderr,
         };
-        ensure_mounted(host, &self.container, &self.mountpoint).with_context(|| {
+        let mounted = match complaint.is_empty() {
+            true => ensure_mounted(host, &self.container, &self.mountpoint),
+            // zfs(8) has tried, and said why it cannot be.
+            false => check_mounted(host, &self.container, &self.mountpoint),
+        };
+        mounted.with_context(|| {
             if complaint.is_empty() { self.shell() } else { format!("{}: {complaint}", self.shell()) }
         })
     }

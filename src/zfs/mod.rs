@@ -184,29 +184,34 @@ pub fn clones(host: &Host, snapshot: &str) -> Result<Vec<String>> {
 }
 
 /// The snapshots of a container; fails if anything hangs on it that would not
-/// go with it.
+/// go with it, or is held (zfs-hold(8)).
 pub fn own_snapshots(host: &Host, dataset: &Dataset) -> Result<Vec<String>> {
-    let told = told(host.tools(), ["clones"], 1, &[dataset.as_str()])?;
-    own_snapshots_in(told.iter().map(|(name, [clones])| (name.as_str(), clones.as_str())), dataset)
+    let rows = told(host.tools(), ["clones", "userrefs"], 1, &[dataset.as_str()])?;
+    let rows = rows.iter().map(|(name, [clones, holds])| (name.as_str(), clones.as_str(), holds.as_str()));
+    own_snapshots_in(rows, dataset)
 }
 
-/// The same, by the names and clones of what is one level below the container
-/// and of others.
+/// The same, by the names, clones and numbers of holds of what is one level
+/// below the container, and of others.
 pub fn own_snapshots_in<'a>(
-    told: impl Iterator<Item = (&'a str, &'a str)>,
+    rows: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
     dataset: &Dataset,
 ) -> Result<Vec<String>> {
     let mut snapshots = Vec::new();
-    for (name, clones) in told {
+    for (name, clones, holds) in rows {
         match name.strip_prefix(dataset.as_str()) {
-            Some(below) if below.starts_with('/') => {
-                bail!(child(name, dataset))
-            }
+            Some(below) if below.starts_with('/') => bail!(child(name, dataset)),
             Some(snapshot) if snapshot.starts_with('@') => {}
             _ => continue,
         }
         if let Some(clone) = clones.split(',').find(|c| !c.is_empty()) {
             bail!("{clone} is cloned from {name}; destroy or promote that first");
+        }
+        // zfs destroy -n does not notice them.
+        if !matches!(holds, "" | "0") {
+            bail!(
+                "snapshot {name} is held; zfs holds {name} shows the tags, zfs release TAG {name} frees it"
+            );
         }
         snapshots.push(name.to_owned());
     }

@@ -23,7 +23,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use thinjail::{kernel::simulated::Simulated, root::Root};
 
-const OLD: &str = small::BASE;
 const WEB: &str = "/zdata/jails/containers/web";
 const STORAGES: [Storage; 2] = [Storage::Directory, Storage::Zfs];
 

@@ -12,11 +12,13 @@ use crate::origin;
 use crate::plan::{Completing, Plan};
 use crate::rclist;
 use crate::release::Release;
+use crate::resolver;
 use crate::settings::Settings;
 use crate::template;
 use crate::tree::{self, CopyTree};
 use crate::zfs::{self, Dataset};
 use anyhow::{Context, Result, bail};
+use std::fs::Metadata;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
@@ -125,7 +127,7 @@ pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> 
     }
     // The last step: this file makes the jail exist.
     plan.push(Completing(WriteFile { path: conf, contents: choice.text.into_bytes() }));
-    Ok(Clone { plan, summary: choice.summary, notes: notes(&layout, jail, &known, &claim) })
+    Ok(Clone { plan, summary: choice.summary, notes: notes(host, &layout, jail, &release, &known, &claim) })
 }
 
 /// Addresses that no jail may have, although any jail may mention them: the
@@ -383,9 +385,37 @@ fn plan_file(path: &Path, contents: Vec<u8>, plan: &mut Plan) -> Result<()> {
     }
 }
 
+/// A name server in the template that the jail will not reach.
+fn resolver_warning(host: &Host, layout: &Layout, jail: &JailName, release: &Release) -> Option<String> {
+    const RESOLV_CONF: &str = "etc/resolv.conf";
+    let skeleton = host.root().at(&layout.skeleton(release));
+    let read = |path: &str| {
+        let file = skeleton.join(path);
+        file::look(&file).ok().flatten().filter(Metadata::is_file).and_then(|_| fs_err::read(file).ok())
+    };
+    let servers = resolver::loopback_servers(&read(RESOLV_CONF)?);
+    if servers.is_empty() || resolver::runs_resolver(read) {
+        return None;
+    }
+    Some(format!(
+        "warning: jail {jail}: its resolv.conf names the name server {}, and nothing in the jail listens there; \
+         edit {}",
+        resolver::listed(&servers),
+        layout.container(jail).join(RESOLV_CONF).display()
+    ))
+}
+
 /// What will keep jail(8) from starting the jail as it was made.
-fn notes(layout: &Layout, jail: &JailName, known: &Known, claim: &Claim) -> Vec<String> {
+fn notes(
+    host: &Host,
+    layout: &Layout,
+    jail: &JailName,
+    release: &Release,
+    known: &Known,
+    claim: &Claim,
+) -> Vec<String> {
     let mut notes = Vec::new();
+    notes.extend(resolver_warning(host, layout, jail, release));
     let (main, directory) = (layout.jail_conf().display(), layout.conf_dir().display());
     match known.includes_conf_dir() {
         None => notes.push(format!("{main} does not exist yet; {EXAMPLE} is a start")),

@@ -13,6 +13,7 @@ use crate::plan::{Action, Plan, Undo};
 use crate::progress::Progress;
 use crate::release::Release;
 use crate::report;
+use crate::resolver;
 use crate::settings::Settings;
 use crate::shell;
 use crate::tool::{Tool, Tools};
@@ -50,7 +51,7 @@ pub fn run(arguments: &SkelFetch, host: &Host) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let fetch = plan(host, arguments, &layout, new)?;
-    for note in &fetch.notes {
+    for note in fetch.notes.iter().chain(&resolver_warning(host, &layout, release)) {
         report::note(PROGRAM, note);
     }
     let code = report::print_or_do(PROGRAM, host, &fetch.plan, common.dry_run, common.json)?;
@@ -61,6 +62,20 @@ pub fn run(arguments: &SkelFetch, host: &Host) -> Result<ExitCode> {
         );
     }
     Ok(code)
+}
+
+/// A name server of the host that the jails of this base will not reach.
+fn resolver_warning(host: &Host, layout: &Layout, release: &Release) -> Option<String> {
+    const RESOLV_CONF: &str = "/etc/resolv.conf";
+    let servers = resolver::loopback_servers(&fs_err::read(host.root().at(Path::new(RESOLV_CONF))).ok()?);
+    let copy = layout.base(release).join("etc/resolv.conf");
+    (!servers.is_empty()).then(|| {
+        format!(
+            "warning: {RESOLV_CONF} names the name server {}, which no jail reaches; edit {} before skel-split",
+            resolver::listed(&servers),
+            copy.display()
+        )
+    })
 }
 
 /// Whether the base of a release is there, whole; an error when something else

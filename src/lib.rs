@@ -51,6 +51,7 @@ pub mod rclist;
 pub mod rebase;
 pub mod release;
 pub mod report;
+pub mod resolver;
 pub mod root;
 pub mod service;
 pub mod settings;

@@ -442,6 +442,10 @@ const FAULTS: &[Fault] = &[
             s.write(&format!("{}/etc/rc", container("behind")), "old");
         }),
     ),
+    fault(&["resolver-loopback"], |s, _| {
+        jail(s, "resolver", 82, "");
+        s.write(&format!("{}/etc/resolv.conf", container("resolver")), "nameserver 127.0.0.1\n");
+    }),
     fault(&["mac-duplicate"], |s, _| {
         change(s, |state| {
             let mac = interface(state, "epair10b").mac;
@@ -914,4 +918,50 @@ fn a_jail_of_one_family_in_a_common_part_for_another() {
     let stage = host(v4, "");
     replace(&stage, OWN, "$id", "$note = \"${nothing}\"; $id");
     assert_eq!(advice(&stage, "web"), format!("correct {OWN}"));
+}
+
+/// The name servers of a host with a resolver of its own are copied into a template and its jails.
+#[test]
+fn a_resolver_on_the_hosts_loopback_is_noticed_everywhere() {
+    for storage in [Storage::Zfs, Storage::Directory] {
+        let stage = Stage::host(storage);
+        stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
+        stage.write(&format!("{SKELETON}/etc/resolv.conf"), "search example.org\nnameserver ::1\n");
+        if storage == Storage::Zfs {
+            stage.ok("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p0.1"]);
+        }
+        for words in [&["-n", "web", "10"][..], &["web", "10"]] {
+            let output = stage.run_ours("jail-clone", words);
+            let told = stage.strip(&output.stderr);
+            assert!(output.status.success(), "{told}");
+            assert_eq!(
+                told,
+                "jail-clone: warning: jail web: its resolv.conf names the name server ::1, and nothing in the jail \
+                 listens there; edit /zdata/jails/containers/web/etc/resolv.conf\n"
+            );
+        }
+        let of = |tree: &str| {
+            let what = "names the name server ::1, and rc.conf enables none here";
+            ("resolver-loopback".to_owned(), format!("{tree}/etc/resolv.conf: {what}"))
+        };
+        assert_eq!(findings(&stage, &[]), [of(&container("web")), of(SKELETON)]);
+        assert_eq!(findings(&stage, &["web"]), [of(&container("web")), of(SKELETON)]);
+        // Nothing is read through what the jail's root puts there.
+        stage.write("/etc/rc.conf.mine", "local_unbound_enable=YES\n");
+        let own = format!("{}/etc/rc.conf.local", container("web"));
+        link(&stage, stage.path("/etc/rc.conf.mine").to_str().unwrap(), &own);
+        assert_eq!(findings(&stage, &["web"])[0], of(&container("web")));
+        fs::remove_file(stage.path(&own)).unwrap();
+        stage.write(&own, "local_unbound_enable=\"YES\"\n");
+        assert_eq!(findings(&stage, &[]), [of(SKELETON)]);
+        if storage == Storage::Directory {
+            stage.write(&format!("{SKELETON}/etc/rc.conf"), "named_enable=YES\n");
+            assert_eq!(findings(&stage, &[]), []);
+            let output = stage.run_ours("jail-clone", &["db", "11"]);
+            assert_eq!(stage.strip(&output.stderr), "");
+            stage.ours("jail-destroy", &["-y", "db"]);
+        }
+        stage.ours("jail-destroy", &["-y", "web"]);
+        stage.nothing_left();
+    }
 }

@@ -55,6 +55,24 @@ fn in_media(stage: &Stage) -> Vec<String> {
 }
 
 #[test]
+fn a_resolver_that_no_jail_reaches() {
+    let stage = Stage::bare(Storage::Directory);
+    serve(&stage, &tar(&least()));
+    stage.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions edns0\n");
+    for arguments in [&["-n", "14.2"][..], &["14.2"]] {
+        let output = stage.run_ours("skel-fetch", arguments);
+        let told = stage.strip(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        let expected = format!(
+            "skel-fetch: warning: /etc/resolv.conf names the name server 127.0.0.1, which no jail reaches; edit \
+             {BASE}/etc/resolv.conf before skel-split\n"
+        );
+        assert_eq!(told, expected);
+    }
+    assert!(stage.path(BASE).join("etc/resolv.conf").is_file());
+}
+
+#[test]
 fn from_a_server_to_a_base() {
     for storage in [Storage::Directory, Storage::Zfs] {
         let stage = Stage::bare(storage);

@@ -114,6 +114,7 @@ kinds! {
     CERTS_DANGLING "certs-dangling" Error "Every connection that is verified fails, and distrusted certificates are trusted again."
     CERTS_STALE "certs-stale" Warning "The jail trusts what it should not any more, or not yet what it should."
     ETC_BEHIND "etc-behind" Warning "Its scripts and defaults are older than the programs of its base."
+    RESOLVER_LOOPBACK "resolver-loopback" Warning "A jail with vnet has a loopback interface of its own, so no name is resolved."
     MAC_DUPLICATE "mac-duplicate" Error "Two interfaces of one network with the same address make both unreachable."
     JAIL_UNKNOWN "jail-unknown" Error "There is nothing to look at under this name."
 }

@@ -13,6 +13,7 @@ mod host;
 mod inside;
 mod jails;
 mod leaks;
+mod resolver;
 mod templates;
 
 use crate::cli::JailDoctor;
@@ -29,7 +30,8 @@ const PROGRAM: &str = "jail-doctor";
 
 /// Everything that is wrong, the worst first.
 pub fn examine(facts: &Facts) -> Vec<Finding> {
-    let checks = [host::check, leaks::check, configuration::check, templates::check, jails::check];
+    let checks =
+        [host::check, leaks::check, configuration::check, templates::check, jails::check, resolver::check];
     let mut found: Vec<Finding> = checks.iter().flat_map(|check| check(facts)).collect();
     finding::sort(&mut found);
     found

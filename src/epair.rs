@@ -64,11 +64,36 @@ fn interim_tag(jail: &JailName, pair: &PairName) -> String {
     format!("{} {pair}", jail.tag())
 }
 
-/// Whether a description says that an interface is a pair of `jail`, finished
-/// or not.
-fn is_ours(description: &str, jail: &JailName) -> bool {
-    let rest = description.strip_prefix(jail.tag().as_str());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+/// The jail whose pair a description says that an interface is, finished or
+/// still under the name of its unit.
+fn described_owner(description: &str) -> Option<JailName> {
+    match description.split_once(' ') {
+        None => JailName::from_tag(description),
+        Some((tag, pair)) => JailName::from_tag(tag).filter(|_| pair.parse::<PairName>().is_ok()),
+    }
+}
+
+/// Whether an interface is in the group of all pairs made here. Its description
+/// alone proves nothing: an administrator may describe a pair of his own
+/// `jail:dns`.
+fn is_in_group(kernel: &dyn Kernel, name: &IfName) -> Result<bool> {
+    Ok(kernel.groups(name)?.iter().any(|group| group == GROUP))
+}
+
+/// The jail that a host's half of a pair is proved to belong to, by description
+/// and group; `None` also when the interface is gone by now.
+pub fn owner(kernel: &dyn Kernel, half: &IfName) -> Result<Option<JailName>> {
+    let gone = |e: &Refused| e.errno == Errno::ENXIO;
+    let description = match kernel.description(half) {
+        Err(e) if gone(&e) => return Ok(None),
+        other => other?,
+    };
+    let Some(owner) = description.as_deref().and_then(described_owner) else { return Ok(None) };
+    match kernel.groups(half) {
+        Err(e) if gone(&e) => Ok(None),
+        Err(e) => Err(e.into()),
+        Ok(groups) => Ok(Some(owner).filter(|_| groups.iter().any(|group| group == GROUP))),
+    }
 }
 
 fn scratch_units(driver: &str, name: &str) -> impl Iterator<Item = u16> {
@@ -110,7 +135,9 @@ pub(crate) fn mark_of_use(kernel: &dyn Kernel, name: &IfName) -> Result<Option<S
         return Ok(Some(format!("a member of {bridge}")));
     }
     // A new interface is in the groups of its driver and of all interfaces.
-    if let Some(group) = kernel.groups(name)?.iter().find(|g| !matches!(g.as_str(), "epair" | "all")) {
+    // Ours comes before the description.
+    let of_new = ["epair", "all", GROUP];
+    if let Some(group) = kernel.groups(name)?.iter().find(|g| !of_new.contains(&g.as_str())) {
         return Ok(Some(format!("in the group {group}")));
     }
     let addresses = kernel.addresses()?;
@@ -131,9 +158,14 @@ fn present(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Pres
         return Ok(Present::Foreign(format!("{a} is not an epair")));
     }
     if let Some(text) = kernel.description(&a)? {
-        return Ok(match JailName::from_tag(&text) {
-            _ if is_ours(&text, jail) => Present::Ours,
-            Some(owner) => Present::Foreign(format!("{a} belongs to jail {owner}")),
+        let proved = is_in_group(kernel, &a)?;
+        return Ok(match described_owner(&text) {
+            Some(owner) if proved && owner == *jail => Present::Ours,
+            Some(owner) if proved => Present::Foreign(format!("{a} belongs to jail {owner}")),
+            Some(owner) => Present::Foreign(format!(
+                "{a} is described \"{text}\", but is not in the group {GROUP}; if it is a pair of jail {owner}'s \
+                 that may be destroyed: ifconfig {a} group {GROUP}"
+            )),
             None => Present::Foreign(format!("{a} is described \"{text}\"")),
         });
     }
@@ -199,11 +231,12 @@ pub fn up(host: &Host, wanted: &Wanted) -> Result<(Plan, Option<String>)> {
     match pair.unit() {
         Some(_) => {
             plan.push(Ifconfig::Create(pair.stem().into(), a.clone()));
+            // Described, it is proved to be the jail's: the group comes first.
+            plan.push(Ifconfig::JoinGroup(a.clone(), GROUP));
             plan.push(Ifconfig::Describe(a.clone(), jail.tag()));
         }
         None => plan_renamed(kernel, jail, pair, &mut plan)?,
     }
-    plan.push(Ifconfig::JoinGroup(a.clone(), GROUP));
     plan.push(Ifconfig::SetMtu(a.clone(), mtu));
     plan.push(Ifconfig::SetMtu(b.clone(), mtu));
     let mut warning = None;
@@ -254,7 +287,7 @@ fn plan_renamed(kernel: &dyn Kernel, jail: &JailName, pair: &PairName, plan: &mu
     for unit in &units {
         let scratch = PairName::of_unit(*unit);
         let left = match kernel.description(&scratch.a()) {
-            Ok(Some(text)) => text == interim,
+            Ok(Some(text)) => text == interim && is_in_group(kernel, &scratch.a())?,
             // Only the unit that would be used next can have been left untagged.
             Ok(None) => may_be_next && matches!(present(kernel, jail, &scratch)?, Present::Untagged),
             Err(e) if e.errno == Errno::ENXIO => {
@@ -281,9 +314,10 @@ struct Renamed {
 }
 
 impl Renamed {
-    fn naming(&self, scratch: &PairName) -> [Ifconfig; 4] {
+    fn naming(&self, scratch: &PairName) -> [Ifconfig; 5] {
         let (pair, jail) = (&self.pair, &self.jail);
         [
+            Ifconfig::JoinGroup(scratch.a(), GROUP),
             Ifconfig::Describe(scratch.a(), interim_tag(jail, pair)),
             Ifconfig::Rename(scratch.a(), pair.a()),
             Ifconfig::Rename(scratch.b(), pair.b()),
@@ -568,11 +602,8 @@ fn look_for_all(host: &Host, jail: &JailName) -> Result<Plan> {
         if !member.as_str().ends_with('a') {
             continue;
         }
-        match kernel.description(&member) {
-            Ok(Some(text)) if is_ours(&text, jail) => plan.push(Ifconfig::Destroy(member)),
-            Ok(_) => {}
-            Err(e) if e.errno == Errno::ENXIO => {}
-            Err(e) => return Err(e.into()),
+        if owner(kernel, &member)?.as_ref() == Some(jail) {
+            plan.push(Ifconfig::Destroy(member));
         }
     }
     Ok(plan)

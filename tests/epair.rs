@@ -133,6 +133,15 @@ fn leavings_are_replaced() {
     host.kernel.change(|s| s.create("epair5")).unwrap();
     host.ok(UP);
     host.ok(DOWN);
+    // In the group and not described, as one killed a step later leaves it.
+    host.kernel
+        .change(|s| {
+            s.create("epair5")?;
+            s.join_group("epair5a", "thinjail")
+        })
+        .unwrap();
+    host.ok(UP);
+    host.ok(DOWN);
     // That is for jail-epair-up to judge, under its lock.
     host.kernel.change(|s| s.create("epair5")).unwrap();
     let error = host.fails(1, DOWN);
@@ -146,6 +155,8 @@ fn leavings_are_replaced() {
 fn foreign_pairs_are_refused_by_name() {
     for (what, expect) in [
         ("tag", "epair5a belongs to jail db"),
+        ("no group", "epair5a is described \"jail:web\", but is not in the group thinjail"),
+        ("odd tag", "epair5a is described \"jail:web x y\""),
         ("words", "epair5a is described \"uplink\""),
         ("up", "epair5a is up"),
         ("member", "epair5a is a member of igc0bridge"),
@@ -161,7 +172,15 @@ fn foreign_pairs_are_refused_by_name() {
             .change(|s| {
                 s.create("epair5")?;
                 match what {
-                    "tag" => s.describe(HOST, "epair5a", "jail:db"),
+                    "tag" => {
+                        s.join_group("epair5a", "thinjail")?;
+                        s.describe(HOST, "epair5a", "jail:db")
+                    }
+                    "no group" => s.describe(HOST, "epair5a", "jail:web"),
+                    "odd tag" => {
+                        s.join_group("epair5a", "thinjail")?;
+                        s.describe(HOST, "epair5a", "jail:web x y")
+                    }
                     "words" => s.describe(HOST, "epair5a", "uplink"),
                     "member" => s.add_member("igc0bridge", "epair5a"),
                     "group" => s.join_group("epair5b", "private"),
@@ -273,8 +292,8 @@ fn dry_run_prints_what_would_be_done() {
     let host = Sandbox::new();
     let printed = host.ok("jail-epair-up -n -M 02:00:00:00:00:01 -b igc0bridge web epair5");
     let expect = "/sbin/ifconfig epair5 create\n\
-                  /sbin/ifconfig epair5a description jail:web\n\
                   /sbin/ifconfig epair5a group thinjail\n\
+                  /sbin/ifconfig epair5a description jail:web\n\
                   /sbin/ifconfig epair5a mtu 1500\n\
                   /sbin/ifconfig epair5b mtu 1500\n\
                   /sbin/ifconfig epair5a ether 02:00:00:00:00:01\n\

@@ -332,6 +332,7 @@ fn a_pair_made_meanwhile_is_left_alone() {
             .change(|s| {
                 s.destroy(HOST, "epair5a")?;
                 s.create("epair5")?;
+                s.join_group("epair5a", "thinjail")?;
                 s.describe(HOST, "epair5a", "jail:web")?;
                 let jid = s.create_jail("web", &host.at(PATH))?;
                 s.lend("epair5b", jid)

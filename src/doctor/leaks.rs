@@ -128,10 +128,12 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
     let Ok(kernel) = facts.host.kernel() else { return };
     for (half, interface) in facts.network.hosts_halves() {
         match interface.description.as_deref() {
-            Some(text) => {
-                // Not finished, it is described with the name it is to have.
-                let owner = JailName::from_tag(text.split(' ').next().unwrap_or_default());
-                let Some(owner) = owner.filter(|o| !facts.runs(o.as_str())) else { continue };
+            Some(_) => {
+                // Somebody else may describe a pair alike.
+                let Ok(Some(owner)) = epair::owner(kernel, &half) else { continue };
+                if facts.runs(owner.as_str()) {
+                    continue;
+                }
                 if claim::check(facts.host, &owner).is_err() {
                     continue;
                 }

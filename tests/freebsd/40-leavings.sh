@@ -19,7 +19,7 @@ have foreign "" "another jail's pair is refused and its owner named; neither up,
 case_foreign() {
     quick tjweb 201
     run ifconfig epair201 create
-    run ifconfig epair201a descr jail:tjother
+    run ifconfig epair201a group thinjail descr jail:tjother
     start_fails tjweb
     said "epair201.*belongs to jail tjother"
     no_mounts tjweb
@@ -37,11 +37,32 @@ case_foreign() {
     good_run tjweb epair201
 }
 
+have described "" "a pair that is only described as a jail's is an administrator's: up, down, sweep and jail-doctor -x leave it"
+case_described() {
+    quick tjweb 201
+    run ifconfig epair203 create
+    run ifconfig epair203a descr jail:tjdns up
+    refused jail-epair-up -b $bridge tjdns epair203
+    said "epair203a.*not in the group thinjail"
+    jail-epair-down tjdns epair203 >"$work/out" 2>&1 || true
+    said "not in the group thinjail"
+    jail-sweep tjdns "$(path tjdns)" >"$work/out" 2>&1 || true
+    jail-doctor -x tjweb >"$work/out" 2>&1 || true
+    jail-doctor -x >"$work/out" 2>&1 || true
+    has_if epair203a
+    has_if epair203b
+    is "$(described epair203a)" jail:tjdns "description of epair203a"
+    # What the message says makes it the jail's.
+    run ifconfig epair203a group thinjail
+    run jail-epair-down tjdns epair203
+    no_if epair203a
+}
+
 have other_bridge "" "the jail's pair in another bridge: ours is replaced, a foreign one refused"
 case_other_bridge() {
     quick tjweb 201
     run ifconfig epair201 create
-    run ifconfig epair201a descr jail:tjweb
+    run ifconfig epair201a group thinjail descr jail:tjweb
     run ifconfig $bridge2 addm epair201a
     start tjweb
     is_up tjweb epair201

@@ -74,6 +74,8 @@ case_by_hand() {
         start tjweb
         is_up tjweb epair201
         by_hand $ours
+        # A pair made by hand is proved to be the jail's by its group.
+        run ifconfig epair201a group thinjail
         stop tjweb
         nothing_of tjweb epair201
         start tjweb
@@ -95,6 +97,10 @@ case_by_hand_stuck() {
     said "epair201 already exists"
     has_if epair201a
     by_hand prepare prestart poststop release
+    # The pair was made by hand: what the message says makes it the jail's.
+    start_fails tjweb
+    said "ifconfig epair201a group thinjail"
+    run ifconfig epair201a group thinjail
     good_run tjweb epair201
 }
 
@@ -109,6 +115,7 @@ case_by_hand_example() {
     is "$(jid tjweb)" "$first" "jid"
     run jail-list
     said "^tjweb .* $first .*current"
+    run ifconfig epair201a group thinjail
     run service jail restart tjweb
     is_up tjweb epair201
     # And back, should somebody remove the suite.

@@ -73,6 +73,8 @@ pub enum Made {
     Up,
     Member,
     Tagged(&'static str),
+    /// Without the group.
+    Described(&'static str),
     Words,
     Grouped,
 }
@@ -243,7 +245,11 @@ impl Foreign {
                     Made::Fresh => {}
                     Made::Up => pair.up = true,
                     Made::Member => pair.bridge = Some(OTHER_BRIDGE.into()),
-                    Made::Tagged(jail) => pair.described = Some(format!("jail:{jail}")),
+                    Made::Tagged(jail) => {
+                        pair.groups.push("thinjail".into());
+                        pair.described = Some(format!("jail:{jail}"));
+                    }
+                    Made::Described(jail) => pair.described = Some(format!("jail:{jail}")),
                     Made::Words => pair.described = Some("uplink".into()),
                     Made::Grouped => pair.groups.push("private".into()),
                 }
@@ -440,9 +446,8 @@ pub fn choose(dice: &mut Dice, world: &World, last: Option<&Op>) -> Op {
             };
             // Where something was left, rather what clears it.
             let leaked = JAILS.into_iter().find(|j| {
-                let tag = Some(format!("jail:{j}"));
                 let left = world.mounts_below(&path(j)).next().is_some()
-                    || world.pairs.values().any(|p| p.described == tag);
+                    || world.pairs.values().any(|p| p.belongs_to(j));
                 left && world.running(j).is_none()
             });
             let op = match leaked {
@@ -674,12 +679,13 @@ fn foreign(dice: &mut Dice, world: &World) -> Foreign {
     }
     match dice.below(27) {
         0..3 => {
-            let made = match dice.below(6) {
+            let made = match dice.below(7) {
                 0 => Made::Fresh,
                 1 => Made::Up,
                 2 => Made::Member,
                 3 => Made::Tagged(dice.pick(&JAILS)),
                 4 => Made::Words,
+                5 => Made::Described(dice.pick(&JAILS)),
                 _ => Made::Grouped,
             };
             Foreign::MakePair(unit, made)

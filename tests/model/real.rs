@@ -282,7 +282,11 @@ impl Real {
                         Ok(())
                     }
                     Made::Member => s.add_member(OTHER_BRIDGE, &a(unit)),
-                    Made::Tagged(jail) => s.describe(HOST, &a(unit), &format!("jail:{jail}")),
+                    Made::Tagged(jail) => {
+                        s.join_group(&a(unit), "thinjail")?;
+                        s.describe(HOST, &a(unit), &format!("jail:{jail}"))
+                    }
+                    Made::Described(jail) => s.describe(HOST, &a(unit), &format!("jail:{jail}")),
                     Made::Words => s.describe(HOST, &a(unit), "uplink"),
                     Made::Grouped => s.join_group(&a(unit), "private"),
                 }

@@ -105,6 +105,16 @@ pub struct Pair {
     pub b_described: Option<String>,
 }
 
+/// The interface group of all pairs that jail-epair-up(8) makes.
+const GROUP: &str = "thinjail";
+
+impl Pair {
+    /// Description and group together are the proof.
+    pub fn belongs_to(&self, jail: &str) -> bool {
+        self.described.as_deref() == Some(&format!("jail:{jail}")) && self.groups.iter().any(|g| g == GROUP)
+    }
+}
+
 /// What a pair is to a jail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Whose {
@@ -300,10 +310,10 @@ impl World {
             && !pair.up
             && !pair.b_up
             && pair.bridge.is_none()
-            && pair.groups == ["epair"]
+            && pair.groups.iter().all(|g| ["epair", GROUP].contains(&g.as_str()))
             && pair.b_described.is_none();
         match &pair.described {
-            Some(text) if *text == format!("jail:{jail}") => Whose::Ours,
+            Some(_) if pair.belongs_to(jail) => Whose::Ours,
             Some(_) => Whose::Foreign,
             None if untouched => Whose::Untagged,
             None => Whose::Foreign,
@@ -371,7 +381,7 @@ impl World {
         }
         let pair = Pair {
             described: Some(format!("jail:{jail}")),
-            groups: vec!["epair".into(), "thinjail".into()],
+            groups: vec!["epair".into(), GROUP.into()],
             up: true,
             bridge: Some(BRIDGE.into()),
             ..Pair::default()
@@ -394,8 +404,7 @@ impl World {
     }
 
     fn down_all(&mut self, jail: &str) {
-        let tag = Some(format!("jail:{jail}"));
-        self.pairs.retain(|_, p| p.described != tag);
+        self.pairs.retain(|_, p| !p.belongs_to(jail));
     }
 
     /// What a sweep would unmount, in order, whether anything of somebody else's
@@ -702,8 +711,7 @@ impl World {
             return Err("not empty although");
         }
         let left = temporary(jail).iter().chain([&origin(jail)]).any(|t| self.files.contains_key(t));
-        let tag = Some(format!("jail:{jail}"));
-        let pairs = !running && self.pairs.values().any(|p| p.described == tag);
+        let pairs = !running && self.pairs.values().any(|p| p.belongs_to(jail));
         if block.is_none()
             && !there
             && !fstab_there

@@ -1,9 +1,11 @@
 //! A new jail: container, path, fstab, and last the file in jail.conf.d that
 //! makes it exist.
 
+use crate::epair;
 use crate::file::{self, MakeDirectory, WriteFile};
 use crate::fstab::{self, Extra, Trees};
 use crate::host::Host;
+use crate::interface::{IfName, PairName};
 use crate::jail::JailName;
 use crate::jails::{Claim, Known};
 use crate::layout::{Layout, Storage};
@@ -79,10 +81,11 @@ pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> 
     }
 
     let reserved = reserved(host, settings)?;
-    let choice = choose(settings, &reserved, &known, &layout, wanted)?;
+    let choice = choose(host, settings, &reserved, &known, &layout, wanted)?;
     let conf = layout.conf(jail);
     let claim = known.candidate(jail.as_str(), &conf, choice.text.as_bytes()).context("jail.conf")?;
     known.check(&claim, &reserved)?;
+    check_pairs(host, jail, &claim)?;
 
     let at = |path: &Path| host.root().at(path);
     let (base, skeleton) = (at(&layout.base(&release)), at(&layout.skeleton(&release)));
@@ -146,6 +149,7 @@ struct Choice {
 }
 
 fn choose(
+    host: &Host,
     settings: &Settings,
     reserved: &[IpAddr],
     known: &Known,
@@ -200,7 +204,7 @@ fn choose(
     };
     let id = match wanted.id.or_else(of_address) {
         Some(id) => id,
-        None => lowest_free(known, layout, wanted, |id| of_id(id).ok(), reserved)?,
+        None => lowest_free(host, known, layout, wanted, |id| of_id(id).ok(), reserved)?,
     };
     let (v4, v6) = of_id(id).with_context(|| format!("id {id}"))?;
     let mut text = format!("{} {{\n$id = \"{id}\";\n", wanted.jail);
@@ -225,7 +229,23 @@ fn of_id_text(settings: &Settings, name: &str, id: Id) -> Option<Chosen> {
     }
 }
 
+/// Fails if the jail could not be started because of the names of its pairs:
+/// they are too long for an interface, or another owner has them on this host.
+fn check_pairs(host: &Host, jail: &JailName, claim: &Claim) -> Result<()> {
+    for name in &claim.pairs {
+        // What else a half may be called is the administrator's business.
+        let half = |end: char| format!("{name}{end}").parse::<IfName>();
+        half('b').with_context(|| format!("vnet.interface {name}b of jail {jail}"))?;
+        let Ok(pair) = name.parse::<PairName>() else { continue };
+        if let Some(owner) = epair::foreign_owner(host, jail, &pair)? {
+            bail!("pair {pair} of jail {jail} is not free: {owner}; choose another id");
+        }
+    }
+    Ok(())
+}
+
 fn lowest_free(
+    host: &Host,
     known: &Known,
     layout: &Layout,
     wanted: &Wanted,
@@ -247,7 +267,7 @@ fn lowest_free(
         // What the common part makes of the id may clash in other ways too.
         let text = format!("{} {{\n$id = \"{id}\";\n}}\n", wanted.jail);
         let claim = known.candidate(wanted.jail.as_str(), &conf, text.as_bytes()).context("jail.conf")?;
-        if known.check(&claim, reserved).is_ok() {
+        if known.check(&claim, reserved).is_ok() && check_pairs(host, &wanted.jail, &claim).is_ok() {
             return Ok(id);
         }
     }

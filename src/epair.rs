@@ -182,6 +182,15 @@ fn present(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Pres
     Ok(Present::Untagged)
 }
 
+/// Whose the interfaces are that have the names of a pair, in words, unless a
+/// start of the jail would make it or replace it.
+pub fn foreign_owner(host: &Host, jail: &JailName, pair: &PairName) -> Result<Option<String>> {
+    Ok(match present(host.kernel()?, jail, pair)? {
+        Present::Foreign(owner) => Some(owner),
+        Present::Nothing | Present::Ours | Present::Untagged => None,
+    })
+}
+
 /// Fails when the jail runs or is being started: its pair is no leaving then.
 fn check_idle(host: &Host, jail: &JailName, pair: &PairName) -> Result<()> {
     if let Some(running) = host.kernel()?.running_jail(jail.as_str())? {

@@ -297,6 +297,9 @@ const FAULTS: &[Fault] = &[
     }),
     fault(&["no-vnet"], |s, _| jail(s, "novnet", 49, "novnet;")),
     fault(&["interface-differs"], |s, _| jail(s, "other", 50, "vnet.interface = \"epair99b\";")),
+    fault(&["interface-name", "interface-name"], |s, _| {
+        jail(s, "long", 83, "$epair = \"fifteen_letters\"; $note = \"\";");
+    }),
     fault(&["path-differs"], |s, _| {
         jail(
             s,

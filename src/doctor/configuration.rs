@@ -4,7 +4,7 @@
 use super::facts::{Configured, EXEC, Facts, SEPARATOR, Where, program, words};
 use super::finding::*;
 use super::host::is_of_jail_conf;
-use crate::interface::PairName;
+use crate::interface::{IfName, PairName};
 use crate::jail::JailName;
 use crate::jailconf::{Command, Error, command_words, export_line};
 use crate::layout::Layout;
@@ -292,6 +292,7 @@ fn interfaces(jail: &Configured, found: &mut Vec<Finding>) {
             found.push(about(jail, &CONF_UNRESOLVED, what, "remove it; exec.start gives the address"));
         }
     }
+    names_of_interfaces(jail, found);
     let made: Option<PairName> = jail.words("exec.prestart").iter().find_map(|words| {
         let ours = program(&words[0]) == "jail-epair-up";
         ours.then(|| words.last()?.parse().ok()).flatten()
@@ -302,6 +303,28 @@ fn interfaces(jail: &Configured, found: &mut Vec<Finding>) {
     {
         let what = format!("vnet.interface is {}, but exec.prestart makes {}", moved.join(", "), made.b());
         found.push(about(jail, &INTERFACE_DIFFERS, what, format!("vnet.interface = \"{}\";", made.b())));
+    }
+}
+
+/// Names that no interface can have, which is noticed at the start otherwise.
+fn names_of_interfaces(jail: &Configured, found: &mut Vec<Finding>) {
+    let mut find = |parameter: &str, why: String| {
+        let advice = "a shorter $epair or $bridge, in the jail's block or in the common part";
+        found.push(about(jail, &INTERFACE_NAME, format!("{parameter}: {why}"), advice));
+    };
+    for name in jail.resolved.get("vnet.interface").into_iter().flatten() {
+        if let Err(e) = name.parse::<IfName>() {
+            find("vnet.interface", format!("{name}: {e}"));
+        }
+    }
+    for words in jail.words("exec.prestart").iter().filter(|w| program(&w[0]) == "jail-epair-up") {
+        let bridge = words.iter().position(|word| word == "-b").and_then(|at| words.get(at + 1));
+        if let Some((bridge, Err(e))) = bridge.map(|bridge| (bridge, bridge.parse::<IfName>())) {
+            find("exec.prestart", format!("{bridge}: {e}"));
+        }
+        if let Some((pair, Err(e))) = words.last().map(|pair| (pair, pair.parse::<PairName>())) {
+            find("exec.prestart", format!("{pair}: {e}"));
+        }
     }
 }
 

@@ -82,6 +82,7 @@ kinds! {
     IP_HOST "ip-host" Error "Host and jail answer for the same address."
     NO_VNET "no-vnet" Error "Without vnet the jail shares the host's network, and its hooks fail."
     INTERFACE_DIFFERS "interface-differs" Error "The jail waits for another interface than its hook makes."
+    INTERFACE_NAME "interface-name" Error "No interface can have the name, so the jail does not start."
     PATH_DIFFERS "path-differs" Warning "The programs of the suite look for this jail in another place."
     FSTAB_MISSING "fstab-missing" Error "Without it the jail has neither base nor container and can't start or stop."
     NETWORK_LATE "network-late" Warning "Services start while the jail has no address yet, and some never notice when it comes."

@@ -9,7 +9,8 @@
 use crate::composed::{Composed, Found, Links};
 use crate::host::Host;
 use crate::jail::JailName;
-use crate::layout::{Layout, SKELETON};
+use crate::kernel::Mount;
+use crate::layout::{Layout, PATH_SUFFIX, SKELETON};
 use crate::release::Release;
 use crate::{file, report, vis};
 use anyhow::{Context, Result, bail};
@@ -353,15 +354,47 @@ pub fn check_targets(
     Ok(())
 }
 
-/// Fails when a source inside some jail's container leads through a link: its
-/// root could have the host mount anything.
+/// How an error about a mount source begins to say that a jail controls it.
+pub const OF_A_JAIL: &str = "a jail's root decides what is there";
+
+/// Fails when a source is in a container, or seen through the path of a jail:
+/// mount_nullfs(8) resolves it at every start, and the container's root can have
+/// put a link to anything in its place by then.
 fn check_source(host: &Host, layout: &Layout, source: &Path) -> Result<()> {
-    let real: PathBuf = host.root().at(source).components().collect();
+    let spelled: PathBuf = host.root().at(source).components().collect();
+    let resolved = spelled.canonicalize().unwrap_or_else(|_| spelled.clone());
     let containers = host.root().at(&layout.containers());
-    if real.starts_with(&containers) && real.canonicalize().is_ok_and(|resolved| resolved != real) {
-        bail!("mount source {}: leads through a link in a container", source.display());
+    let top = host.root().at(layout.dir());
+    let is_of_a_jail = |path: &Path| {
+        let below_top = path.strip_prefix(&top).ok().and_then(|rest| rest.components().next());
+        let first = below_top.and_then(|part| part.as_os_str().to_str());
+        path.starts_with(&containers) || first.is_some_and(|name| name.ends_with(PATH_SUFFIX))
+    };
+    // Containers may be mounted in other places as well.
+    let mounts = match host.kernel() {
+        Ok(kernel) => kernel.mounts()?,
+        // A system without jails, on which somebody prepares a tree.
+        Err(_) => Vec::new(),
+    };
+    let of_container = |m: &Mount| m.kind == "nullfs" && m.from.starts_with(&containers);
+    let aliases: Vec<PathBuf> = mounts.into_iter().filter(of_container).map(|m| m.on).collect();
+    let is_alias = |path: &Path| aliases.iter().any(|on| path.starts_with(on));
+    if [&spelled, &resolved].iter().any(|path| is_of_a_jail(path) || is_alias(path)) {
+        bail!(
+            "mount source {}: {OF_A_JAIL}; make a dataset or directory of its own outside of {} and mount that",
+            source.display(),
+            layout.dir().display()
+        );
     }
     Ok(())
+}
+
+/// Fails if one of the mounts behind the recipe's two has a source that a jail
+/// controls.
+pub fn check_sources(host: &Host, layout: &Layout, entries: &[(usize, Entry)]) -> Result<()> {
+    entries.iter().skip(2).filter(|(_, entry)| entry.kind == "nullfs").try_for_each(|(line, entry)| {
+        check_source(host, layout, &entry.source).with_context(|| format!("line {line}"))
+    })
 }
 
 /// Where a target of the jail really is, spelled without links, and whether it
@@ -430,7 +463,13 @@ pub fn check(host: &Host, layout: &Layout, jail: &JailName, text: &[u8]) -> Resu
         let mut source = None;
         if entry.kind == "nullfs" {
             let real = host.root().at(&entry.source);
-            if let Err(e) = check_source(host, layout, &entry.source) {
+            // The second line has the container itself, whose place is the host's.
+            let is_container = index == 1;
+            let leads_elsewhere = real.canonicalize().is_ok_and(|resolved| !same_path(&resolved, &real));
+            let check = || check_source(host, layout, &entry.source).err();
+            if is_container && leads_elsewhere {
+                find(line, format!("mount source {}: leads through a link", entry.source.display()));
+            } else if let Some(e) = (!is_container).then(check).flatten() {
                 find(line, report::line(&e));
             } else if !entry.source.is_absolute() {
                 find(line, format!("source {} is not an absolute path", entry.source.display()));

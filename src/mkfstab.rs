@@ -6,7 +6,9 @@ use crate::fstab::{self, Trees};
 use crate::host::Host;
 use crate::layout::Layout;
 use crate::lock::{Guarded, Lock};
+use crate::origin;
 use crate::plan::{Action, Plan, Undo};
+use crate::release::Release;
 use crate::report;
 use crate::settings::Settings;
 use crate::shell;
@@ -33,7 +35,7 @@ pub fn run(arguments: &Mkfstab, host: &Host) -> Result<ExitCode> {
         true => None,
         false => Some(Lock::take(host.root(), Guarded::Jails)?),
     };
-    let release = settings.release(arguments.release.as_ref())?;
+    let release = release_of(host, &layout, &settings, arguments)?;
     let container = host.root().at(&layout.container(&arguments.name));
     if file::look(&container)?.is_none() {
         bail!("container {}: no such directory; jail-clone makes it", container.display());
@@ -49,6 +51,21 @@ pub fn run(arguments: &Mkfstab, host: &Host) -> Result<ExitCode> {
         plan_target(target, contents, &mut plan)?;
     }
     report::print_or_do("jail-mkfstab", host, &plan, common.dry_run, common.json)
+}
+
+/// The release whose base the jail mounts: that of its container, whatever
+/// bsd_ver is by now.
+fn release_of(host: &Host, layout: &Layout, settings: &Settings, arguments: &Mkfstab) -> Result<Release> {
+    let (name, given) = (&arguments.name, arguments.release.as_ref());
+    match origin::of_jail(host, layout, name)? {
+        Some(origin) => match given {
+            Some(other) if *other != origin.release => bail!(
+                "jail {name}: its container is a clone of {origin}; jail-rebase {name} {other} moves it to {other}"
+            ),
+            _ => Ok(origin.release),
+        },
+        None => settings.release(given),
+    }
 }
 
 /// Prints the file instead of writing it.

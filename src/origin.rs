@@ -7,9 +7,11 @@
 
 use crate::file;
 use crate::host::Host;
-use crate::layout::{BASE_SNAPSHOT, Layout};
+use crate::jail::JailName;
+use crate::layout::{BASE_SNAPSHOT, KEPT, Layout, Storage};
 use crate::release::Release;
 use crate::tree;
+use crate::zfs;
 use anyhow::{Context, Result, bail};
 use std::fmt;
 use std::path::Path;
@@ -64,6 +66,25 @@ pub fn of_skeleton(host: &Host, layout: &Layout, release: &Release) -> Result<(O
         }
         again += 1;
     }
+}
+
+/// The skeleton that a snapshot is of, by its full name.
+pub fn of_snapshot(layout: &Layout, snapshot: &str) -> Option<Origin> {
+    let (dataset, name) = snapshot.split_once('@')?;
+    Some(Origin { release: layout.skeleton_release(dataset)?, snapshot: name.to_owned() })
+}
+
+/// What the container of a jail is a clone of; `None` if that is unknown,
+/// because it was promoted, or made before that was noted.
+pub fn of_jail(host: &Host, layout: &Layout, jail: &JailName) -> Result<Option<Origin>> {
+    if let Storage::Zfs(top) = layout.storage() {
+        let dataset = Layout::container_dataset(top, jail)?;
+        let found = zfs::properties(host.tools(), dataset.as_str(), ["origin"])?;
+        return Ok(found.and_then(|[origin]| of_snapshot(layout, &origin)));
+    }
+    let is_kept = |name: &String| name.strip_prefix(jail.as_str()).is_some_and(|rest| rest.starts_with(KEPT));
+    let moved = layout.containers_of(host, jail)?.iter().any(is_kept);
+    recorded(&host.root().at(&layout.origin(jail)), moved)
 }
 
 /// What the file `record` says that a container is a clone of. It has two lines

@@ -405,6 +405,12 @@ const FAULTS: &[Fault] = &[
         jail(s, "full", 76, "");
         s.write(&format!("{}/core", path("full")), "x");
     }),
+    fault(&["mount-source"], |s, _| {
+        jail(s, "shares", 84, "");
+        let line =
+            format!("{}/usr/local /zdata/jails/shares-nullfs-base/mnt nullfs ro 0 0\n", container("web"));
+        add(s, "/zdata/jails/shares-nullfs-base.fstab", &line);
+    }),
     fault(&["fstab-wrong"], |s, _| {
         jail(s, "fstab", 77, "");
         add(s, &format!("{}.fstab", path("fstab")), &format!("/nowhere {}/mnt nullfs ro 0 0", path("fstab")));

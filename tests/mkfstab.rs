@@ -219,14 +219,35 @@ fn what_else_a_check_finds() {
         (2, "is mounted as the container of web, which is /zdata/jails/containers/web"),
         (4, "a directory, but the source is a file"),
         (5, "no such directory"),
-        (6, "leads through a link in a container"),
+        (6, "a jail's root decides what is there"),
         (7, "source /nodata"),
     ] {
         let prefix = format!("line {line}: ");
         assert!(stderr.lines().any(|l| l.contains(&prefix) && l.contains(what)), "{line} {what}\n{stderr}");
     }
     let error = mount(&host, &["/zdata/jails/containers/web/usr/local/esc/etc:/mnt"]).unwrap_err();
-    assert!(error.contains("leads through a link in a container"), "{error}");
+    assert!(error.contains("a jail's root decides what is there"), "{error}");
+    // Nor a directory, in any container and by whatever way.
+    symlink(host.at("zdata/jails/containers/db"), host.at("data/db")).unwrap();
+    fs::create_dir_all(host.at("zdata/jails/containers/db.before-15.0-RELEASE/etc")).unwrap();
+    fs::create_dir_all(host.at("zdata/jails/db-nullfs-base/skeleton")).unwrap();
+    fs::create_dir_all(host.at("srv/db")).unwrap();
+    let (from, on) = (host.at("zdata/jails/containers/db"), host.at("srv/db"));
+    host.kernel.change(|s| s.mount("nullfs", &from, &on)).unwrap();
+    for source in [
+        "/zdata/jails/containers",
+        "/zdata/jails/containers/web/etc",
+        "/zdata/jails/containers/db",
+        "/zdata/jails/containers/db/etc",
+        "/zdata/jails/containers/db.before-15.0-RELEASE/etc",
+        "/zdata/jails/db-nullfs-base/skeleton",
+        "/data/db",
+        "/data/db/etc",
+        "/srv/db",
+    ] {
+        let error = mount(&host, &[&format!("{source}:/mnt")]).unwrap_err();
+        assert!(error.contains("a jail's root decides what is there"), "{source}: {error}");
+    }
     // A link of the host's own is the administrator's business.
     mount(&host, &["/data/link:/mnt"]).unwrap();
 }

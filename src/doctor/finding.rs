@@ -109,6 +109,7 @@ kinds! {
     CONTAINER_UNTAGGED "container-untagged" Warning "Nothing says whose it is, so nothing will destroy it."
     PATH_MISSING "path-missing" Error "There is nothing to mount the jail's base on."
     PATH_OCCUPIED "path-occupied" Warning "The files are hidden while the jail runs, and keep it from being destroyed."
+    MOUNT_SOURCE "mount-source" Error "The root of that jail can put a link in its place, and the next start mounts any directory of the host."
     FSTAB_WRONG "fstab-wrong" Error "jail(8) mounts what it can and gives up at the first wrong line."
     MOUNTS_DIFFER "mounts-differ" Warning "The jail runs with what was mounted when it was started."
     HOSTILE_LINK "hostile-link" Warning "The jail's root put it where programs of the host expect something else."

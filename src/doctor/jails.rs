@@ -215,6 +215,9 @@ impl One<'_> {
                     if one.what == RW {
                         let cure = "write ro in place of rw";
                         found.push(self.about(&BASE_WRITABLE, path, one.to_string(), cure));
+                    } else if one.what.contains(fstab::OF_A_JAIL) {
+                        let cure = "move the data out of the container, and mount it from there";
+                        found.push(self.about(&MOUNT_SOURCE, path, one.to_string(), cure));
                     } else {
                         found.push(self.about(&FSTAB_WRONG, path, one.to_string(), cure.clone()));
                     }

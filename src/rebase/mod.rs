@@ -163,6 +163,8 @@ impl Job<'_> {
             return self.complete(&places, release);
         }
         let (_, text, now) = self.fstab()?;
+        fstab::check_sources(host, layout, &fstab::parse(&text).0)
+            .with_context(|| layout.fstab(jail).display().to_string())?;
         let at = |path: PathBuf| host.root().at(&path);
         let (base, skeleton) = (at(layout.base(release)), at(layout.skeleton(release)));
         template::check(release, &base, &skeleton)?;

@@ -66,7 +66,7 @@ impl Container {
                 zfs::OWNER_PROPERTY
             );
         }
-        if origin_of(layout, &origin).is_none() {
+        if origin::of_snapshot(layout, &origin).is_none() {
             let origin = if origin.is_empty() { "nothing" } else { &origin };
             bail!(
                 "dataset {dataset} is a clone of {origin}, not of a skeleton: what it was made of is unknown"
@@ -131,12 +131,6 @@ impl Container {
     }
 }
 
-/// The skeleton that a snapshot is of, by its full name.
-fn origin_of(layout: &Layout, snapshot: &str) -> Option<Origin> {
-    let (dataset, name) = snapshot.split_once('@')?;
-    Some(Origin { release: layout.skeleton_release(dataset)?, snapshot: name.to_owned() })
-}
-
 /// All of them.
 pub struct Places {
     /// The jail's.
@@ -193,7 +187,7 @@ impl Places {
     ) -> Result<Origin> {
         if let Some(dataset) = &container.dataset {
             let found = zfs::properties(host.tools(), dataset.as_str(), ["origin"])?;
-            let origin = found.and_then(|[origin]| origin_of(layout, &origin));
+            let origin = found.and_then(|[origin]| origin::of_snapshot(layout, &origin));
             return origin.with_context(|| format!("dataset {dataset}: what it is a clone of is unknown"));
         }
         let is_later = container.name == self.jail.name && self.kept.is_some();

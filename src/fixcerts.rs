@@ -1,19 +1,18 @@
 //! What skel-fixcerts does with the links of a tree.
 
 use crate::cli::Fixcerts;
-use crate::effect;
 use crate::file;
 use crate::fstab;
 use crate::host::Host;
 use crate::jail::JailName;
 use crate::layout::Layout;
 use crate::links::{self, Scope};
+use crate::lock::Lock;
 use crate::plan::{Action, Undo};
 use crate::release::Release;
 use crate::settings::Settings;
 use crate::{report, shell};
-use anyhow::{Context, Result, bail};
-use std::fs::File;
+use anyhow::{Result, bail};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,10 +28,10 @@ pub fn run(arguments: &Fixcerts, host: &Host) -> Result<ExitCode> {
     let (skeleton, base) = trees(arguments, host)?;
     let scope = if arguments.all { Scope::All } else { Scope::Certificates };
     // Two runs at once would each take the other's temporary link for a leaving.
-    let directory = File::from(crate::tree::open_directory(&skeleton)?);
-    if !(common.dry_run || arguments.check) {
-        effect::lock(&directory).with_context(|| format!("lock {}", skeleton.display()))?;
-    }
+    let _lock = match common.dry_run || arguments.check {
+        true => None,
+        false => Lock::of_links(host.root(), &skeleton)?,
+    };
     let survey = links::survey(&skeleton, &base, scope)?;
     if arguments.check {
         for repair in &survey.repairs {

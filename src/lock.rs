@@ -83,11 +83,32 @@ impl Lock {
         Ok(Lock(file))
     }
 
+    /// Waits for the lock of those who repair links in a tree, and takes it. It is
+    /// a file of the host's: whoever can open the tree's own directory, such as
+    /// root in its jail, could lock that and never give it back. Without the
+    /// right to take such locks there is none: an ordinary user's tree is his own.
+    pub fn of_links(root: &Root, tree: &Path) -> Result<Option<Lock>> {
+        let metadata = fs_err::metadata(tree)?;
+        match open(root, &format!("links-{}-{}", metadata.dev(), metadata.ino())) {
+            Ok((file, path)) => {
+                effect::lock(&file).with_context(|| format!("lock {}", path.display()))?;
+                Ok(Some(Lock(file)))
+            }
+            Err(e) if !rustix::process::geteuid().is_root() && is_refused(&e) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Has the programs that are started from now on hold the lock too: one
     /// that outlives a killed run keeps the next run away until it ends.
     pub fn share_with_children(&self) -> io::Result<()> {
         Ok(rustix::io::fcntl_setfd(&self.0, rustix::io::FdFlags::empty())?)
     }
+}
+
+fn is_refused(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    io.is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Whether somebody is making a jail. Nobody can tell who may not open locks.

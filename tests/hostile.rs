@@ -363,3 +363,66 @@ fn templates_that_are_no_better() {
         host.sentinels.untouched();
     }
 }
+
+/// Every directory and file below a tree, open and locked, as root in a jail
+/// that sees it may hold them.
+fn hold_all(top: &Path) -> Vec<fs::File> {
+    let (mut held, mut left) = (Vec::new(), vec![top.to_owned()]);
+    while let Some(path) = left.pop() {
+        let kind = fs::symlink_metadata(&path).unwrap().file_type();
+        if kind.is_dir() {
+            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        if kind.is_dir() || kind.is_file() {
+            let file = fs::File::open(&path).unwrap();
+            // A hard link is locked already.
+            let _ = file.try_lock();
+            held.push(file);
+        }
+    }
+    held
+}
+
+/// Locks that the jail holds, and FIFOs in place of files that are read, keep no
+/// program of the host waiting.
+#[test]
+fn nothing_waits_for_a_jail() {
+    for storage in [Storage::Directory, Storage::Zfs] {
+        let stage = small::two_releases(storage);
+        let web = stage.path(CONTAINER);
+        for file in ["etc/resolv.conf", "etc/rc.conf", "etc/rc.conf.local", "etc/ntp.conf", "bin"] {
+            let path = web.join(file);
+            let _ = fs::remove_file(&path);
+            let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+            rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        }
+        let held = hold_all(&web);
+        assert!(held.len() > 20, "{}", held.len());
+        for line in [
+            "skel-fixcerts /zdata/jails/containers/web",
+            "skel-fixcerts -a -c /zdata/jails/containers/web",
+            "jail-list",
+            "jail-doctor",
+            "jail-doctor -x",
+            "jail-mkfstab -c web",
+            "jail-mkfstab -o - web",
+            "jail-sweep web /zdata/jails/web-nullfs-base",
+            "jail-clone web 10",
+            "jail-rebase -n web 15.0",
+            "jail-rebase -k ours web 15.0",
+            "jail-rebase -y --revert web",
+            "jail-rebase -k theirs web 15.0",
+            "jail-rebase -y --commit web",
+            "jail-destroy -n web",
+            "jail-destroy -y web",
+        ] {
+            let mut words = line.split(' ');
+            let mut command = stage.wear(Command::new(bin(words.next().unwrap())));
+            command.args(words);
+            run(command);
+        }
+        drop(held);
+        assert!(!web.exists(), "jail-destroy -y web");
+        stage.nothing_left();
+    }
+}

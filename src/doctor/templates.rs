@@ -3,22 +3,20 @@
 use super::facts::Facts;
 use super::finding::*;
 use super::inside;
-use crate::effect;
 use crate::fixcerts;
 use crate::host::Host;
 use crate::inventory::Template;
 use crate::kernel::flags;
 use crate::layout::{Layout, Storage};
 use crate::links::{self, Scope as Links, Survey};
-use crate::lock;
+use crate::lock::{self, Lock};
 use crate::plan::{Action, Plan, Undo};
 use crate::report;
+use crate::shell;
 use crate::template;
 use crate::tool::Tool;
-use crate::{shell, tree};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -235,8 +233,7 @@ impl Action for Relink {
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        let directory = File::from(tree::open_directory(&self.tree)?);
-        effect::lock(&directory).with_context(|| format!("lock {}", self.tree.display()))?;
+        let _lock = Lock::of_links(host.root(), &self.tree)?;
         links::survey(&self.tree, &self.base, self.scope)?.into_plan().0.perform(host, undo)
     }
 }

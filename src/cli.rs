@@ -11,6 +11,7 @@ use crate::jail::JailName;
 use crate::layout::MOVED;
 use crate::mirror::{Arch, Mirror};
 use crate::network::{Address, Id};
+use crate::printable;
 use crate::release::Release;
 use crate::report;
 use crate::root::Root;
@@ -493,28 +494,21 @@ pub fn parse_from<P: Arguments>(words: impl IntoIterator<Item = OsString>) -> Re
 /// Prints what clap has to say: help and version on standard output, a usage
 /// error on standard error with exit status 2.
 fn stop(program: &str, error: &clap::Error) -> ExitCode {
-    let text = printable(&error.to_string());
+    // Line breaks are clap's own or in what it quotes; each line is one.
+    let text: String = error.to_string().lines().map(|line| printable::line(line) + "\n").collect();
     if error.use_stderr() {
         report::complain(text.trim_end());
         return ExitCode::from(report::USAGE);
     }
-    report::end(
-        program,
-        report::print(text.as_bytes()).context("standard output").map(|()| ExitCode::SUCCESS),
-    )
+    report::end(program, report::print_text(&text).context("standard output").map(|()| ExitCode::SUCCESS))
 }
 
 /// A usage error on one line, without the hints behind it, for syslog(3).
 pub fn summary(error: &clap::Error) -> String {
-    let text = printable(&error.to_string());
+    let text = printable::text(&error.to_string());
     let text = text.split("\n\n").next().unwrap_or_default();
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     words.strip_prefix("error: ").unwrap_or(&words).to_owned()
-}
-
-/// What is quoted of an argument may hold anything.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
 }
 
 /// The name of a program.

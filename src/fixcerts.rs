@@ -58,8 +58,7 @@ pub fn run(arguments: &Fixcerts, host: &Host) -> Result<ExitCode> {
 
 /// Tells on one line, whatever the names hold.
 pub fn complain(program: &str, path: &Path, what: &str) {
-    let text = format!("{}: {what}", path.display());
-    report::note(program, &text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>());
+    report::note(program, &format!("{}: {what}", path.display()));
 }
 
 /// The skeleton and the base it belongs to, as real paths.

@@ -45,6 +45,7 @@ pub mod mtree;
 pub mod network;
 pub mod origin;
 pub mod plan;
+pub mod printable;
 pub mod progress;
 pub mod rcconf;
 pub mod rclist;

@@ -4,6 +4,7 @@ use crate::cli::JailList;
 use crate::host::Host;
 use crate::inventory::{Age, Inventory, Jail, Seen};
 use crate::layout::Storage;
+use crate::printable;
 use crate::report;
 use crate::settings::Settings;
 use anyhow::Result;
@@ -16,11 +17,10 @@ const PROGRAM: &str = "jail-list";
 pub fn run(arguments: &JailList, host: &Host) -> Result<ExitCode> {
     let settings = Settings::load(host.root())?;
     let inventory = Inventory::read(host, &settings)?;
-    let text = match arguments.common.json {
-        true => format!("{}\n", document(&inventory)),
-        false => table(&inventory),
-    };
-    report::print(text.as_bytes())?;
+    match arguments.common.json {
+        true => report::print_json(&document(&inventory))?,
+        false => report::print_text(&table(&inventory))?,
+    }
     if let Some((first, rest)) = inventory.unread.split_first() {
         let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
         report::note(PROGRAM, &format!("not all can be read: {}{more}", first.why));
@@ -91,8 +91,8 @@ fn row(inventory: &Inventory, jail: &Jail) -> [String; COLUMNS.len()] {
 
 /// One word of what is there, whatever it is.
 fn word(text: &str) -> Option<String> {
-    let odd = |c: char| c.is_control() || c.is_whitespace();
-    let text: String = text.chars().map(|c| if odd(c) { '?' } else { c }).collect();
+    let text: String = text.chars().map(|c| if c.is_whitespace() { '?' } else { c }).collect();
+    let text = printable::line(&text);
     (!text.is_empty()).then_some(text)
 }
 

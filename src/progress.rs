@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)] // What is shown is no effect.
 
+use crate::printable;
 use std::io::{self, IsTerminal, Write};
 
 /// A line about one piece of work; it is wiped when the work ends.
@@ -13,7 +14,7 @@ pub struct Progress {
 impl Progress {
     /// Progress of `what`, such as `unpack base.txz`. Silent in a pipe.
     pub fn new(what: impl Into<String>) -> Progress {
-        let what = Progress::wanted().then(|| what.into());
+        let what = Progress::wanted().then(|| printable::line(&what.into()));
         let mut progress = Progress { what, shown: None };
         progress.tell(0, 0);
         progress

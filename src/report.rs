@@ -3,6 +3,7 @@
 use crate::effect;
 use crate::host::Host;
 use crate::plan::Plan;
+use crate::printable;
 use crate::root::Root;
 use crate::syslog::{self, Severity};
 use anyhow::{Result, bail};
@@ -33,7 +34,7 @@ pub fn line(error: &anyhow::Error) -> String {
         text.pop();
     }
     // A file name may hold anything; the message stays one line.
-    text = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    text = printable::line(&text);
     if lacks_privilege(error) && !rustix::process::geteuid().is_root() {
         text.push_str(" (this needs root)");
     }
@@ -93,7 +94,7 @@ pub fn end_hook(program: &str, root: &Root, result: Result<ExitCode>) -> ExitCod
 
 /// Tells the administrator something on standard error that is no failure.
 pub fn note(program: &str, text: &str) {
-    complain(&format!("{program}: {}", without_number(text)));
+    complain(&format!("{program}: {}", printable::line(&without_number(text))));
 }
 
 /// Prints what a plan would do, as commands or as one JSON document.
@@ -101,9 +102,9 @@ pub fn dry_run(program: &str, plan: &Plan, json: bool) -> Result<ExitCode> {
     let commands = plan.commands();
     if json {
         let document = serde_json::json!({ "program": program, "commands": commands });
-        print(format!("{document}\n").as_bytes())?;
+        print_json(&document)?;
     } else {
-        print(commands.iter().map(|c| format!("{c}\n")).collect::<String>().as_bytes())?;
+        print_text(&commands.iter().map(|c| format!("{c}\n")).collect::<String>())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -116,10 +117,20 @@ pub fn print(text: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Prints lines for people; nothing in them controls a terminal.
+pub fn print_text(text: &str) -> io::Result<()> {
+    print(printable::text(text).as_bytes())
+}
+
+/// Prints a JSON document on one line.
+pub fn print_json(document: &serde_json::Value) -> io::Result<()> {
+    print(format!("{}\n", printable::json(document)).as_bytes())
+}
+
 /// Tells what was done, on a line of standard output. It is done, whether
 /// anybody can be told or not.
 pub fn tell(program: &str, text: &str) {
-    if let Err(e) = print(format!("{text}\n").as_bytes()) {
+    if let Err(e) = print_text(&format!("{}\n", printable::line(text))) {
         note(program, &format!("standard output: {e}"));
     }
 }
@@ -128,7 +139,7 @@ pub fn tell(program: &str, text: &str) {
 /// transaction must not end half-way for it.
 #[expect(clippy::disallowed_methods, reason = "nobody can be told of its failure")]
 pub(crate) fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable::text(text));
 }
 
 /// Asks on the terminal, once; whether the answer is yes.
@@ -137,7 +148,7 @@ pub fn ask(question: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
         bail!("there is no terminal to ask on; give -y");
     }
-    io::stderr().write_all(format!("{question} [y/N] ").as_bytes())?;
+    io::stderr().write_all(format!("{} [y/N] ", printable::line(question)).as_bytes())?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
@@ -169,6 +180,6 @@ mod tests {
         assert_eq!(without_number("a (os error 39): b (os error 2); c (os error x)"), "a: b; c (os error x)");
         let result: Result<(), io::Error> = Err(io::ErrorKind::NotFound.into());
         let error = result.context("a\tb").unwrap_err();
-        assert!(line(&error).starts_with("a?b: "), "{}", line(&error));
+        assert!(line(&error).starts_with("a\\011b: "), "{}", line(&error));
     }
 }

@@ -1,16 +1,17 @@
 //! Quoting for sh(1), so that what a dry run prints can be pasted.
 
+use crate::printable;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// One word for sh(1), always on one line. Control characters and bytes that
+/// One word for sh(1), always on one line. What controls a terminal and bytes that
 /// are not UTF-8 need the `$'...'` form, which sh(1) of FreeBSD knows.
 pub fn quote(word: impl AsRef<OsStr>) -> String {
     let bytes = word.as_ref().as_bytes();
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(b);
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.is_empty() && bytes.iter().all(plain) => text.to_owned(),
-        Ok(text) if !text.chars().any(char::is_control) => format!("'{}'", text.replace('\'', r"'\''")),
+        Ok(text) if !text.chars().any(printable::is_unsafe) => format!("'{}'", text.replace('\'', r"'\''")),
         _ => {
             let mut out = String::from("$'");
             for b in bytes {

@@ -4,6 +4,7 @@
 //! print, so warnings and failures go here as well. Sending never waits and
 //! never fails the program: a host without syslogd must be able to stop jails.
 
+use crate::printable;
 use crate::root::Root;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -24,7 +25,7 @@ pub fn send(root: &Root, program: &str, severity: Severity, message: &str) {
     const DAEMON: u8 = 3 << 3;
     let priority = DAEMON | if severity == Severity::Error { 3 } else { 4 };
     // syslogd(8) supplies the time when there is none.
-    let line = format!("<{priority}>{program}[{}]: {message}", std::process::id());
+    let line = format!("<{priority}>{program}[{}]: {}", std::process::id(), printable::line(message));
     let Ok(socket) = UnixDatagram::unbound() else { return };
     if socket.set_nonblocking(true).is_err() {
         return;

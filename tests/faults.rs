@@ -453,8 +453,11 @@ fn looking_changes_nothing() {
         let asks =
             ["/sbin/zfs get", "/sbin/zfs list", "/sbin/zfs diff", "/usr/bin/tar -t", "/sbin/sysctl -n"];
         let locks = effect.starts_with("open /var/run/thinjail-") && effect.ends_with(".lock");
+        // jail-rebase notes that it has the jail in hand before it looks.
+        let claims = effect.starts_with("open /var/run/thinjail-") && effect.ends_with(".claim");
         locks
-            || ["lock", "print"].contains(&effect)
+            || claims
+            || ["lock", "print", "write"].contains(&effect)
             || asks.iter().any(|a| effect.starts_with(a))
             || effect.starts_with("/usr/sbin/sysrc") && (effect.contains(" -n ") || effect.contains(" -e "))
             || ["/sbin/kldstat", "/usr/sbin/jail -e", "/usr/sbin/jail -f"]

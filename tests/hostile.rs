@@ -426,3 +426,75 @@ fn nothing_waits_for_a_jail() {
         stage.nothing_left();
     }
 }
+
+/// Names and texts that a jail's root chose come out spelled, whatever reads
+/// them: no escape sequence, no C1 control, nothing that turns a line around.
+#[test]
+fn nothing_that_is_printed_controls_a_terminal() {
+    const EVIL: &str = "a\x1b[2Jb\u{9b}2Jc\u{202e}d\x7fe\u{85}f\rg\nh";
+    let mut shown = 0;
+    for storage in [Storage::Directory, Storage::Zfs] {
+        let stage = small::two_releases(storage);
+        let web = stage.path(CONTAINER);
+        for directory in ["etc", "etc/ssl/certs", "usr/local", "root"] {
+            fs::create_dir_all(web.join(directory)).unwrap();
+            fs::write(web.join(directory).join(EVIL), EVIL).unwrap();
+        }
+        std::os::unix::fs::symlink(EVIL, web.join("etc/ssl/certs/0a1b2c3d.0")).unwrap();
+        std::os::unix::fs::symlink(EVIL, web.join("etc").join(format!("link {EVIL}"))).unwrap();
+        for file in ["etc/rc.conf", "etc/resolv.conf", "etc/hosts", "etc/master.passwd", "etc/group"] {
+            fs::write(web.join(file), format!("{EVIL}\nnameserver {EVIL}\n{EVIL}=\"{EVIL}\n")).unwrap();
+        }
+        // The administrator's own files may hold such bytes too.
+        let conf = stage.path("/etc/jail.conf.d/odd.conf");
+        fs::write(
+            conf,
+            format!("odd {{ host.hostname = \"{EVIL}\"; path = \"/{EVIL}\"; $id = \"{EVIL}\"; }}\n"),
+        )
+        .unwrap();
+        for line in [
+            "jail-list",
+            "jail-list --json",
+            "jail-doctor",
+            "jail-doctor --json",
+            "jail-doctor -x",
+            "skel-fixcerts -a -c /zdata/jails/containers/web",
+            "skel-fixcerts -a -n /zdata/jails/containers/web",
+            "jail-rebase -n web 15.0",
+            "jail-rebase -n --json web 15.0",
+            "jail-rebase -n -v -k theirs web 15.0",
+            "jail-rebase -k ours web 15.0",
+            "jail-rebase -y --commit web",
+            "jail-destroy -n web",
+        ] {
+            let mut words = line.split(' ');
+            let mut command = stage.wear(Command::new(bin(words.next().unwrap())));
+            command.args(words);
+            shown += spelled(line, &run(command));
+        }
+        for (program, arguments) in [
+            ("jail-clone", [EVIL, "10"]),
+            ("jail-list", [EVIL, EVIL]),
+            ("jail-rebase", ["web", EVIL]),
+            ("skel-fixcerts", ["-c", EVIL]),
+            ("skel-fetch", ["-U", EVIL]),
+        ] {
+            let mut command = stage.wear(Command::new(bin(program)));
+            shown += spelled(program, &command.args(arguments).output().unwrap());
+        }
+    }
+    assert!(shown > 25, "{shown} of the texts were shown at all");
+}
+
+/// Fails unless all that was printed can be shown; how often EVIL was in it.
+#[track_caller]
+fn spelled(what: &str, output: &Output) -> usize {
+    let mut times = 0;
+    for text in [&output.stdout, &output.stderr] {
+        let text = std::str::from_utf8(text).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let bad = |c: &char| thinjail::printable::is_unsafe(*c) && !"\n\t".contains(*c);
+        assert_eq!(text.chars().find(bad), None, "{what}: {text:?}");
+        times += text.matches(r"\033[2Jb").count() + text.matches(r"\u001b[2Jb").count();
+    }
+    times
+}

@@ -2,6 +2,7 @@
 //! in one table, and a finding, which is one of them with the thing it is about.
 
 use crate::plan::Plan;
+use crate::printable;
 use serde_json::{Value, json};
 
 /// How bad it is; the worst first.
@@ -186,7 +187,7 @@ impl Finding {
     fn text_of(&self, object: &str) -> String {
         let Kind { id, severity, why } = self.kind;
         let first = format!("{}: {object}: {} [{id}]", severity.word(), self.what);
-        format!("{}\n    {why}\n    {}\n", one_line(&first), one_line(&self.cure))
+        format!("{}\n    {why}\n    {}\n", printable::line(&first), printable::line(&self.cure))
     }
 
     /// For programs.
@@ -226,11 +227,6 @@ pub fn text(findings: &[Finding]) -> String {
 /// How many jails are named that have the same wrong.
 const NAMED: usize = 4;
 
-/// Names of files and values of parameters may hold anything.
-pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 /// The worst first, then in the order of the table, then by what they are about.
 pub fn sort(findings: &mut [Finding]) {
     let place = |kind: &Kind| KINDS.iter().position(|k| k.id == kind.id);
@@ -267,7 +263,7 @@ mod tests {
             [("no-vimage", "y"), ("mtu-mismatch", "a"), ("mtu-mismatch", "b"), ("temp-left", "z")]
         );
         let text = all[0].text();
-        assert!(text.starts_with("error: y: a?b [no-vimage]\n    "), "{text}");
+        assert!(text.starts_with("error: y: a\\012b [no-vimage]\n    "), "{text}");
         assert_eq!(text.lines().count(), 3, "{text}");
         assert_eq!(all[0].json()["id"], "no-vimage");
     }

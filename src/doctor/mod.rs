@@ -19,10 +19,11 @@ mod templates;
 use crate::cli::JailDoctor;
 use crate::host::Host;
 use crate::jail::JailName;
+use crate::printable;
 use crate::report;
 use anyhow::Result;
 use facts::Facts;
-use finding::{Finding, JAIL_UNKNOWN, Scope, one_line};
+use finding::{Finding, JAIL_UNKNOWN, Scope};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -54,7 +55,7 @@ pub fn run(arguments: &JailDoctor, host: &Host) -> Result<ExitCode> {
         if common.json {
             tell_json(&found, &commands, &[])?;
         } else {
-            report::print(commands.iter().map(|c| format!("{c}\n")).collect::<String>().as_bytes())?;
+            report::print_text(&commands.iter().map(|c| format!("{c}\n")).collect::<String>())?;
         }
         return Ok(status(found.is_empty()));
     }
@@ -69,10 +70,10 @@ pub fn run(arguments: &JailDoctor, host: &Host) -> Result<ExitCode> {
         let mut text = String::new();
         for finding in &mended {
             let line = format!("mended: {}: {} [{}]", finding.object, finding.what, finding.kind.id);
-            text += &format!("{}\n", one_line(&line));
+            text += &format!("{}\n", printable::line(&line));
         }
         text += &finding::text(&found);
-        report::print(text.as_bytes())?;
+        report::print_text(&text)?;
     }
     Ok(status(found.is_empty()))
 }
@@ -121,7 +122,7 @@ fn mend(host: &Host, found: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
         }
         for failure in failures {
             let line = format!("{}: not mended: {}", finding.object, report::line(&failure));
-            report::note(PROGRAM, &one_line(&line));
+            report::note(PROGRAM, &line);
         }
         left.push(finding);
     }
@@ -147,5 +148,5 @@ fn tell_json(found: &[Finding], commands: &[String], mended: &[Finding]) -> Resu
         "mended": all(mended),
         "commands": commands,
     });
-    Ok(report::print(format!("{document}\n").as_bytes())?)
+    Ok(report::print_json(&document)?)
 }

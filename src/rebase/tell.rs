@@ -5,13 +5,13 @@ use super::policy::{self, DATABASES};
 use crate::cli::Common;
 use crate::jail::JailName;
 use crate::origin::Origin;
+use crate::printable;
 use crate::release::Release;
 use crate::report;
 use crate::text::{self, Side};
 use crate::tree::threeway::{self, By, Contents, Event, Found, Step, Tops};
 use anyhow::Result;
 use serde_json::json;
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -24,14 +24,9 @@ pub fn conflicts(merged: &Merged, tops: Tops) -> Vec<String> {
             .join(", ");
         let note = conflict.text.as_ref().and_then(|text| text.note()).map(|note| format!("; {note}"));
         let why = format!("{}{}", conflict.why, note.unwrap_or_default());
-        Some(clean(&format!("conflict: {}: {why} ({versions})", found.path.display())))
+        Some(printable::line(&format!("conflict: {}: {why} ({versions})", found.path.display())))
     };
     merged.conflicts().filter_map(line).collect()
-}
-
-/// A name may hold anything; a line stays one.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// A letter for what happens to an entry, as diff(1) and zfs-diff(8) have them.
@@ -106,13 +101,13 @@ pub fn plan(
             "conflicts": merged.conflicts().count(),
             "commands": commands,
         });
-        report::print(format!("{document}\n").as_bytes())?;
+        report::print_json(&document)?;
         return Ok(status);
     }
     let mut out = format!("{jail}: {from} -> {to}: {}\n", merged.summary()).into_bytes();
     for found in merged.found() {
         let line = format!("{} {:8} {}", letter(found.event), by(found), found.path.display());
-        out.extend(format!("{}\n", clean(&line)).bytes());
+        out.extend(format!("{}\n", printable::line(&line)).bytes());
     }
     for line in conflicts(merged, tops) {
         out.extend(format!("{line}\n").bytes());
@@ -121,7 +116,7 @@ pub fn plan(
         let old = threeway::contents(tops.ours, &found.path, text::LARGEST)?;
         let new = result(found, tops)?;
         let names = [("a", &old), ("b", &new)].map(|(side, text)| match text {
-            Some(_) => clean(&format!("{side}/{}", found.path.display())),
+            Some(_) => printable::line(&format!("{side}/{}", found.path.display())),
             None => "/dev/null".to_owned(),
         });
         let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
@@ -134,22 +129,15 @@ pub fn plan(
     for found in merged.conflicts() {
         let text = found.conflict.as_ref().and_then(|conflict| conflict.text.as_ref());
         if let (Some(text), Some(ours)) = (text, threeway::contents(tops.ours, &found.path, text::LARGEST)?) {
-            let names = ["a", "b"].map(|side| clean(&format!("{side}/{}", found.path.display())));
+            let names = ["a", "b"].map(|side| printable::line(&format!("{side}/{}", found.path.display())));
             out.extend(text::unified([&names[0], &names[1]], &ours, text.marked()));
         }
     }
     for command in commands.iter().filter(|_| common.verbose) {
         out.extend(format!("{command}\n").bytes());
     }
-    if std::io::stdout().is_terminal() {
-        // What the jail's root wrote may tell a terminal to do something.
-        for byte in &mut out {
-            if byte.is_ascii_control() && !b"\n\t".contains(byte) {
-                *byte = b'?';
-            }
-        }
-    }
-    report::print(&out)?;
+    // What the jail's root wrote may tell a terminal to do something.
+    report::print_text(&printable::bytes(&out))?;
     Ok(status)
 }
 

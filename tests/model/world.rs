@@ -608,8 +608,11 @@ impl World {
         let id = match id {
             Some(101) => return Err("is that of the gateway"),
             Some(id) if taken(id) => return Err("is that of jail"),
+            Some(id) if self.whose(id, jail) == Whose::Foreign => return Err("is not free"),
             Some(id) => id,
-            None => (1..).find(|id| !taken(*id)).unwrap_or(0),
+            None => {
+                (1..).find(|id| !taken(*id) && self.whose(*id, jail) != Whose::Foreign).unwrap_or_default()
+            }
         };
         let container = container(jail);
         let there = self.files.contains_key(&container);

@@ -40,6 +40,10 @@ pub struct Dataset {
     pub mounted: Option<String>,
     /// What was set on it.
     pub local: BTreeMap<String, String>,
+    /// What came with it when it was received.
+    pub received: BTreeMap<String, String>,
+    /// Whether it is the root of an encryption whose key is not loaded.
+    pub locked: bool,
 }
 
 /// A snapshot.
@@ -75,6 +79,8 @@ pub enum Source {
     Default,
     /// Set here.
     Local,
+    /// Came with the stream that this was received from.
+    Received,
     /// Set on that ancestor.
     Inherited(String),
 }
@@ -117,6 +123,8 @@ impl Pool {
                 origin: fields["origin"].as_u64(),
                 mounted: fields["mounted"].as_str().map(str::to_owned),
                 local: strings(&fields["local"])?,
+                received: strings(&fields["received"])?,
+                locked: fields["locked"].as_bool().unwrap_or_default(),
             };
             pool.datasets.insert(name.clone(), dataset);
         }
@@ -150,6 +158,8 @@ impl Pool {
                     "origin": dataset.origin,
                     "mounted": dataset.mounted,
                     "local": dataset.local,
+                    "received": dataset.received,
+                    "locked": dataset.locked,
                 });
                 (name.clone(), fields)
             })
@@ -294,7 +304,10 @@ impl Pool {
         let native = props::native(property);
         let mut place = name;
         loop {
-            if let Some(value) = self.datasets.get(place).and_then(|dataset| dataset.local.get(property)) {
+            let dataset = self.datasets.get(place);
+            let local = dataset.and_then(|dataset| dataset.local.get(property));
+            let received = dataset.and_then(|dataset| dataset.received.get(property));
+            if let Some(value) = local.or(received) {
                 let below = &name[place.len()..];
                 let value = match value.as_str() {
                     "none" | "legacy" => value.clone(),
@@ -304,7 +317,11 @@ impl Pool {
                     _ => value.clone(),
                 };
                 let value = if value.is_empty() && property == "mountpoint" { "/".into() } else { value };
-                let source = if place == name { Source::Local } else { Source::Inherited(place.into()) };
+                let source = match place == name {
+                    true if local.is_some() => Source::Local,
+                    true => Source::Received,
+                    false => Source::Inherited(place.into()),
+                };
                 return (value, source);
             }
             match place.rfind('/') {
@@ -357,7 +374,9 @@ impl Pool {
                     _ if props::is_user(property) => match snapshot.local.get(property) {
                         Some(value) => Ok((value.clone(), Source::Local)),
                         None => Ok(match self.setting(name, property) {
-                            (value, Source::Local) => (value, Source::Inherited(name.clone())),
+                            (value, Source::Local | Source::Received) => {
+                                (value, Source::Inherited(name.clone()))
+                            }
                             other => other,
                         }),
                     },
@@ -384,6 +403,12 @@ impl Pool {
                     }
                     "usedbysnapshots" => reported(size(0)),
                     "clones" | "userrefs" => reported("-".into()),
+                    "encryptionroot" => reported(self.encryption_root(name).unwrap_or_else(|| "-".into())),
+                    "keystatus" => reported(match self.encryption_root(name) {
+                        None => "-".into(),
+                        Some(_) if self.is_locked(name) => "unavailable".into(),
+                        Some(_) => "available".into(),
+                    }),
                     "mountpoint" => {
                         let (value, source) = self.setting(name, property);
                         match value.as_str() {
@@ -392,8 +417,12 @@ impl Pool {
                         }
                     }
                     _ => match self.setting(name, property) {
-                        (value, source) if exact && value == "none" => {
+                        (value, source) if exact && value == "none" && props::SPACE.contains(&property) => {
                             Ok((value.replace("none", "0"), source))
+                        }
+                        (value, source) if exact && property == "recordsize" => {
+                            let kib = value.strip_suffix('K').and_then(|number| number.parse::<u64>().ok());
+                            Ok((kib.map_or(value, |kib| (kib * 1024).to_string()), source))
                         }
                         other => Ok(other),
                     },
@@ -498,7 +527,7 @@ impl Pool {
         local: BTreeMap<String, String>,
     ) -> Result<()> {
         let id = self.number();
-        let dataset = Dataset { id, creation: now(), origin: Some(origin), local, mounted: None };
+        let dataset = Dataset { id, creation: now(), origin: Some(origin), local, ..Dataset::default() };
         self.datasets.insert(name.into(), dataset);
         self.fill(host, name, origin)
     }
@@ -567,6 +596,21 @@ impl Pool {
         Ok(())
     }
 
+    /// The dataset whose key another one is encrypted with.
+    pub fn encryption_root(&self, name: &str) -> Option<String> {
+        match self.setting(name, "encryption") {
+            (value, _) if value == "off" => None,
+            (_, Source::Inherited(root)) => Some(root),
+            _ => Some(name.into()),
+        }
+    }
+
+    /// Whether the key of a dataset is not loaded.
+    pub fn is_locked(&self, name: &str) -> bool {
+        let root = self.encryption_root(name);
+        root.is_some_and(|root| self.datasets.get(&root).is_some_and(|dataset| dataset.locked))
+    }
+
     /// Whether a dataset is to be mounted without being asked to.
     pub fn mountable(&self, name: &str) -> bool {
         let setting = |property| self.setting(name, property).0;
@@ -580,6 +624,9 @@ impl Pool {
         let place = host.path(&mountpoint);
         let cannot =
             |cause: &str| Ok(Err(format!("cannot mount '{shown}': failed to create mountpoint: {cause}")));
+        if self.is_locked(name) {
+            return Ok(Err(format!("cannot mount '{shown}': encryption key not loaded")));
+        }
         if host.flag("fail-mount") {
             return cannot("Not a directory");
         }

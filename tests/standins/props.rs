@@ -56,6 +56,11 @@ pub const NATIVE: &[Native] = &[
     settable("reservation", "reserv", Kind::Own, "none", &[]),
     settable("recordsize", "recsize", Kind::Inherited, "128K", &[]),
     settable("mountpoint", "mountpoint", Kind::Inherited, "", &[]),
+    settable("encryption", "encryption", Kind::Inherited, "off", &[]),
+    settable("keylocation", "keylocation", Kind::Own, "none", &[]),
+    settable("keyformat", "keyformat", Kind::Own, "none", &[]),
+    reported("encryptionroot", "encroot", false),
+    reported("keystatus", "keystatus", false),
     settable("compression", "compress", Kind::Inherited, "on", &[]),
     settable("atime", "atime", Kind::Inherited, "on", ON_OFF),
     settable("devices", "devices", Kind::Inherited, "on", ON_OFF),
@@ -69,6 +74,7 @@ pub const NATIVE: &[Native] = &[
     settable("canmount", "canmount", Kind::Own, "on", &["on", "off", "noauto"]),
     settable("refquota", "refquota", Kind::Own, "none", &[]),
     settable("refreservation", "refreserv", Kind::Own, "none", &[]),
+    settable("snapshot_limit", "sscount", Kind::Own, "none", &[]),
     reported("guid", "guid", true),
     reported("usedbysnapshots", "usedsnap", true),
     reported("written", "written", true),
@@ -77,6 +83,12 @@ pub const NATIVE: &[Native] = &[
     reported("userrefs", "userrefs", true),
     reported("clones", "clones", false),
 ];
+
+/// What is set to a number of bytes, of which `none` is 0.
+pub const SPACE: [&str; 4] = ["quota", "refquota", "reservation", "refreservation"];
+
+/// What is said only of datasets that are encrypted.
+pub const OF_KEYS: [&str; 5] = ["encryption", "keylocation", "keyformat", "encryptionroot", "keystatus"];
 
 /// Finds a native property by either of its names.
 pub fn native(name: &str) -> Option<&'static Native> {

@@ -1,7 +1,8 @@
 //! zfs(8) of OpenZFS 2.4, as far as the suite uses it.
 //!
 //! `zfs standin-init POOL`, which the real program does not have, makes a pool; `zfs standin-fini POOL` takes an empty one
-//! away.
+//! away. `zfs standin-received DATASET` makes what was set on a dataset what came with it, as `zfs send -p | zfs recv`
+//! does.
 //!
 //! A test provokes failures with files in `ROOT/var/db/standin/`:
 //!
@@ -85,6 +86,13 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command { name: "standin-init", letters: "", usage: "standin-init <pool>", changes: true, run: init },
     Command { name: "standin-fini", letters: "", usage: "standin-fini <pool>", changes: true, run: fini },
+    Command {
+        name: "standin-received",
+        letters: "",
+        usage: "standin-received <filesystem>",
+        changes: true,
+        run: received,
+    },
     Command { name: "version", letters: "j", usage: "version [-j]", changes: false, run: version },
     Command {
         name: "create",
@@ -198,6 +206,20 @@ const COMMANDS: &[Command] = &[
         usage: "unmount [-fu] <-a | filesystem|mountpoint>",
         changes: true,
         run: unmount,
+    },
+    Command {
+        name: "load-key",
+        letters: "",
+        usage: "load-key [-rn] [-L <keylocation>] <-a | filesystem|volume>",
+        changes: true,
+        run: load_key,
+    },
+    Command {
+        name: "unload-key",
+        letters: "",
+        usage: "unload-key [-r] <-a | filesystem|volume>",
+        changes: true,
+        run: unload_key,
     },
     Command { name: "hold", letters: "r", usage: "hold [-r] <tag> <snapshot> ...", changes: true, run: hold },
     Command {
@@ -458,6 +480,9 @@ impl Zfs<'_> {
         if !native.values.is_empty() && !native.values.contains(&value) {
             return fail(format!("{what}: '{name}' must be one of '{}'", native.values.join(" | ")));
         }
+        if value == "0" && ["quota", "refquota"].contains(&name) {
+            return fail(format!("{what}: use 'none' to disable quota/refquota"));
+        }
         if name == "mountpoint" && !value.starts_with('/') && value != "none" && value != "legacy" {
             return fail(format!("{what}: 'mountpoint' must be an absolute path, 'none', or 'legacy'"));
         }
@@ -523,13 +548,14 @@ impl Zfs<'_> {
     }
 
     /// Does something that moves mountpoints: unmounts before and mounts again after it, as libzfs does. `renamed`
-    /// gives the name a dataset has afterwards.
+    /// gives the name a dataset has afterwards. What zfs has to say of those that it could not mount again is the
+    /// result.
     fn moving(
         &mut self,
         family: &[String],
         renamed: impl Fn(&str) -> String,
         act: impl FnOnce(&mut Self) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
+    ) -> Result<Vec<String>, Stop> {
         let mounted: BTreeSet<String> = family
             .iter()
             .filter(|name| self.pool.datasets.get(*name).is_some_and(|dataset| dataset.mounted.is_some()))
@@ -548,16 +574,17 @@ impl Zfs<'_> {
             }
         }
         act(self)?;
+        let mut said = Vec::new();
         for name in mounted.iter().map(|name| renamed(name)) {
             let unmounted = self.pool.datasets.get(&name).is_some_and(|dataset| dataset.mounted.is_none());
             if !unmounted || !self.pool.mountable(&name) {
                 continue;
             }
             if let Err(text) = self.pool.mount(self.host, &name)? {
-                return fail(text);
+                said.push(text);
             }
         }
-        Ok(())
+        Ok(said)
     }
 }
 
@@ -590,6 +617,50 @@ fn fini(zfs: &mut Zfs, _: &[Given], words: &[String]) -> Done {
     Ok(0)
 }
 
+fn received(zfs: &mut Zfs, _: &[Given], words: &[String]) -> Done {
+    operands(words, &["filesystem"], 1)?;
+    let name = zfs.open_fs(&words[0])?;
+    let dataset = zfs.pool.dataset_mut(&name)?;
+    dataset.received.append(&mut dataset.local);
+    Ok(0)
+}
+
+/// The root of an encryption, as load-key and unload-key want it.
+fn encryption_root(zfs: &Zfs, what: &str, words: &[String]) -> Result<String, Stop> {
+    operands(words, &["dataset"], 1)?;
+    let name = zfs.open_fs(&words[0])?;
+    match zfs.pool.encryption_root(&name) {
+        Some(root) if root == name => Ok(root),
+        Some(root) => fail(format!("{what}: Keys must be loaded for encryption root of '{name}' ({root})."))
+            .map_err(negative),
+        None => fail(format!("{what}: '{name}' is not encrypted.")).map_err(negative),
+    }
+}
+
+fn load_key(zfs: &mut Zfs, _: &[Given], words: &[String]) -> Done {
+    let root = encryption_root(zfs, "Key load error", words)?;
+    if !zfs.pool.is_locked(&root) {
+        return Err(Stop::Negative(format!("Key load error: Key already loaded for '{root}'.")));
+    }
+    zfs.pool.dataset_mut(&root)?.locked = false;
+    Ok(0)
+}
+
+fn unload_key(zfs: &mut Zfs, _: &[Given], words: &[String]) -> Done {
+    let root = encryption_root(zfs, "Key unload error", words)?;
+    if zfs.pool.is_locked(&root) {
+        return Err(Stop::Negative(format!("Key unload error: Key already unloaded for '{root}'.")));
+    }
+    for name in zfs.pool.family(&root) {
+        let uses = zfs.pool.encryption_root(&name).is_some_and(|its| its == root);
+        if uses && zfs.pool.dataset(&name)?.mounted.is_some() {
+            return Err(Stop::Negative(format!("Key unload error: '{root}' is busy.")));
+        }
+    }
+    zfs.pool.dataset_mut(&root)?.locked = true;
+    Ok(0)
+}
+
 fn version(zfs: &mut Zfs, _: &[Given], _: &[String]) -> Done {
     zfs.reply.say("zfs-2.4.0-rc4-FreeBSD");
     zfs.reply.say("zfs-kmod-2.4.0-rc4-FreeBSD");
@@ -612,6 +683,9 @@ fn create(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
     }
     zfs.parent_of_new(name)?;
     zfs.permit(&what)?;
+    if parent(name).is_some_and(|above| zfs.pool.is_locked(above)) {
+        return fail(format!("{what}: encryption root's key is not loaded or provided"));
+    }
     zfs.pool.add(zfs.host, name, local)?;
     // One that could not be mounted is there all the same, which is a success.
     if !given(options, 'u') {
@@ -934,6 +1008,9 @@ fn rename(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
     if zfs.pool.datasets.contains_key(to) {
         return fail(format!("{what}: dataset already exists"));
     }
+    if zfs.pool.encryption_root(&fs).is_some_and(|root| root != fs && !within(to, &root)) {
+        return fail(format!("{what}: cannot move encrypted child outside of its encryption root"));
+    }
     zfs.permit(&what)?;
     let family = zfs.pool.family(&fs);
     let renamed = |name: &str| format!("{to}{}", &name[fs.len()..]);
@@ -948,7 +1025,9 @@ fn rename(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
     if given(options, 'u') {
         act(zfs)?;
     } else {
-        zfs.moving(&family, renamed, act)?;
+        // It is renamed, which is a success.
+        let said = zfs.moving(&family, renamed, act)?;
+        said.into_iter().for_each(|text| zfs.reply.complain(text));
     }
     Ok(0)
 }
@@ -991,7 +1070,7 @@ fn set(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
             let snapshot = matches!(target, Target::Snap(..));
             let property = zfs.settable(&what, property, value, snapshot).map_err(negative)?;
             zfs.permit(&what).map_err(negative)?;
-            change(zfs, &target, &property, Some(value), given(options, 'u'))?;
+            change(zfs, &target, &property, Some(value), given(options, 'u'), true)?;
         }
     }
     Ok(0)
@@ -1017,7 +1096,7 @@ fn inherit(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
             other => vec![other],
         };
         for target in targets {
-            change(zfs, &target, &property, None, false)?;
+            change(zfs, &target, &property, None, false, given(options, 'S'))?;
         }
     }
     Ok(0)
@@ -1030,11 +1109,14 @@ fn change(
     property: &str,
     value: Option<&str>,
     stay: bool,
+    keeps_received: bool,
 ) -> Result<(), Stop> {
     let put = |local: &mut BTreeMap<String, String>| match value {
         Some(value) => drop(local.insert(property.into(), value.into())),
         None => drop(local.remove(property)),
     };
+    // Taken back to what came with it, or to what is above it.
+    let back = value.is_none() && !keeps_received;
     match target {
         Target::Snap(_, id) => {
             if let Some(snapshot) = zfs.pool.snapshots.get_mut(id) {
@@ -1044,7 +1126,11 @@ fn change(
         }
         Target::Fs(name) => {
             let act = |zfs: &mut Zfs| {
-                put(&mut zfs.pool.dataset_mut(name)?.local);
+                let dataset = zfs.pool.dataset_mut(name)?;
+                put(&mut dataset.local);
+                if back {
+                    dataset.received.remove(property);
+                }
                 Ok(())
             };
             if stay || !["mountpoint", "canmount", "jailed"].contains(&property) {
@@ -1058,7 +1144,10 @@ fn change(
                 "canmount" => vec![name.clone()],
                 _ => zfs.pool.family(name),
             };
-            zfs.moving(&family, str::to_owned, act)?;
+            let said = zfs.moving(&family, str::to_owned, act)?;
+            if !said.is_empty() {
+                return fail(said.join("\n"));
+            }
             // A dataset that was not mounted is, if the new setting lets it.
             let dataset = zfs.pool.dataset(name)?;
             if dataset.mounted.is_none()
@@ -1114,6 +1203,9 @@ fn mount(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
         }
         if zfs.host.flag("not-root") {
             return fail(format!("{what}: Insufficient privileges"));
+        }
+        if zfs.pool.is_locked(&name) {
+            return fail(format!("{what}: encryption key not loaded"));
         }
         if let Err(text) = zfs.pool.mount(zfs.host, &name)? {
             zfs.reply.complain(text);
@@ -1513,18 +1605,22 @@ fn get(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
                 Source::None => ("none", "-".into()),
                 Source::Default => ("default", "default".into()),
                 Source::Local => ("local", "local".into()),
+                Source::Received => ("received", "received".into()),
                 Source::Inherited(from) => ("inherited", format!("inherited from {from}")),
             };
             if sources.as_ref().is_some_and(|list| !list.contains(&kind)) {
                 continue;
             }
+            let came = match target {
+                Target::Fs(name) => zfs.pool.dataset(name)?.received.get(&property).cloned(),
+                Target::Snap(..) => None,
+            };
             let cell = |field: &&str| match *field {
                 "name" => name.clone(),
                 "property" => property.clone(),
                 "value" => value.clone(),
                 "source" => source.clone(),
-                // Nothing is ever received here.
-                _ => "-".into(),
+                _ => came.clone().unwrap_or_else(|| "-".into()),
             };
             rows.push(fields.iter().map(cell).collect());
         }
@@ -1545,6 +1641,7 @@ fn everything(zfs: &Zfs, target: &Target) -> Vec<String> {
     };
     let applies = |property: &str| match (snapshot, property) {
         (None, "clones" | "userrefs") => false,
+        (None, of_keys) if props::OF_KEYS.contains(&of_keys) => zfs.pool.encryption_root(name).is_some(),
         (None, "origin") => zfs.pool.datasets.get(name).is_some_and(|dataset| dataset.origin.is_some()),
         (None, _) => true,
         (Some(_), other) => [
@@ -1566,7 +1663,7 @@ fn everything(zfs: &Zfs, target: &Target) -> Vec<String> {
         .datasets
         .iter()
         .filter(|(above, _)| within(name, above))
-        .flat_map(|(_, dataset)| dataset.local.keys())
+        .flat_map(|(_, dataset)| dataset.local.keys().chain(dataset.received.keys()))
         .chain(snapshot.iter().flat_map(|snapshot| snapshot.local.keys()))
         .filter(|property| props::is_user(property))
         .collect();

@@ -1,6 +1,7 @@
 //! A new jail: container, path, fstab, and last the file in jail.conf.d that
 //! makes it exist.
 
+use crate::devfs;
 use crate::epair;
 use crate::file::{self, MakeDirectory, WriteFile};
 use crate::fstab::{self, Extra, Trees};
@@ -86,10 +87,13 @@ pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> 
     let claim = known.candidate(jail.as_str(), &conf, choice.text.as_bytes()).context("jail.conf")?;
     known.check(&claim, &reserved)?;
     check_pairs(host, jail, &claim)?;
+    check_places(&layout, &known, jail, &claim)?;
+    check_devices(host, jail, &claim)?;
 
     let at = |path: &Path| host.root().at(path);
     let (base, skeleton) = (at(&layout.base(&release)), at(&layout.skeleton(&release)));
     template::check(&release, &base, &skeleton)?;
+    template::check_kernel(host, &release, &base)?;
     let mut plan = Plan::default();
     let container = at(&layout.container(jail));
     plan_container(host, &layout, jail, &release, &container, &told, &mut plan)?;
@@ -240,6 +244,38 @@ fn check_pairs(host: &Host, jail: &JailName, claim: &Claim) -> Result<()> {
         if let Some(owner) = epair::foreign_owner(host, jail, &pair)? {
             bail!("pair {pair} of jail {jail} is not free: {owner}; choose another id");
         }
+    }
+    Ok(())
+}
+
+/// Fails if jail(8) would look for the jail where it is not made.
+fn check_places(layout: &Layout, known: &Known, jail: &JailName, claim: &Claim) -> Result<()> {
+    // Without a common part nothing is said yet.
+    if known.includes_conf_dir().is_none() {
+        return Ok(());
+    }
+    let main = layout.jail_conf().display();
+    for (name, value, ours) in
+        [("path", &claim.path, layout.path(jail)), ("mount.fstab", &claim.fstab, layout.fstab(jail))]
+    {
+        if let Some(value) = value.as_ref().filter(|value| Path::new(value) != ours) {
+            bail!(
+                "{name} of jail {jail} is {value} in {main}, but the layout has it at {}; correct {name}, or \
+                 jail_zfs and jail_dir in {}",
+                ours.display(),
+                crate::settings::FILE
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Fails if the jail would see all devices of the host.
+fn check_devices(host: &Host, jail: &JailName, claim: &Claim) -> Result<()> {
+    let Some(ruleset) = claim.devfs_ruleset else { return Ok(()) };
+    // Who may not ask devfs(8) makes no jails either.
+    if let Ok(Some(flaw)) = devfs::flaw(host, ruleset) {
+        bail!("jail {jail} would see every device of the host: {flaw}; {}", devfs::cure(ruleset));
     }
     Ok(())
 }
@@ -450,8 +486,7 @@ fn notes(
             [("path", &claim.path, layout.path(jail)), ("mount.fstab", &claim.fstab, layout.fstab(jail))]
         {
             match value {
-                Some(value) if Path::new(value) == ours => {}
-                Some(value) => notes.push(format!("{main}: {name} is {value}, not {}", ours.display())),
+                Some(_) => {}
                 None => notes.push(format!("{main}: no {name}; it should be {}", ours.display())),
             }
         }

@@ -1,5 +1,6 @@
 //! The jails that jail.conf(5) knows, and what each of them uses.
 
+use crate::devfs;
 use crate::interface::PairName;
 use crate::jailconf::{Config, Error, Files, Resolved, UnderRoot};
 use crate::layout::Layout;
@@ -29,6 +30,8 @@ pub struct Claim {
     pub path: Option<String>,
     /// `mount.fstab`.
     pub fstab: Option<String>,
+    /// The devfs(8) ruleset of its `/dev`, if it has one.
+    pub devfs_ruleset: Option<u32>,
     /// What could not be resolved, as jail(8) would say it.
     pub errors: Vec<String>,
 }
@@ -41,6 +44,7 @@ impl Claim {
             id: resolved.var("id").map(str::to_owned),
             path: resolved.scalar("path").map(str::to_owned),
             fstab: resolved.scalar("mount.fstab").map(str::to_owned),
+            devfs_ruleset: devfs::ruleset(resolved),
             // jail(8)'s own words, but for the full stop that some of them have.
             errors: resolved.errors.iter().map(|e| e.to_string().trim_end_matches('.').to_owned()).collect(),
             ..Claim::default()

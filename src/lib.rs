@@ -17,6 +17,7 @@ pub mod clone;
 pub mod complete;
 pub mod composed;
 pub mod destroy;
+pub mod devfs;
 pub mod doctor;
 pub mod effect;
 pub mod epair;

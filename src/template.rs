@@ -5,6 +5,7 @@ use crate::file;
 use crate::host::Host;
 use crate::layout::{BASE_SNAPSHOT, MOVED, SKELETON};
 use crate::release::Release;
+use crate::userland;
 use crate::zfs::{self, Dataset};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,22 @@ pub fn check(release: &Release, base: &Path, skeleton: &Path) -> Result<()> {
     if file::look(&before_update(base))?.is_some() {
         bail!(
             "template {release}: its update was interrupted; skel-update {release} takes it back and starts anew"
+        );
+    }
+    Ok(())
+}
+
+/// Fails if this host's kernel is older than the template: it does not run the
+/// programs of a later release.
+pub fn check_kernel(host: &Host, release: &Release, base: &Path) -> Result<()> {
+    // Where it does not say what it is, its name does.
+    let installed = userland::of_base(base).map_or_else(|_| release.clone(), |version| version.release);
+    let Some(kernel) = userland::major_and_minor(&host.kernel()?.os_release()?) else { return Ok(()) };
+    if installed.version() > kernel {
+        bail!(
+            "{installed} is later than this host's kernel, {}.{}; update the host first",
+            kernel.0,
+            kernel.1
         );
     }
     Ok(())

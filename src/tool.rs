@@ -50,6 +50,8 @@ pub enum Tool {
     Kldstat,
     /// jail(8)
     Jail,
+    /// devfs(8)
+    Devfs,
 }
 
 /// Variables of the environment that tell a program how to reach the network
@@ -100,6 +102,7 @@ impl Tool {
             Tool::Service => "/usr/sbin/service",
             Tool::Kldstat => "/sbin/kldstat",
             Tool::Jail => "/usr/sbin/jail",
+            Tool::Devfs => "/sbin/devfs",
         })
     }
 

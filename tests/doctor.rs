@@ -332,6 +332,13 @@ const FAULTS: &[Fault] = &[
         jail(s, "relative", 59, "exec.poststop = \"jail-epair-down ${name} ${epair}\";");
     }),
     fault(&["hook-program"], |s, _| jail(s, "program", 60, "exec.poststart = \"/usr/local/bin/nothing x\";")),
+    fault(&["devfs-ruleset"], |s, _| jail(s, "open", 87, "devfs_ruleset = 77;")),
+    // An earlier start has made it, without a rule.
+    fault(&["devfs-ruleset"], |s, _| {
+        add(s, "/var/db/standin/devfs.rules", "78");
+        jail(s, "opened", 88, "devfs_ruleset = 78;");
+    }),
+    fault(&["devfs-ruleset"], |s, _| jail(s, "wide", 89, "devfs_ruleset = 0;")),
     fault(&["hook-shell"], |s, _| {
         jail(
             s,

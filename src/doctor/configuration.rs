@@ -4,6 +4,7 @@
 use super::facts::{Configured, EXEC, Facts, SEPARATOR, Where, program, words};
 use super::finding::*;
 use super::host::is_of_jail_conf;
+use crate::devfs;
 use crate::interface::{IfName, PairName};
 use crate::jail::JailName;
 use crate::jailconf::{Command, Error, command_words, export_line};
@@ -66,6 +67,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         hooks(jail, name, &mut found);
         commands(facts, jail, &mut found);
         parameters(jail, &mut found);
+        devices(facts, jail, &mut found);
         for finding in &mut found[own..] {
             finding.group = Some(but_for(jail, &finding.what));
         }
@@ -143,6 +145,8 @@ fn differences(facts: &Facts, found: &mut Vec<Finding>) {
             let differs =
                 line.split(SEPARATOR).zip(ours.split(SEPARATOR)).find(|(theirs, ours)| theirs != ours);
             let (theirs, ours) = differs.unwrap_or((line, &ours));
+            // Whole lines, where one has no part that the other lacks.
+            let [theirs, ours] = [theirs, ours].map(|text| text.replace(SEPARATOR, " "));
             let what = format!("jail -e has {theirs} where {ours} is expected");
             found.push(about(jail, &CONF_DIFFERS, what, cure));
         }
@@ -471,6 +475,14 @@ fn needless_shell(command: &str) -> bool {
         }
     }
     ours || !needed
+}
+
+/// What the jail sees in /dev.
+fn devices(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
+    let Some(ruleset) = jail.claim.devfs_ruleset else { return };
+    if let Some((_, flaw)) = facts.open_rulesets.iter().find(|(open, _)| *open == ruleset) {
+        found.push(about(jail, &DEVFS_RULESET, flaw.as_str(), devfs::cure(ruleset)));
+    }
 }
 
 /// Parameters without effect.

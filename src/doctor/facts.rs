@@ -1,6 +1,7 @@
 //! What the checks look at, gathered once: one look at the kernel, one
 //! sysctl(8), one sysrc(8), one `jail -e`, and what the inventory takes.
 
+use crate::devfs;
 use crate::host::Host;
 use crate::interface::IfName;
 use crate::inventory::{Inventory, Jail};
@@ -14,6 +15,7 @@ use crate::report;
 use crate::settings::Settings;
 use crate::tool::{Outcome, Tool, ToolError};
 use anyhow::Result;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -150,6 +152,8 @@ pub struct Facts<'a> {
     rc: Option<Vec<(String, String)>>,
     /// What `jail -e` prints, one line a jail.
     pub exported: Option<Result<String, String>>,
+    /// The devfs(8) rulesets of thin jails that hide nothing, and why.
+    pub open_rulesets: Vec<(u32, String)>,
     /// What could not be looked at, and why.
     pub unchecked: Vec<(String, String)>,
     /// What is wrong with the settings.
@@ -186,6 +190,7 @@ impl<'a> Facts<'a> {
             sysctls: Vec::new(),
             rc: None,
             exported: None,
+            open_rulesets: Vec::new(),
             unchecked: Vec::new(),
             unsettled: Vec::new(),
         };
@@ -205,6 +210,7 @@ impl<'a> Facts<'a> {
         }
         facts.ask();
         facts.resolve();
+        facts.look_at_rulesets();
         facts
     }
 
@@ -299,6 +305,20 @@ impl<'a> Facts<'a> {
                 |path: &Path| !self.host.root().is_alternate() || path.starts_with(self.host.root().path());
             let running = self.running.iter().any(|r| r.name == claim.jail && here(&r.path));
             self.configured.push(Configured { claim: claim.clone(), resolved, name, thin, running });
+        }
+    }
+
+    fn look_at_rulesets(&mut self) {
+        let of_jails = self.configured.iter().filter(|c| c.thin).filter_map(|c| c.claim.devfs_ruleset);
+        let rulesets: BTreeSet<u32> = of_jails.collect();
+        for ruleset in rulesets {
+            match devfs::flaw(self.host, ruleset) {
+                Ok(flaw) => self.open_rulesets.extend(flaw.map(|flaw| (ruleset, flaw))),
+                Err(e) => {
+                    self.unchecked.push(("devfs".into(), report::line(&e.into())));
+                    return;
+                }
+            }
         }
     }
 

@@ -94,6 +94,7 @@ kinds! {
     HOOK_CREATE "hook-create" Warning "After one failed start the pair is there already, and the jail never starts again."
     HOOK_RELATIVE "hook-relative" Warning "Without an absolute path the search decides, and service(8) does not search /usr/local."
     HOOK_PROGRAM "hook-program" Error "The program does not exist, so the command fails and the jail with it."
+    DEVFS_RULESET "devfs-ruleset" Error "The jail's /dev has every device of the host, its memory and its disks among them."
     HOOK_SHELL "hook-shell" Warning "sh(1) runs it and reads it once more, for nothing."
     PARAMETER_USELESS "parameter-useless" Warning "It does nothing here, or nothing good."
     // Templates.

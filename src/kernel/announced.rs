@@ -108,6 +108,10 @@ impl<K: Jails> Jails for Announced<K> {
         self.0.process(pid)
     }
 
+    fn os_release(&self) -> Result<String> {
+        self.0.os_release()
+    }
+
     fn host_uuid(&self) -> Result<Option<String>> {
         self.0.host_uuid()
     }

@@ -664,24 +664,27 @@ impl Jails for FreeBsd {
         }))
     }
 
-    fn host_uuid(&self) -> Result<Option<String>> {
-        let mut text = [0u8; 64];
-        let mut length = text.len();
-        // SAFETY: text has room for length bytes, and length is ours.
-        let status = unsafe {
-            libc::sysctlbyname(
-                c"kern.hostuuid".as_ptr(),
-                text.as_mut_ptr().cast(),
-                &mut length,
-                ptr::null(),
-                0,
-            )
-        };
-        if status < 0 {
-            return Err(refused("read", "kern.hostuuid"));
-        }
-        Ok(super::usable_uuid(&String::from_utf8_lossy(text_of(&text))))
+    fn os_release(&self) -> Result<String> {
+        text_node(c"kern.osrelease")
     }
+
+    fn host_uuid(&self) -> Result<Option<String>> {
+        Ok(super::usable_uuid(&text_node(c"kern.hostuuid")?))
+    }
+}
+
+/// A short text of sysctl(3).
+fn text_node(name: &CStr) -> Result<String> {
+    let mut text = [0u8; 256];
+    let mut length = text.len();
+    // SAFETY: name ends in a NUL, text has room for length bytes, and length is
+    // ours.
+    let status =
+        unsafe { libc::sysctlbyname(name.as_ptr(), text.as_mut_ptr().cast(), &mut length, ptr::null(), 0) };
+    if status < 0 {
+        return Err(refused("read", &name.to_string_lossy()));
+    }
+    Ok(String::from_utf8_lossy(text_of(&text)).into_owned())
 }
 
 impl Kernel for FreeBsd {}

@@ -168,6 +168,8 @@ pub trait Jails {
     }
     /// The process of that id; `None` when there is none.
     fn process(&self, pid: i32) -> Result<Option<Process>>;
+    /// kern.osrelease, such as `15.0-RELEASE-p3`.
+    fn os_release(&self) -> Result<String>;
     /// kern.hostuuid; `None` when the host has none or all zeros.
     fn host_uuid(&self) -> Result<Option<String>>;
 }

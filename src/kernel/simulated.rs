@@ -113,6 +113,9 @@ pub struct State {
     pub privileged: bool,
     /// kern.hostuuid.
     pub host_uuid: String,
+    /// kern.osrelease.
+    #[serde(default = "os_release")]
+    pub os_release: String,
     /// All interfaces, in order of creation.
     pub interfaces: Vec<Interface>,
     /// All jails.
@@ -125,11 +128,17 @@ pub struct State {
     next: u32,
 }
 
+/// The release that was recorded.
+fn os_release() -> String {
+    "15.0-RELEASE".into()
+}
+
 impl Default for State {
     fn default() -> State {
         let mut state = State {
             privileged: true,
             host_uuid: "e541fb31-9cb8-41ff-addc-b3b79fa4614f".into(),
+            os_release: os_release(),
             interfaces: Vec::new(),
             jails: Vec::new(),
             mounts: Vec::new(),
@@ -817,6 +826,10 @@ impl Jails for Simulated {
         let command = head.split_once('(').map(|(_, name)| name.to_owned()).unwrap_or_default();
         let started = tail.split_whitespace().nth(19).and_then(|field| field.parse().ok()).unwrap_or(0);
         Ok(Some(Process { pid, command, started }))
+    }
+
+    fn os_release(&self) -> Result<String> {
+        Ok(self.state()?.os_release)
     }
 
     fn host_uuid(&self) -> Result<Option<String>> {

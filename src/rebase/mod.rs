@@ -32,7 +32,7 @@ use crate::settings::Settings;
 use crate::sweep;
 use crate::tool::Tool;
 use crate::tree::{CopyTree, RemoveTree, threeway::Tops};
-use crate::{interrupt, report, template, userland, zfs};
+use crate::{interrupt, report, template, zfs};
 use anyhow::{Context, Result, bail};
 use merged::Merged;
 use place::{Container, Places};
@@ -168,7 +168,7 @@ impl Job<'_> {
         let at = |path: PathBuf| host.root().at(&path);
         let (base, skeleton) = (at(layout.base(release)), at(layout.skeleton(release)));
         template::check(release, &base, &skeleton)?;
-        check_kernel(host, &base)?;
+        template::check_kernel(host, release, &base)?;
         let from = places.origin(host, layout, &places.jail, &now)?;
         let (to, fresh) = self.newest(release, &skeleton)?;
         let there = from == to && now == *release && !fresh;
@@ -566,17 +566,4 @@ impl Job<'_> {
         }
         Ok(())
     }
-}
-
-/// Fails if the host's kernel is older than a base.
-fn check_kernel(host: &Host, base: &Path) -> Result<()> {
-    let version = userland::of_base(base)?;
-    let Ok(printed) = host.tools().ask(Tool::Sysctl, &["-n", "kern.osrelease"]) else { return Ok(()) };
-    let kernel = userland::major_and_minor(printed.stdout.trim());
-    if let Some(kernel) = kernel
-        && version.release.version() > kernel
-    {
-        bail!("{version} is later than this host's kernel, {}.{}; update the host first", kernel.0, kernel.1);
-    }
-    Ok(())
 }

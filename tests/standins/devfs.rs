@@ -1,6 +1,7 @@
 //! devfs(8): the rulesets of the recorded host.
 //!
-//! `ROOT/var/db/standin/devfs.rules` adds to them: `N` makes ruleset N, without a rule, and `N RULE` adds a rule to it.
+//! `ROOT/var/db/standin/devfs.rules` adds to them: `N` makes ruleset N, without a rule, and `N RULE` adds a rule to it;
+//! `-N` takes it away, as if it had not been loaded.
 //! A ruleset that a devfs is mounted with exists from then on, without a rule, as devfs_ruleset_use() makes it.
 
 use std::collections::BTreeMap;
@@ -52,6 +53,11 @@ fn rulesets(host: &Host) -> Result<BTreeMap<u16, Vec<String>>> {
     let mut sets: BTreeMap<u16, Vec<String>> =
         DEFAULTS.iter().map(|(number, rules)| (*number, own(rules))).collect();
     for line in host.state_lines(RULES)? {
+        if let Some(number) = line.strip_prefix('-') {
+            let number = number.parse().with_context(|| format!("{RULES}: not a number: {line}"))?;
+            sets.remove(&number);
+            continue;
+        }
         let (number, rule) = line.split_once(' ').unwrap_or((&line, ""));
         let number = number.parse().with_context(|| format!("{RULES}: not a number: {line}"))?;
         let rules = sets.entry(number).or_default();

@@ -37,6 +37,8 @@ fn nodes(host: &Host) -> Result<BTreeMap<String, String>> {
     let mut nodes: BTreeMap<String, String> =
         NODES.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     #[cfg(not(target_os = "freebsd"))]
+    nodes.insert("kern.osrelease".into(), kernel(host)?.state()?.os_release);
+    #[cfg(not(target_os = "freebsd"))]
     if !kernel(host)?.state()?.bridges.member_addresses {
         nodes.insert(MEMBER_ADDRESSES.into(), "0".into());
     }

@@ -115,9 +115,16 @@ fn plan(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
     let mut notes = Vec::new();
     plan_directories(host, layout, new, &mut plan)?;
 
-    let arch = arguments.arch.unwrap_or(Arch::of_host());
-    let stem =
-        if arch == Arch::of_host() { release.to_string() } else { format!("{release}-{}", arch.machine()) };
+    let ours = Arch::of_host();
+    let arch = match (arguments.arch, &ours) {
+        (Some(arch), _) => arch,
+        (None, Ok(ours)) => *ours,
+        (None, Err(why)) => bail!("{why}; give one with -a"),
+    };
+    let stem = match ours {
+        Ok(ours) if ours == arch => release.to_string(),
+        _ => format!("{release}-{}", arch.machine()),
+    };
     let media = host.root().at(&layout.media());
     let archive = match &arguments.file {
         Some(file) => host.root().given(file),

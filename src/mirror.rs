@@ -2,7 +2,7 @@
 
 use crate::release::Release;
 use crate::tool::ToolError;
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use std::fmt;
 use std::str::FromStr;
 
@@ -18,8 +18,30 @@ pub enum Arch {
 
 impl Arch {
     /// The one of this host.
-    pub fn of_host() -> Arch {
-        if cfg!(target_arch = "aarch64") { Arch::Arm64 } else { Arch::Amd64 }
+    ///
+    /// # Errors
+    ///
+    /// If it is another one: what is fetched for it would not run.
+    pub fn of_host() -> anyhow::Result<Arch> {
+        Arch::of(std::env::consts::ARCH)
+    }
+
+    /// The one that Rust calls so.
+    fn of(name: &str) -> anyhow::Result<Arch> {
+        match name {
+            "x86_64" => Ok(Arch::Amd64),
+            "aarch64" => Ok(Arch::Arm64),
+            other => bail!("this host's processor is {other}; bases are there for amd64 and arm64 only"),
+        }
+    }
+
+    /// The number of the processor in an ELF header, e_machine (freebsd-src:
+    /// sys/sys/elf_common.h).
+    pub fn elf_machine(self) -> u8 {
+        match self {
+            Arch::Amd64 => 62,
+            Arch::Arm64 => 183,
+        }
     }
 
     /// `uname -m`
@@ -102,6 +124,16 @@ impl Mirror {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_processor_counts_as_another() {
+        assert_eq!(Arch::of("x86_64").unwrap(), Arch::Amd64);
+        assert_eq!(Arch::of("aarch64").unwrap(), Arch::Arm64);
+        for other in ["riscv64", "powerpc64", "arm", "x86"] {
+            let error = Arch::of(other).unwrap_err().to_string();
+            assert!(error.contains(other), "{error}");
+        }
+    }
 
     fn directory(mirror: &str, release: &str, arch: Arch) -> String {
         mirror.parse::<Mirror>().unwrap().directory(&release.parse().unwrap(), arch)

@@ -45,7 +45,7 @@ pub fn runs_resolver(read: impl Fn(&str) -> Option<Vec<u8>>) -> bool {
     RESOLVERS.iter().any(|service| {
         let own = ["etc/rc.conf.d", "usr/local/etc/rc.conf.d"].map(|dir| read(&format!("{dir}/{service}")));
         let files = of_all.iter().chain(own.iter().flatten());
-        files.filter_map(|text| enabled(text, service)).last().unwrap_or(false)
+        files.filter_map(|text| enabled(text, service)).next_back().unwrap_or(false)
     })
 }
 
@@ -58,7 +58,7 @@ fn enabled(text: &[u8], service: &str) -> Option<bool> {
         let value = value.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'', ';']);
         Some(["yes", "true", "on", "1"].iter().any(|yes| value.eq_ignore_ascii_case(yes)))
     };
-    text.lines().filter_map(assigned).last()
+    text.lines().filter_map(assigned).next_back()
 }
 
 /// The addresses for a message.

@@ -14,6 +14,7 @@ use crate::jail::JailName;
 use crate::kernel::{self, Mount};
 use crate::layout::{Layout, MOVED, SKELETON, Storage};
 use crate::lock::{Lock, Use};
+use crate::mirror::Arch;
 use crate::plan::{Action, Plan, Undo};
 use crate::release::Release;
 use crate::settings::Settings;
@@ -259,12 +260,13 @@ fn check_processor(base: &Path) -> Result<()> {
     }
     let mut header = Vec::new();
     fs_err::File::open(&shell)?.take(20).read_to_end(&mut header)?;
-    // e_machine (freebsd-src: sys/sys/elf_common.h), little-endian on both.
-    let (ours, name) = if cfg!(target_arch = "aarch64") { (183, "arm64") } else { (62, "amd64") };
-    if header.starts_with(b"\x7fELF") && header.len() == 20 && header[18..20] != [ours, 0] {
+    let ours = Arch::of_host()?;
+    // Little-endian on both.
+    if header.starts_with(b"\x7fELF") && header.len() == 20 && header[18..20] != [ours.elf_machine(), 0] {
         bail!(
-            "{}: the base is not for {name}, and can only be updated on a host of its own kind",
-            base.display()
+            "{}: the base is not for {}, and can only be updated on a host of its own kind",
+            base.display(),
+            ours.machine()
         );
     }
     Ok(())

@@ -796,7 +796,7 @@ fn commands(block: &[String], prompt: &str) -> Vec<Example> {
 /// A host that examples are run on.
 enum Place {
     /// One with directory storage and no tools.
-    Sandbox(Sandbox),
+    Sandbox(Box<Sandbox>),
     /// One with a pool and stand-ins for the tools.
     Stage(Stage),
 }
@@ -874,7 +874,8 @@ fn write_base(release: &str, file: &Path) {
 fn serve(stage: &Stage, mirror: &str, release: &str) {
     let file = stage.path("/base.txz");
     write_base(release, &file);
-    let url = mirror.parse::<Mirror>().unwrap().directory(&release.parse().unwrap(), Arch::of_host());
+    let url =
+        mirror.parse::<Mirror>().unwrap().directory(&release.parse().unwrap(), Arch::of_host().unwrap());
     let (server, path) = url.split_once("://").unwrap().1.split_once('/').unwrap();
     stage.www(server, &format!("{path}/base.txz"), &fs::read(&file).unwrap());
     stage.www(server, &format!("{path}/MANIFEST"), basetree::manifest(&file).as_bytes());
@@ -1419,7 +1420,7 @@ fn trying_it_elsewhere_goes_as_thinjail_7_says() {
         script += &format!("{}\n", command.replace("/tmp/try", &host.at("tmp/try").display().to_string()));
         expected += &output;
     }
-    let place = Place::Sandbox(host);
+    let place = Place::Sandbox(Box::new(host));
     let ran = place.shell(&script);
     assert!(ran.status.success(), "{script}{}", place.printed(&ran.stderr));
     assert_eq!(place.printed(&ran.stdout), expected);

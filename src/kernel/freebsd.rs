@@ -201,33 +201,22 @@ impl FreeBsd {
     }
 }
 
-/// Loads a kernel module. `Ok(false)` when it was there already.
-fn load_module(name: &'static CStr) -> Result<bool> {
+/// Loads a kernel module, unless it is there already: another process may have
+/// loaded it a moment ago.
+fn load_module(name: &'static CStr) -> Result<()> {
     // SAFETY: name is a NUL-terminated string.
     if unsafe { kldload(name.as_ptr()) } >= 0 {
-        return Ok(true);
+        return Ok(());
     }
     match last_errno() {
-        Errno::EEXIST => Ok(false),
+        Errno::EEXIST => Ok(()),
         errno => Err(Refused { request: "load", object: name.to_string_lossy().into_owned(), errno }),
     }
 }
 
 impl Interfaces for FreeBsd {
     fn create(&self, name: &str) -> Result<IfName> {
-        match self.create_once(name) {
-            // EINVAL is what a missing cloner gives; GENERIC has neither of the
-            // two built in.
-            Err(e) if e.errno == Errno::EINVAL => {
-                let module = match name.trim_end_matches(|c: char| c.is_ascii_digit()) {
-                    "epair" => c"if_epair",
-                    "bridge" => c"if_bridge",
-                    _ => return Err(e),
-                };
-                if load_module(module)? { self.create_once(name) } else { Err(e) }
-            }
-            other => other,
-        }
+        super::create_with_module(name, || self.create_once(name), load_module)
     }
 
     fn destroy(&self, name: &IfName) -> Result<()> {

@@ -23,6 +23,7 @@ pub use errno::{Errno, Refused, Result};
 use crate::interface::{IfName, Mtu};
 use crate::mac::Mac;
 use crate::root::Root;
+use std::ffi::CStr;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -174,6 +175,29 @@ pub trait Jails {
     fn host_uuid(&self) -> Result<Option<String>>;
 }
 
+/// Creates an interface. Without its module there is no cloner for it, which is
+/// EINVAL; GENERIC has neither of the two built in. Then the module is loaded
+/// and creation tried once more, whoever loaded it.
+#[cfg_attr(not(target_os = "freebsd"), allow(dead_code, reason = "the simulated kernel has no modules"))]
+fn create_with_module(
+    name: &str,
+    create: impl Fn() -> Result<IfName>,
+    load: impl FnOnce(&'static CStr) -> Result<()>,
+) -> Result<IfName> {
+    match create() {
+        Err(e) if e.errno == Errno::EINVAL => {
+            let module = match name.trim_end_matches(|c: char| c.is_ascii_digit()) {
+                "epair" => c"if_epair",
+                "bridge" => c"if_bridge",
+                _ => return Err(e),
+            };
+            load(module)?;
+            create()
+        }
+        other => other,
+    }
+}
+
 /// All of the kernel that the suite uses.
 pub trait Kernel: Interfaces + Mounts + Jails {}
 
@@ -222,4 +246,40 @@ fn usable_uuid(text: &str) -> Option<String> {
     let text = text.trim();
     let zero = text.bytes().all(|b| b == b'0' || b == b'-');
     (!text.is_empty() && !zero).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The module is loaded once, whoever was faster, and creation is tried
+    /// again.
+    #[test]
+    fn a_missing_cloner_is_loaded_and_tried_again() {
+        let einval = || Refused { request: "create", object: "epair".into(), errno: Errno::EINVAL };
+        for present in [false, true] {
+            let (tries, loads) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+            let create = || {
+                tries.set(tries.get() + 1);
+                if tries.get() == 1 { Err(einval()) } else { Ok("epair0a".parse().unwrap()) }
+            };
+            // Both answers of kldload(2) are success here: EEXIST is another's load.
+            let load = |module: &'static CStr| {
+                loads.set(loads.get() + 1);
+                assert_eq!(module, if present { c"if_epair" } else { c"if_bridge" });
+                Ok(())
+            };
+            let name = if present { "epair" } else { "bridge7" };
+            assert!(create_with_module(name, create, load).is_ok());
+            assert_eq!((tries.get(), loads.get()), (2, 1));
+        }
+        let never = |_: &'static CStr| panic!("nothing to load");
+        assert_eq!(create_with_module("vlan0", || Err(einval()), never).unwrap_err().errno, Errno::EINVAL);
+        let exists = || Err(Refused { errno: Errno::EEXIST, ..einval() });
+        assert_eq!(create_with_module("epair5", exists, never).unwrap_err().errno, Errno::EEXIST);
+        let failing = |_: &'static CStr| {
+            Err(Refused { request: "load", object: "if_epair".into(), errno: Errno::ENOENT })
+        };
+        assert_eq!(create_with_module("epair5", || Err(einval()), failing).unwrap_err().errno, Errno::ENOENT);
+    }
 }

@@ -462,6 +462,9 @@ pub struct SkelUpdate {
     /// What it shares with others.
     #[command(flatten)]
     pub common: Common,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
     /// The release: 14.2, 14.2-RELEASE, 15.0-RC1
     #[arg(value_name = "release")]
     pub release: Release,

@@ -20,13 +20,14 @@ use crate::release::Release;
 use crate::settings::Settings;
 use crate::template::{self, BEFORE_UPDATE as BEFORE};
 use crate::tool::{Outcome, Tool, ToolError, Tools};
-use crate::tree::{CopyTree, RemoveTree};
+use crate::tree::{self, CopyTree, RemoveTree};
 use crate::userland::{self, Version};
 use crate::zfs::{self, Dataset};
 use crate::{effect, interrupt, report, shell};
 use anyhow::{Context, Result, anyhow, bail};
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -52,7 +53,7 @@ pub fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
     }
     let layout = Layout::find(host, &settings)?;
     let state = State::find(host, &layout, release)?;
-    let recover = plan_recovery(host, &state)?;
+    let (recover, takes_back) = plan_recovery(host, &state)?;
     if common.dry_run {
         // What is half done can't be planned on; it is taken back first.
         let update = if recover.is_empty() { plan(host, state)? } else { Update::default() };
@@ -60,6 +61,9 @@ pub fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
         all.append(update.plan);
         all.append(update.clear);
         return report::dry_run(PROGRAM, &all, common.json);
+    }
+    if takes_back && !arguments.yes {
+        ask(host, &state).context("an update that was killed is to be taken back")?;
     }
     if !recover.is_empty() {
         report::note(PROGRAM, "an earlier run was killed; its update is taken back first");
@@ -140,7 +144,7 @@ fn plan(host: &Host, state: Rc<State>) -> Result<Update> {
     if version.release != *release {
         bail!("{}: it holds {version}, not {release}", state.base.display());
     }
-    let packaged = is_packaged(&state.skeleton)?;
+    let packaged = is_packaged(host, &state)?;
     check_host(host, &state, packaged)?;
 
     let mut plan = Plan::default();
@@ -181,9 +185,38 @@ fn plan(host: &Host, state: Rc<State>) -> Result<Update> {
     Ok(Update { plan, clear })
 }
 
-/// Whether the base is made of packages: then its skeleton has their database.
-fn is_packaged(skeleton: &Path) -> Result<bool> {
-    Ok(file::look(&skeleton.join("var/db/pkg/local.sqlite"))?.is_some_and(|m| m.is_file()))
+/// The database of packages, below the skeleton.
+const PACKAGES: &str = "var/db/pkg/local.sqlite";
+/// Whoever owns this file owns the base (freebsd-src:
+/// usr.sbin/freebsd-update/freebsd-update.sh, check_pkgbase).
+const OF_EVERY_BASE: &str = "/usr/bin/uname";
+
+/// Whether the base is made of packages. One package of somebody else's in it
+/// does not make it one that freebsd-update(8) no longer serves.
+fn is_packaged(host: &Host, state: &State) -> Result<bool> {
+    let database = state.skeleton.join(PACKAGES);
+    if !file::look(&database)?.is_some_and(|m| m.is_file()) {
+        return Ok(false);
+    }
+    if !host.tools().program(Tool::Pkg).exists() {
+        // A path stands in the database as it is.
+        let contents = fs_err::read(&database)?;
+        let registered = contents.windows(OF_EVERY_BASE.len()).any(|at| at == OF_EVERY_BASE.as_bytes());
+        if registered {
+            bail!("{}: its base is made of packages, and pkg(8) is not installed", state.base.display());
+        }
+        return Ok(false);
+    }
+    let mut directory = OsString::from("PKG_DBDIR=");
+    directory.push(database.parent().unwrap_or(&state.skeleton));
+    let which =
+        ["-o".as_ref(), directory.as_os_str(), "which".as_ref(), "-q".as_ref(), OF_EVERY_BASE.as_ref()];
+    match host.tools().ask(Tool::Pkg, &which) {
+        Ok(_) => Ok(true),
+        // Without -q it would say that it knows no such file.
+        Err(ToolError { outcome: Outcome::Failed { stderr, .. }, .. }) if stderr.is_empty() => Ok(false),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Fails before anything is touched if updates can't work here.
@@ -191,12 +224,7 @@ fn check_host(host: &Host, state: &State, packaged: bool) -> Result<()> {
     if cfg!(target_os = "freebsd") && !rustix::process::geteuid().is_root() {
         bail!("this needs root: file systems are mounted, and files of all owners replaced");
     }
-    if packaged {
-        let pkg = host.tools().program(Tool::Pkg);
-        if !pkg.exists() {
-            bail!("{}: its base is made of packages, and pkg(8) is not installed", state.base.display());
-        }
-    } else {
+    if !packaged {
         if state.release.is_snapshot() {
             bail!("{}: there are no binary updates for it; build a newer base", state.release);
         }
@@ -276,8 +304,81 @@ fn is_our_mount(state: &State, mount: &Mount) -> bool {
     mount.on == state.point() && mount.from == state.skeleton && mount.kind == "nullfs"
 }
 
-/// What to do first after a run that was killed.
-fn plan_recovery(host: &Host, state: &Rc<State>) -> Result<Plan> {
+/// Lines of differences that are shown.
+const SHOWN: usize = 20;
+
+/// Shows what a recovery would take back, edits of the administrator's that
+/// came since among it, and asks.
+fn ask(host: &Host, state: &State) -> Result<()> {
+    let (base, skeleton) = (&state.base, &state.skeleton);
+    let mut any = false;
+    let mut show = |lines: Vec<String>, all: String| {
+        any |= !lines.is_empty();
+        for line in lines.iter().take(SHOWN) {
+            report::note(PROGRAM, &format!("changed: {}", line.replace('\t', " ")));
+        }
+        if lines.len() > SHOWN {
+            report::note(PROGRAM, &format!("and {} more: {all}", lines.len() - SHOWN));
+        }
+    };
+    match &state.kept {
+        Kept::Snapshots { base: of_base, skeleton: of_skeleton } => {
+            for (dataset, path) in [(of_base, base), (of_skeleton, skeleton)] {
+                if zfs::exists(host.tools(), &dataset.snapshot(BEFORE))? {
+                    zfs::check_mounted(host, dataset, path)?;
+                    let all = Tools::line(Tool::Zfs, &zfs::differences_arguments(dataset, BEFORE));
+                    show(zfs::differences(host, dataset, BEFORE)?, all);
+                }
+            }
+        }
+        Kept::Copies => {
+            for tree in [base, skeleton] {
+                let before = template::before_update(tree);
+                if file::look(&before)?.is_some() && file::look(tree)?.is_some() {
+                    let mut lines = Vec::new();
+                    tree::compare(&before, tree, &mut |found| {
+                        if !found.is_directory_time() {
+                            let line = format!("{} {}", sign(found.what), tree.join(&found.path).display());
+                            // Mode, owner and contents of one entry.
+                            if lines.last() != Some(&line) {
+                                lines.push(line);
+                            }
+                        }
+                        ControlFlow::Continue(())
+                    })?;
+                    show(
+                        lines,
+                        shell::line([
+                            "/usr/bin/diff".as_ref(),
+                            "-r".as_ref(),
+                            before.as_os_str(),
+                            tree.as_os_str(),
+                        ]),
+                    );
+                }
+            }
+        }
+    }
+    let question = format!("Take back these changes of template {}, whoever made them?", state.release);
+    if any && !report::ask(&question)? {
+        bail!("nothing is taken back, and nothing updated; skel-update {} asks again", state.release);
+    }
+    Ok(())
+}
+
+/// A letter for a difference, as zfs-diff(8) has it.
+fn sign(what: tree::What) -> char {
+    match what {
+        tree::What::OnlySecond => '+',
+        tree::What::OnlyFirst => '-',
+        _ => 'M',
+    }
+}
+
+/// What to do first after a run that was killed, and whether that changes base
+/// and skeleton.
+fn plan_recovery(host: &Host, state: &Rc<State>) -> Result<(Plan, bool)> {
+    let mut takes_back = false;
     let mut recover = Plan::default();
     if host.kernel()?.mounts()?.iter().any(|m| is_our_mount(state, m)) {
         // The lock is ours, so nobody is at work with it.
@@ -294,6 +395,7 @@ fn plan_recovery(host: &Host, state: &Rc<State>) -> Result<Plan> {
                     recover.push(Forget(state.clone()));
                 } else {
                     recover.push(PutBack(state.clone()));
+                    takes_back = true;
                 }
             }
         }
@@ -301,12 +403,13 @@ fn plan_recovery(host: &Host, state: &Rc<State>) -> Result<Plan> {
             let there = |tree: &Path| Ok::<_, anyhow::Error>(file::look(tree)?.is_some());
             if there(&template::before_update(&state.base))? {
                 recover.push(PutBack(state.clone()));
+                takes_back = true;
             } else if there(&template::before_update(&state.skeleton))? || there(&failed(&state.base))? {
                 recover.push(Forget(state.clone()));
             }
         }
     }
-    Ok(recover)
+    Ok((recover, takes_back))
 }
 
 /// Where a tree that failed to be updated waits for its removal.
@@ -388,7 +491,9 @@ impl Action for PutBack {
         let state = &self.0;
         match &state.kept {
             Kept::Snapshots { base, skeleton } => {
-                with_kept(host, [base, skeleton], "rollback")?;
+                for (dataset, tree) in [(base, &state.base), (skeleton, &state.skeleton)] {
+                    put_back(host, dataset, tree)?;
+                }
                 Forget(state.clone()).perform(host, &mut Undo::default())
             }
             Kept::Copies => {
@@ -400,7 +505,7 @@ impl Action for PutBack {
                     }
                     let here = file::look(tree)?.is_some();
                     if here && file::look(&failed)?.is_some() {
-                        crate::tree::remove(&failed)?;
+                        tree::remove(&failed)?;
                     }
                     let rename = |from: &Path, to: &Path| -> Result<()> { Ok(effect::rename(from, to)?) };
                     if here {
@@ -409,7 +514,7 @@ impl Action for PutBack {
                     rename(&before, tree)?;
                 }
                 for tree in [&state.skeleton, &state.base] {
-                    crate::tree::remove(&failed(tree))?;
+                    tree::remove(&failed(tree))?;
                 }
                 Ok(())
             }
@@ -417,31 +522,24 @@ impl Action for PutBack {
     }
 }
 
-/// Has zfs(8) do something with those of the kept snapshots that are there.
-fn with_kept(host: &Host, datasets: [&Dataset; 2], command: &str) -> Result<()> {
-    for dataset in datasets {
-        let before = dataset.snapshot(BEFORE);
-        if zfs::exists(host.tools(), &before)? {
-            match command {
-                "destroy" => zfs::Destroy { name: before }.perform(host, &mut Undo::default())?,
-                _ => {
-                    host.tools().run(Tool::Zfs, &[command, before.as_str()]).map_err(foreign_snapshots)?;
-                }
-            }
+/// Puts a file system back as it was before the update.
+fn put_back(host: &Host, dataset: &Dataset, tree: &Path) -> Result<()> {
+    let before = dataset.snapshot(BEFORE);
+    if !zfs::exists(host.tools(), &before)? {
+        return Ok(());
+    }
+    let newer = || -> Result<bool> { Ok(zfs::snapshots(host, dataset)?.last() != Some(&before)) };
+    if !newer()? {
+        match zfs::roll_back(host, dataset, BEFORE) {
+            // Somebody may have taken one in between.
+            Err(_) if newer()? => {}
+            result => return result,
         }
     }
-    Ok(())
-}
-
-/// Somebody else's snapshots of a half-updated tree are in the way, and not
-/// ours to destroy.
-fn foreign_snapshots(error: ToolError) -> anyhow::Error {
-    if error.says("more recent snapshots") {
-        return anyhow!(
-            "{error}; zfs destroy those snapshots of a half-done update, and run skel-update again"
-        );
-    }
-    error.into()
+    // Snapshots that somebody took meanwhile are not ours to destroy, and ZFS
+    // does not roll back past them.
+    let kept = tree.join(".zfs/snapshot").join(BEFORE);
+    tree::restore(&kept, tree).with_context(|| format!("{dataset} has later snapshots than {before}"))
 }
 
 /// Removes what the update could have gone back to.
@@ -463,17 +561,23 @@ impl Action for Forget {
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
         let state = &self.0;
         match &state.kept {
-            Kept::Snapshots { base, skeleton } => with_kept(host, [base, skeleton], "destroy")?,
+            Kept::Snapshots { base, skeleton } => {
+                for before in [base, skeleton].map(|dataset| dataset.snapshot(BEFORE)) {
+                    if zfs::exists(host.tools(), &before)? {
+                        zfs::Destroy { name: before }.perform(host, &mut Undo::default())?;
+                    }
+                }
+            }
             Kept::Copies => {
                 // In one step it is settled; what follows only makes room.
                 let before = template::before_update(&state.base);
                 if file::look(&before)?.is_some() {
-                    crate::tree::remove(&failed(&state.base))?;
+                    tree::remove(&failed(&state.base))?;
                     effect::rename(&before, &failed(&state.base))?;
                 }
-                crate::tree::remove(&template::before_update(&state.skeleton))?;
+                tree::remove(&template::before_update(&state.skeleton))?;
                 for tree in [&state.skeleton, &state.base] {
-                    crate::tree::remove(&failed(tree))?;
+                    tree::remove(&failed(tree))?;
                 }
             }
         }

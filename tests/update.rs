@@ -191,7 +191,7 @@ fn the_last_updates_of_a_release() {
 fn a_base_made_of_packages() {
     let stage = stage(Storage::Zfs);
     patch(&stage, 1);
-    stage.write(&format!("{SKELETON}/var/db/pkg/local.sqlite"), "");
+    stage.write(&format!("{SKELETON}/var/db/pkg/local.sqlite"), "SQLite format 3 /usr/bin/uname");
     let told = fails(&stage, "skel-update 14.2");
     assert!(told.contains("its base is made of packages, and pkg(8) is not installed"), "{told}");
     stage.packages();
@@ -202,6 +202,25 @@ fn a_base_made_of_packages() {
     assert_eq!(snapshots(&stage), ["14.2-RELEASE-skeleton@base", "14.2-RELEASE-skeleton@p1"]);
     check_tidy(&stage);
     ok(&stage, "skel-update 14.2");
+}
+
+/// One package in a base of sets does not keep its security patches away.
+#[test]
+fn a_base_with_a_package_in_it() {
+    for installed in [false, true] {
+        let stage = stage(Storage::Zfs);
+        patch(&stage, 1);
+        stage.write(&format!("{SKELETON}/var/db/pkg/local.sqlite"), "SQLite format 3 /usr/local/bin/tmux");
+        if installed {
+            stage.packages();
+            stage.mend("pkgbase");
+        }
+        stage.forget_calls();
+        ok(&stage, "skel-update 14.2");
+        assert!(stage.calls().iter().any(|c| c.starts_with("freebsd-update ")));
+        assert_eq!(fs::read_to_string(stage.path(BASE).join("bin/sh")).unwrap(), "a new sh\n");
+        check_tidy(&stage);
+    }
 }
 
 #[test]
@@ -292,19 +311,38 @@ fn half_done_by_a_killed_run() {
     let told = fails(&stage, "jail-clone web 12");
     assert!(told.contains("its update was interrupted; skel-update 14.2-RELEASE takes it back"), "{told}");
     fs::rename(stage.path("/etc/freebsd-update.conf"), stage.path("/etc/away")).unwrap();
+    // What an administrator changed since is not taken back unasked.
+    stage.write(&format!("{SKELETON}/etc/mine.conf"), "written after the crash\n");
+    let half = templates(&stage);
     let told = fails(&stage, "skel-update 14.2");
+    assert!(told.contains("there is no terminal to ask on; give -y"), "{told}");
+    for changed in ["14.2-RELEASE-base/bin/sh", "14.2-RELEASE-skeleton/etc/mine.conf"] {
+        assert!(told.contains(changed), "{told}");
+    }
+    assert_eq!(half, templates(&stage));
+    let told = fails(&stage, "skel-update -y 14.2");
     assert!(
         told.contains("an earlier run was killed") && told.contains("freebsd-update.conf: does not exist"),
         "{told}"
     );
     assert_eq!(before, templates(&stage));
     check_tidy(&stage);
-    // A snapshot that something else took of the half-done state is not ours.
+    // A snapshot that something else took of the half-done state is in nobody's
+    // way, and not ours to destroy.
+    stage.ok("zfs", &["set", "snapdir=visible", "zdata"]);
     stage.ok("zfs", &["snapshot", base, &format!("{DATASET}@thinjail-update")]);
-    stage.ok("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-base@hourly"]);
-    let told = fails(&stage, "skel-update 14.2");
-    assert!(told.contains("zfs destroy those snapshots of a half-done update"), "{told}");
-    stage.ok("zfs", &["destroy", "zdata/jails/templates/14.2-RELEASE-base@hourly"]);
+    stage.write(&format!("{BASE}/bin/sh"), "half\n");
+    stage.write(&format!("{SKELETON}/etc/half"), "");
+    let hourly = ["zdata/jails/templates/14.2-RELEASE-base@hourly", &format!("{DATASET}@hourly")];
+    stage.ok("zfs", &["snapshot", hourly[0], hourly[1]]);
+    let told = fails(&stage, "skel-update -y 14.2");
+    assert!(told.contains("freebsd-update.conf: does not exist"), "{told}");
+    stage.ok("zfs", &["set", "snapdir=hidden", "zdata"]);
+    assert_eq!(before, templates(&stage));
+    for snapshot in hourly {
+        stage.ok("zfs", &["list", snapshot]);
+        stage.ok("zfs", &["destroy", snapshot]);
+    }
     fs::rename(stage.path("/etc/away"), stage.path("/etc/freebsd-update.conf")).unwrap();
     ok(&stage, "skel-update 14.2");
     check_tidy(&stage);

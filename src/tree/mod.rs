@@ -16,6 +16,7 @@ mod compare;
 mod copy;
 mod merge;
 mod remove;
+mod restore;
 pub mod threeway;
 
 pub use apply::{apply, put};
@@ -23,6 +24,7 @@ pub use compare::{Difference, What, compare, difference, starts_with};
 pub use copy::{copy, copy_telling};
 pub use merge::merge;
 pub use remove::remove;
+pub use restore::restore;
 
 use crate::effect;
 use crate::file;

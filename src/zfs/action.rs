@@ -486,3 +486,20 @@ impl Action for DestroyClone {
         Destroy { name: self.container.to_string() }.perform(host, undo)
     }
 }
+
+/// Rolls a file system back to the snapshot of that name, its latest.
+pub fn roll_back(host: &Host, dataset: &Dataset, name: &str) -> Result<()> {
+    let arguments = words(&["rollback", &dataset.snapshot(name)]);
+    run(host, &arguments, || Ok(differences(host, dataset, name)?.is_empty()))
+}
+
+/// What is different from the snapshot of that name, as zfs-diff(8) has it.
+pub fn differences(host: &Host, dataset: &Dataset, name: &str) -> Result<Vec<String>> {
+    let printed = host.tools().ask(Tool::Zfs, &differences_arguments(dataset, name))?;
+    Ok(printed.stdout.lines().map(str::to_owned).collect())
+}
+
+/// The command for [`differences`].
+pub fn differences_arguments(dataset: &Dataset, name: &str) -> [String; 5] {
+    ["diff".into(), "-H".into(), "-F".into(), dataset.snapshot(name), dataset.to_string()]
+}

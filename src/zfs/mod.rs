@@ -3,7 +3,10 @@
 mod action;
 mod property;
 
-pub use action::{Clone, Create, Destroy, Mount, Rename, SetProperty, Snapshot, Unmount, create_arguments};
+pub use action::{
+    Clone, Create, Destroy, Mount, Rename, SetProperty, Snapshot, Unmount, create_arguments, differences,
+    differences_arguments, roll_back,
+};
 pub use property::own_properties;
 
 use crate::host::Host;

@@ -233,14 +233,14 @@ pub static CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        line: "skel-update 14.2",
+        line: "skel-update -y 14.2",
         refused: &["skel-update 13.9"],
         prepare: with_updates,
         beyond: &["updated, but"],
         ..CASE
     },
     Case {
-        line: "skel-update 14.2-RELEASE",
+        line: "skel-update -y 14.2-RELEASE",
         on: ZFS,
         prepare: with_packages,
         beyond: &["updated, but"],

@@ -38,7 +38,7 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
             reply.complain("pkg: package database non-existent");
             Ok(1)
         }
-        ["-r", _, "which", "-q", "/usr/bin/uname"] => {
+        ["-r", _, "which", "-q", "/usr/bin/uname"] | ["-o", _, "which", "-q", "/usr/bin/uname"] => {
             if packaged {
                 reply.say("FreeBSD-runtime-15.0");
             }

@@ -133,18 +133,6 @@ pub fn fsync(file: impl AsFd, path: &Path) -> io::Result<()> {
     told!(Ok(rustix::fs::fsync(file)?), "fsync {}", path.display())
 }
 
-/// Has the file system that `path` is on store what was written so far.
-pub fn sync(path: &Path) -> io::Result<()> {
-    let work = || {
-        #[cfg(target_os = "linux")]
-        rustix::fs::syncfs(File::open(path)?)?;
-        #[cfg(not(target_os = "linux"))]
-        rustix::fs::sync();
-        Ok(())
-    };
-    told!(work(), "sync {}", path.display())
-}
-
 /// Waits for the lock on an open file.
 pub fn lock(file: &File) -> io::Result<()> {
     with(format_args!("lock"), || file.lock())

@@ -3,6 +3,7 @@
 
 use crate::effect;
 use crate::jail::JailName;
+use crate::kernel::locks;
 use crate::release::Release;
 use crate::root::Root;
 use anyhow::{Context, Result, bail};
@@ -83,6 +84,16 @@ impl Lock {
         Ok(Lock(file))
     }
 
+    /// Takes the lock of a jail's move if nobody has it.
+    pub fn of_move_now(root: &Root, jail: &JailName) -> Result<Option<Lock>> {
+        let (file, path) = open(root, &format!("rebase-{jail}"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("lock {}", path.display())),
+        }
+    }
+
     /// Waits for the lock of those who repair links in a tree, and takes it. It is
     /// a file of the host's: whoever can open the tree's own directory, such as
     /// root in its jail, could lock that and never give it back. Without the
@@ -111,6 +122,11 @@ fn is_refused(error: &anyhow::Error) -> bool {
     io.is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
+/// Whether a move of the jail to another release is at work, commits or reverts.
+pub fn jail_is_moved(root: &Root, jail: &JailName) -> bool {
+    is_held(root, &format!("rebase-{jail}"))
+}
+
 /// Whether somebody is making a jail. Nobody can tell who may not open locks.
 pub fn jails_are_made(root: &Root) -> bool {
     is_held(root, "jails")
@@ -123,7 +139,7 @@ pub fn template_is_changed(root: &Root, release: &Release) -> bool {
 
 fn is_held(root: &Root, what: &str) -> bool {
     let Ok(file) = File::open(path(root, what)) else { return false };
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    locks::is_locked(&file, locks::Wish::Shared).unwrap_or(false)
 }
 
 fn path(root: &Root, what: &str) -> PathBuf {

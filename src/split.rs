@@ -459,7 +459,7 @@ fn plan_part(
         copies.push(Move { plan: moves, links: vec![part.at_base.clone()] });
     }
     if source.as_ref() == Some(&part.at_base) {
-        links.push(SetAside { from: part.at_base.clone(), to: part.aside.clone() });
+        links.push(SetAside { from: part.at_base.clone(), to: part.aside.clone(), copy: part.to.clone() });
     }
     if source.is_some() {
         clear(split)?;
@@ -642,6 +642,8 @@ impl Action for MoveBack {
 struct SetAside {
     from: PathBuf,
     to: PathBuf,
+    /// Where what is in it is now.
+    copy: PathBuf,
 }
 
 impl Action for SetAside {
@@ -650,8 +652,8 @@ impl Action for SetAside {
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        // From the copies to the disk, before what they were made of is moved.
-        effect::sync(&self.from)?;
+        // Before what it was made of goes.
+        tree::store(&self.copy)?;
         Rename { from: self.from.clone(), to: self.to.clone() }.perform(host, undo)
     }
 }

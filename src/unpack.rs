@@ -161,7 +161,7 @@ impl Action for Unpack {
                 undo.push(RemoveTree { path: aside.clone() });
                 effect::create_dir(&aside, 0o777)?;
                 self.fill(host, &aside)?;
-                effect::sync(&aside)?;
+                tree::store(&aside)?;
                 let record = file::WriteFile { path: record.clone(), contents: self.record().into_bytes() };
                 record.perform(host, undo)?;
                 Completing(file::Rename { from: aside, to: self.to.clone() }).perform(host, undo)

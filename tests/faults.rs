@@ -450,8 +450,14 @@ fn no_effect_escapes() {
 #[test]
 fn looking_changes_nothing() {
     let looks = |effect: &str| {
-        let asks =
-            ["/sbin/zfs get", "/sbin/zfs list", "/sbin/zfs diff", "/usr/bin/tar -t", "/sbin/sysctl -n"];
+        let asks = [
+            "/sbin/zfs get",
+            "/sbin/zfs list",
+            "/sbin/zfs diff",
+            "/usr/bin/tar -t",
+            "/sbin/sysctl -n",
+            "/sbin/devfs rule",
+        ];
         let locks = effect.starts_with("open /var/run/thinjail-") && effect.ends_with(".lock");
         // jail-rebase notes that it has the jail in hand before it looks.
         let claims = effect.starts_with("open /var/run/thinjail-") && effect.ends_with(".claim");

@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::interface::PairName;
 use crate::inventory::{Jail, Seen};
 use crate::jail::JailName;
-use crate::kernel::is_at_or_below;
+use crate::kernel::{is_at_or_below, locks};
 use crate::layout::Layout;
 use crate::lock::{self, Guarded, Lock};
 use crate::plan::{Action, Plan, Undo};
@@ -183,6 +183,11 @@ fn temporary(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
                 continue;
             }
             let template = directory == layout.templates();
+            if *directory == containers
+                && jail_of(&path).is_some_and(|j| lock::jail_is_moved(facts.host.root(), &j))
+            {
+                continue;
+            }
             if template && release_of(&path).is_some_and(|r| lock::template_is_changed(facts.host.root(), &r))
             {
                 continue;
@@ -213,11 +218,18 @@ fn release_of(temporary: &Path) -> Option<Release> {
     name.split_once("-base").or_else(|| name.split_once("-skeleton"))?.0.parse().ok()
 }
 
+/// The jail whose container was to be in the place of a temporary tree, or
+/// beside it.
+fn jail_of(temporary: &Path) -> Option<JailName> {
+    let name = temporary.file_name()?.to_str()?.strip_prefix('.')?;
+    name.split('.').next()?.parse().ok()
+}
+
 /// Whether a program that lives is at work on it: it holds a lock then.
 fn in_use(path: &Path) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(fd) => File::from(fd).try_lock().is_err(),
+        Ok(fd) => locks::is_locked(&File::from(fd), locks::Wish::Exclusive).unwrap_or(true),
         // It may be in place by now.
         Err(e) => e == rustix::io::Errno::NOENT,
     }
@@ -244,8 +256,13 @@ impl Action for RemoveTemporary {
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        // Every program that prepares something here holds this one.
+        // Every program that prepares something here holds this one, and a move
+        // that of its jail.
         let _lock = Lock::take(host.root(), Guarded::Jails)?;
+        let moved = jail_of(&self.path).map(|jail| Lock::of_move_now(host.root(), &jail)).transpose()?;
+        if matches!(moved, Some(None)) {
+            return Ok(());
+        }
         if file::look(&self.path)?.is_none() || in_use(&self.path) {
             return Ok(());
         }

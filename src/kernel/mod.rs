@@ -15,6 +15,7 @@ pub mod flags;
 #[cfg(target_os = "freebsd")]
 #[allow(unsafe_code)] // The one module that talks to the kernel.
 pub mod freebsd;
+pub mod locks;
 #[cfg(not(target_os = "freebsd"))]
 pub mod simulated;
 

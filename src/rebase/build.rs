@@ -188,7 +188,7 @@ impl Action for Sync {
     }
 
     fn perform(&self, _host: &Host, _undo: &mut Undo) -> Result<()> {
-        Ok(effect::sync(&self.path)?)
+        tree::store(&self.path)
     }
 }
 

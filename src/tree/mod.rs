@@ -17,6 +17,7 @@ mod copy;
 mod merge;
 mod remove;
 mod restore;
+mod store;
 pub mod threeway;
 
 pub use apply::{apply, put};
@@ -25,6 +26,7 @@ pub use copy::{copy, copy_telling};
 pub use merge::merge;
 pub use remove::remove;
 pub use restore::restore;
+pub use store::store;
 
 use crate::effect;
 use crate::file;
@@ -264,7 +266,7 @@ impl Action for CopyTree {
         remove(&aside)?;
         undo.push(RemoveTree { path: aside.clone() });
         let flags = copy::copy_but_flags(&self.from, &aside, &mut |_| ())?;
-        effect::sync(&aside)?;
+        store(&aside)?;
         let parent = self.to.parent().unwrap_or(Path::new("/"));
         let directory = open_directory(parent)?;
         // Renaming onto an empty directory would succeed, so look once more.

@@ -457,6 +457,7 @@ fn looking_changes_nothing() {
             "/usr/bin/tar -t",
             "/sbin/sysctl -n",
             "/sbin/devfs rule",
+            "/usr/local/sbin/pkg -o",
         ];
         let locks = effect.starts_with("open /var/run/thinjail-") && effect.ends_with(".lock");
         // jail-rebase notes that it has the jail in hand before it looks.

@@ -92,7 +92,7 @@ pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> 
 
     let at = |path: &Path| host.root().at(path);
     let (base, skeleton) = (at(&layout.base(&release)), at(&layout.skeleton(&release)));
-    template::check(&release, &base, &skeleton)?;
+    template::check(host, &layout, &release)?;
     template::check_kernel(host, &release, &base)?;
     let mut plan = Plan::default();
     let container = at(&layout.container(jail));
@@ -351,12 +351,23 @@ fn plan_container(
         Storage::Zfs(top) => {
             let skeleton = Layout::skeleton_dataset(top, release)?;
             let of = |dataset: &Dataset| told.iter().find(|(name, _)| name == dataset.as_str());
-            let snapshot = newest_snapshot(release, &skeleton, told)?;
+            let snapshot = match newest_snapshot(release, &skeleton, told) {
+                Ok(snapshot) => snapshot,
+                Err(e) => {
+                    template::check_has_snapshots(host, layout, &skeleton)?;
+                    return Err(e);
+                }
+            };
             let (parent, dataset) = (top.child("containers")?, Layout::container_dataset(top, jail)?);
             match of(&dataset) {
                 None => {
-                    if of(&parent).is_none() {
-                        bail!("{parent} does not exist; zfs create {parent}");
+                    match of(&parent) {
+                        None => bail!("{parent} does not exist; zfs create {parent}"),
+                        // A clone would not be mounted either.
+                        Some((_, [mounted, ..])) if mounted != "yes" => {
+                            zfs::check_mounted(host, &parent, &host.root().at(&layout.containers()))?;
+                        }
+                        Some(_) => {}
                     }
                     if let Some(there) = file::look(container)? {
                         let empty = there.is_dir() && fs_err::read_dir(container)?.next().is_none();

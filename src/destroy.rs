@@ -18,6 +18,7 @@ use crate::rclist;
 use crate::service::StopJail;
 use crate::settings::Settings;
 use crate::sweep;
+use crate::template;
 use crate::tree::{self, RemoveTree};
 use crate::zfs::{self, Dataset};
 use crate::{effect, report, shell};
@@ -370,6 +371,8 @@ fn plan_container(
                 .and_then(|rest| rest.strip_prefix("/templates/"))
                 .is_some_and(|rest| rest.contains("-skeleton@"));
             if !of_template {
+                let holder = origin.split('@').next().filter(|holder| !holder.is_empty());
+                template::check_not_promoted(host, layout, holder.unwrap_or(dataset.as_str()))?;
                 let origin = if origin.is_empty() { "nothing" } else { origin };
                 bail!(
                     "dataset {dataset} is a clone of {origin}, not of a skeleton; it is no container of ours"

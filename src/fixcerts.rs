@@ -11,6 +11,7 @@ use crate::lock::Lock;
 use crate::plan::{Action, Undo};
 use crate::release::Release;
 use crate::settings::Settings;
+use crate::template;
 use crate::{report, shell};
 use anyhow::{Result, bail};
 use std::os::unix::ffi::OsStrExt;
@@ -69,10 +70,13 @@ fn trees(arguments: &Fixcerts, host: &Host) -> Result<(PathBuf, PathBuf)> {
     if let Ok(release) = text.parse::<Release>() {
         let layout = Layout::find(host, &Settings::load(host.root())?)?;
         let skeleton = host.root().at(&layout.skeleton(&release));
+        let base = given_base.unwrap_or_else(|| host.root().at(&layout.base(&release)));
+        if [&skeleton, &base].iter().any(|tree| !matches!(file::look(tree), Ok(Some(_)))) {
+            template::check_in_place(host, &layout, &release)?;
+        }
         if file::look(&skeleton)?.is_none() {
             bail!("{release}: no template of that release: {} does not exist", skeleton.display());
         }
-        let base = given_base.unwrap_or_else(|| host.root().at(&layout.base(&release)));
         return Ok((skeleton, base));
     }
     let given = &arguments.what;

@@ -89,7 +89,16 @@ impl Layout {
             (None, Storage::Directory) => bail!("neither jail_zfs nor jail_dir is set in {FILE}"),
         };
         let real = host.root().at(&dir);
-        let resolved = real.canonicalize().with_context(|| format!("jail_dir: {}", dir.display()))?;
+        let resolved = match (real.canonicalize(), &storage) {
+            (Ok(resolved), _) => resolved,
+            (Err(e), storage) => {
+                // What is not mounted is not there.
+                if let Storage::Zfs(top) = storage {
+                    zfs::check_mounted(host, top, &real).context("jail_zfs")?;
+                }
+                return Err(e).with_context(|| format!("jail_dir: {}", dir.display()));
+            }
+        };
         if resolved != real {
             let name = host.root().strip(&resolved).unwrap_or(resolved);
             bail!("jail_dir: {} leads through a link; set it to {}", dir.display(), name.display());
@@ -335,7 +344,8 @@ pub fn mountpoint(host: &Host, dataset: &Dataset, values: Option<[String; 2]>) -
         bail!("jail_zfs: {dataset}: dataset does not exist; zfs create it, or correct {FILE}");
     };
     if mounted != "yes" {
-        bail!("jail_zfs: {dataset} is not mounted; zfs mount {dataset}");
+        let place = Path::new("/").join(dataset.as_str());
+        zfs::check_mounted(host, dataset, &place).context("jail_zfs")?;
     }
     // A pool below an alternate root shows its mount points with the root.
     match host.root().strip(Path::new(&mountpoint)) {

@@ -4,7 +4,7 @@ use crate::cli::Mkfstab;
 use crate::file::{self, WriteFile};
 use crate::fstab::{self, Trees};
 use crate::host::Host;
-use crate::layout::Layout;
+use crate::layout::{Layout, Storage};
 use crate::lock::{Guarded, Lock};
 use crate::origin;
 use crate::plan::{Action, Plan, Undo};
@@ -12,6 +12,7 @@ use crate::release::Release;
 use crate::report;
 use crate::settings::Settings;
 use crate::shell;
+use crate::{template, zfs};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,9 +39,21 @@ pub fn run(arguments: &Mkfstab, host: &Host) -> Result<ExitCode> {
     let release = release_of(host, &layout, &settings, arguments)?;
     let container = host.root().at(&layout.container(&arguments.name));
     if file::look(&container)?.is_none() {
-        bail!("container {}: no such directory; jail-clone makes it", container.display());
+        if let Storage::Zfs(top) = layout.storage() {
+            let dataset = Layout::container_dataset(top, &arguments.name)?;
+            if zfs::exists(host.tools(), dataset.as_str())? {
+                zfs::check_mounted(host, &dataset, &container)?;
+            }
+        }
+        bail!(
+            "container {}: no such directory; it is made with a new jail, by jail-clone",
+            container.display()
+        );
     }
     let trees = Trees { base: host.root().at(&layout.base(&release)), container };
+    if file::look(&trees.base)?.is_none() {
+        template::check_in_place(host, &layout, &release)?;
+    }
     let entries = fstab::plan(host, &layout, &arguments.name, &release, &trees, &arguments.mounts)?;
     let contents = fstab::format(&entries);
     let common = &arguments.common;

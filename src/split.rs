@@ -21,6 +21,7 @@ use crate::release::Release;
 use crate::report;
 use crate::settings::Settings;
 use crate::shell;
+use crate::template;
 use crate::torn::{self, Verdict};
 use crate::tree::{self, CopyTree, RemoveTree};
 use crate::userland;
@@ -147,7 +148,7 @@ fn plan(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Split> {
     let release = &arguments.release;
     let at = |path: PathBuf| host.root().at(&path);
     let trees = Trees { base: at(layout.base(release)), skeleton: at(layout.skeleton(release)) };
-    check_base(&trees.base, release)?;
+    check_base(host, layout, &trees.base, release)?;
     let mut split = Split { plan: Plan::default(), clear: Plan::default(), notes: Vec::new() };
 
     let snapshot = plan_skeleton(host, layout, release, &trees, &mut split.plan)?;
@@ -218,15 +219,22 @@ fn plan(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Split> {
     Ok(split)
 }
 
-fn check_base(base: &Path, release: &Release) -> Result<()> {
+fn check_base(host: &Host, layout: &Layout, base: &Path, release: &Release) -> Result<()> {
     match file::look(base)? {
         Some(there) if there.is_dir() => {}
         Some(there) => bail!("{}: {}, not a directory", base.display(), file::kind(&there)),
         None => {
+            template::check_in_place(host, layout, release)?;
             bail!("no base of {release}: {} does not exist; skel-fetch {release} gets it", base.display())
         }
     }
-    let version = userland::of_base(base)?;
+    let version = match userland::of_base(base) {
+        Ok(version) => version,
+        Err(e) => {
+            template::check_in_place(host, layout, release)?;
+            return Err(e);
+        }
+    };
     if version.release != *release {
         bail!("{}: it holds {version}, not {release}", base.display());
     }

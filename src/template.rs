@@ -3,16 +3,86 @@
 use crate::composed::{Composed, Found, Links};
 use crate::file;
 use crate::host::Host;
-use crate::layout::{BASE_SNAPSHOT, MOVED, SKELETON};
+use crate::layout::{BASE_SNAPSHOT, Layout, MOVED, SKELETON, Storage};
 use crate::release::Release;
 use crate::userland;
-use crate::zfs::{self, Dataset};
+use crate::zfs::{self, Astray, Dataset};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
 /// Fails unless the template is there, split, and nobody stopped half-way
 /// through making or updating it.
-pub fn check(release: &Release, base: &Path, skeleton: &Path) -> Result<()> {
+pub fn check(host: &Host, layout: &Layout, release: &Release) -> Result<()> {
+    let (base, skeleton) = (host.root().at(&layout.base(release)), host.root().at(&layout.skeleton(release)));
+    let Err(error) = check_trees(release, &base, &skeleton) else { return Ok(()) };
+    // To make or to split what is there and not seen would make it worse.
+    check_in_place(host, layout, release)?;
+    Err(error)
+}
+
+/// A dataset of a template that is there and not in its place.
+pub fn astray(host: &Host, layout: &Layout, release: &Release) -> Result<Option<Astray>> {
+    let Storage::Zfs(top) = layout.storage() else { return Ok(None) };
+    let at = |path: &Path| host.root().at(path);
+    let places = [
+        (top.clone(), at(layout.dir())),
+        (Layout::base_dataset(top, release)?, at(&layout.base(release))),
+        (Layout::skeleton_dataset(top, release)?, at(&layout.skeleton(release))),
+    ];
+    for (dataset, place) in places {
+        if zfs::exists(host.tools(), dataset.as_str())?
+            && let Some(astray) = zfs::astray(host, &dataset, &place)?
+        {
+            return Ok(Some(astray));
+        }
+    }
+    Ok(None)
+}
+
+/// Fails if a template's dataset is there and not in its place. For those that
+/// miss a tree of it, before they advise to make one.
+pub fn check_in_place(host: &Host, layout: &Layout, release: &Release) -> Result<()> {
+    match astray(host, layout, release)? {
+        Some(Astray { what, cure }) => bail!("template {release}: {what}; {cure}"),
+        None => Ok(()),
+    }
+}
+
+/// A skeleton whose snapshots went to `holder` when somebody promoted that, and
+/// its origin. Snapshots move with zfs-promote(8), and clones of them with them.
+pub fn promoted_away(host: &Host, layout: &Layout, holder: &str) -> Result<Option<(String, String)>> {
+    let Storage::Zfs(top) = layout.storage() else { return Ok(None) };
+    let templates = format!("{top}/templates");
+    let rows = zfs::told(host.tools(), ["origin"], 1, &[&templates])?;
+    let held = |origin: &str| origin.split('@').next() == Some(holder);
+    Ok(rows
+        .into_iter()
+        .find(|(name, [origin])| layout.skeleton_release(name).is_some() && held(origin))
+        .map(|(name, [origin])| (name, origin)))
+}
+
+/// Fails if a skeleton has lost its snapshots to `holder`, which may be a clone
+/// of it or what such clones come from now.
+pub fn check_not_promoted(host: &Host, layout: &Layout, holder: &str) -> Result<()> {
+    match promoted_away(host, layout, holder)? {
+        Some((skeleton, origin)) => bail!(
+            "{skeleton} has become a clone of {origin}, as somebody promoted that; zfs promote {skeleton}"
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Fails if a skeleton has lost its snapshots to one of its clones.
+pub fn check_has_snapshots(host: &Host, layout: &Layout, skeleton: &Dataset) -> Result<()> {
+    match zfs::properties(host.tools(), skeleton.as_str(), ["origin"])? {
+        Some([origin]) if !origin.is_empty() => {
+            check_not_promoted(host, layout, origin.split('@').next().unwrap_or_default())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_trees(release: &Release, base: &Path, skeleton: &Path) -> Result<()> {
     for (what, path, program) in [("base", base, "skel-fetch"), ("skeleton", skeleton, "skel-split")] {
         match file::look(path)? {
             Some(there) if there.is_dir() => {}

@@ -56,7 +56,7 @@ pub fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
     let (recover, takes_back) = plan_recovery(host, &state)?;
     if common.dry_run {
         // What is half done can't be planned on; it is taken back first.
-        let update = if recover.is_empty() { plan(host, state)? } else { Update::default() };
+        let update = if recover.is_empty() { plan(host, &layout, state)? } else { Update::default() };
         let mut all = recover;
         all.append(update.plan);
         all.append(update.clear);
@@ -69,7 +69,7 @@ pub fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
         report::note(PROGRAM, "an earlier run was killed; its update is taken back first");
         recover.carry_out(host)?;
     }
-    let update = plan(host, state.clone())?;
+    let update = plan(host, &layout, state.clone())?;
     update.plan.carry_out(host)?;
     let failures = update.clear.carry_out_all(host);
     let version = userland::of_base(&state.base)?;
@@ -137,9 +137,9 @@ impl State {
     }
 }
 
-fn plan(host: &Host, state: Rc<State>) -> Result<Update> {
+fn plan(host: &Host, layout: &Layout, state: Rc<State>) -> Result<Update> {
     let release = &state.release;
-    template::check(release, &state.base, &state.skeleton)?;
+    template::check(host, layout, release)?;
     let version = userland::of_base(&state.base)?;
     if version.release != *release {
         bail!("{}: it holds {version}, not {release}", state.base.display());

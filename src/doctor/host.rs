@@ -5,6 +5,7 @@ use super::finding::*;
 use crate::layout::Layout;
 use crate::release::Release;
 use crate::settings;
+use crate::template;
 use crate::tool::{Outcome, Tool};
 use std::path::Path;
 
@@ -307,7 +308,9 @@ fn release(facts: &Facts, found: &mut Vec<Finding>) {
     let there = |release: &Release| {
         inventory.template(release).is_some_and(|t| !t.base.is_absent() || !t.skeleton.is_absent())
     };
-    if !there(release) {
+    // What is only not mounted is told of as such.
+    let astray = || matches!(template::astray(facts.host, &inventory.layout, release), Ok(Some(_)));
+    if !there(release) && !astray() {
         let others: Vec<&str> = inventory
             .templates
             .iter()

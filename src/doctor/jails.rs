@@ -11,6 +11,8 @@ use crate::layout::{Layout, MOVED, Storage};
 use crate::links::{self, Scope as Links};
 use crate::mac::PairMacs;
 use crate::report;
+use crate::template;
+use crate::zfs::{self, Astray};
 use rustix::fs::FileType;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -106,14 +108,14 @@ impl One<'_> {
         };
         match (self.layout.storage(), &known.dataset) {
             (Storage::Zfs(_), Seen::There(held)) => {
-                if !held.mounted {
-                    let cure = format!("zfs mount {}", held.dataset);
-                    found.push(self.about(
-                        &DATASET_UNMOUNTED,
-                        &object,
-                        format!("{} is not mounted", held.dataset),
-                        cure,
-                    ));
+                let place = self.facts.at(&object);
+                let covered = zfs::cover(&self.facts.mounts, &held.dataset, &place).is_some();
+                let astray = match !held.mounted || covered {
+                    true => zfs::astray(self.facts.host, &held.dataset, &place).ok().flatten(),
+                    false => None,
+                };
+                if let Some(Astray { what, cure }) = astray {
+                    found.push(self.about(&DATASET_UNMOUNTED, &object, what, cure));
                 } else if Path::new(&held.mountpoint) != self.facts.at(&object) {
                     let at = self.facts.shown(Path::new(&held.mountpoint));
                     let what = format!("{} is mounted at {at}", held.dataset);
@@ -129,7 +131,16 @@ impl One<'_> {
                     }
                     _ if known.origin.is_none() => {
                         let what = format!("{} is a clone of {origin}, not of a skeleton", held.dataset);
-                        let cure = "move it away, or make the jail anew";
+                        let holder = held.origin.as_deref().and_then(|o| o.split('@').next());
+                        let holder = holder.unwrap_or(held.dataset.as_str());
+                        let cure = match template::promoted_away(self.facts.host, self.layout, holder) {
+                            Ok(Some((skeleton, _))) => {
+                                format!(
+                                    "somebody promoted it, and the snapshots went along: zfs promote {skeleton}"
+                                )
+                            }
+                            _ => "move it away, or make the jail anew".into(),
+                        };
                         found.push(self.about(&CONTAINER_FOREIGN, &object, what, cure));
                     }
                     Some(_) => {}

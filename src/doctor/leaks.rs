@@ -279,8 +279,17 @@ fn half_made(facts: &Facts, found: &mut Vec<Finding>) {
         let parts = parts(jail);
         let what = format!("no configuration, but {}", parts.join(", "));
         let name = &jail.name;
-        let cure =
-            format!("jail-clone {name} goes on where it stopped; jail-destroy {name} removes what there is");
+        let marked = jail.dataset.there().and_then(|held| Some((held, held.owner.as_deref()?)));
+        let cure = match marked {
+            // Somebody renamed it, and there may be all of a jail in it.
+            Some((held, owner)) if owner != name.as_str() => {
+                let place = held.dataset.as_str().rsplit_once('/').map_or("", |(above, _)| above);
+                format!("it is marked as jail {owner}'s: zfs rename {} {place}/{owner}", held.dataset)
+            }
+            _ => format!(
+                "jail-clone {name} goes on where it stopped; jail-destroy {name} removes what there is"
+            ),
+        };
         found.push(Finding::new(
             &CLONE_HALF_MADE,
             Scope::Jail(name.to_string()),

@@ -15,6 +15,7 @@ use crate::report;
 use crate::shell;
 use crate::template;
 use crate::tool::Tool;
+use crate::zfs::Astray;
 use anyhow::Result;
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
@@ -70,9 +71,13 @@ fn template(facts: &Facts, layout: &Layout, one: &Template, found: &mut Vec<Find
             found.push(about(&BASE_WRITABLE, tree, what, format!("chmod go-w {}", tree.display())));
         }
     }
-    match template::check(release, &real_base, &real_skeleton) {
+    match template::check(facts.host, layout, release) {
         Ok(()) => {}
         Err(e) => {
+            if let Ok(Some(Astray { what, cure })) = template::astray(facts.host, layout, release) {
+                found.push(about(&DATASET_UNMOUNTED, &base, what, cure));
+                return;
+            }
             let text = report::line(&e).replace(&facts.host.root().path().display().to_string(), "");
             let text = if facts.host.root().is_alternate() { text } else { report::line(&e) };
             let (what, cure) = text.rsplit_once("; ").unwrap_or((&text, "skel-split finishes it"));
@@ -130,12 +135,16 @@ fn snapshots(
     let Some(newest) = one.newest() else {
         if one.snapshots.there().is_some() {
             let what = format!("{dataset} has no snapshot named base or after a patch level");
+            let promoted = template::check_has_snapshots(facts.host, layout, &dataset).err();
             found.push(Finding::new(
                 &SNAPSHOT_MISSING,
                 scope,
                 skeleton,
                 what,
-                format!("skel-split {release}"),
+                match promoted {
+                    Some(e) => report::line(&e),
+                    None => format!("skel-split {release}"),
+                },
             ));
         }
         return;

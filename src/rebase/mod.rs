@@ -167,7 +167,7 @@ impl Job<'_> {
             .with_context(|| layout.fstab(jail).display().to_string())?;
         let at = |path: PathBuf| host.root().at(&path);
         let (base, skeleton) = (at(layout.base(release)), at(layout.skeleton(release)));
-        template::check(release, &base, &skeleton)?;
+        template::check(host, layout, release)?;
         template::check_kernel(host, release, &base)?;
         let from = places.origin(host, layout, &places.jail, &now)?;
         let (to, fresh) = self.newest(release, &skeleton)?;
@@ -255,7 +255,13 @@ impl Job<'_> {
             return origin::of_skeleton(self.host, self.layout, release);
         };
         let dataset = Layout::skeleton_dataset(top, release)?;
-        let newest = template::newest_snapshot(self.host, release, &dataset)?;
+        let newest = match template::newest_snapshot(self.host, release, &dataset) {
+            Ok(newest) => newest,
+            Err(e) => {
+                template::check_has_snapshots(self.host, self.layout, &dataset)?;
+                return Err(e);
+            }
+        };
         zfs::check_mounted(self.host, &dataset, skeleton)?;
         let snapshot = newest.rsplit('@').next().unwrap_or_default().to_owned();
         Ok((Origin { release: release.clone(), snapshot }, false))
@@ -510,6 +516,7 @@ impl Job<'_> {
         self.check_mounted(kept)?;
         let base = host.root().at(&self.layout.base(&former.release));
         if !file::look(&base)?.is_some_and(|there| there.is_dir()) {
+            template::check_in_place(host, self.layout, &former.release)?;
             bail!("{}: the base of {former} is missing; there is nothing to go back to", base.display());
         }
         if moved {

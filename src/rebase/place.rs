@@ -7,6 +7,7 @@ use crate::layout::{KEPT, Layout, Storage, WORK};
 use crate::origin::{self, Origin};
 use crate::plan::{Completing, Plan};
 use crate::release::Release;
+use crate::template;
 use crate::tree::RemoveTree;
 use crate::zfs::{self, Dataset};
 use anyhow::{Context, Result, bail};
@@ -67,6 +68,8 @@ impl Container {
             );
         }
         if origin::of_snapshot(layout, &origin).is_none() {
+            let holder = origin.split('@').next().filter(|holder| !holder.is_empty());
+            template::check_not_promoted(host, layout, holder.unwrap_or(dataset.as_str()))?;
             let origin = if origin.is_empty() { "nothing" } else { &origin };
             bail!(
                 "dataset {dataset} is a clone of {origin}, not of a skeleton: what it was made of is unknown"

@@ -10,6 +10,7 @@ pub use action::{
 pub use property::own_properties;
 
 use crate::host::Host;
+use crate::kernel;
 use crate::tool::{Outcome, Tool, Tools};
 use anyhow::{Result, bail};
 use std::fmt;
@@ -248,7 +249,7 @@ pub fn check_movable(host: &Host, dataset: &Dataset) -> Result<()> {
         let harmless = matches!((name, value), ("canmount", "on") | ("jailed" | "readonly", "off"));
         if !harmless && is_own(source) {
             bail!(
-                "dataset {dataset} has a {name} of its own, {value}; give it that of its place: \
+                "dataset {dataset} has a {name} of its own, {value}, and not that of its place; \
                  zfs inherit {name} {dataset}"
             );
         }
@@ -276,19 +277,85 @@ pub fn check_pristine(host: &Host, snapshot: &str, clone: &Dataset) -> Result<()
     Ok(())
 }
 
-/// Fails unless the dataset is mounted where the layout has it.
-pub fn check_mounted(host: &Host, dataset: &Dataset, expected: &Path) -> Result<()> {
-    let Some([mounted, mountpoint]) = properties(host.tools(), dataset.as_str(), ["mounted", "mountpoint"])?
+/// A dataset that is not in its place: in what way, and which command puts it
+/// there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Astray {
+    /// Such as `zdata/jails is not mounted`.
+    pub what: String,
+    /// Such as `zfs mount zdata/jails`.
+    pub cure: String,
+}
+
+/// Looks whether a dataset is mounted where the layout has it, and seen there.
+pub fn astray(host: &Host, dataset: &Dataset, expected: &Path) -> Result<Option<Astray>> {
+    let asked = ["mounted", "mountpoint", "canmount", "jailed", "keystatus", "encryptionroot", "type"];
+    let Some([mounted, mountpoint, canmount, jailed, key, root, kind]) =
+        properties(host.tools(), dataset.as_str(), asked)?
     else {
         bail!("{dataset}: dataset does not exist");
     };
+    let astray = |what: String, cure: String| Ok(Some(Astray { what, cure }));
+    if kind == "volume" {
+        return astray(format!("{dataset} is a volume, not a file system"), "move it away".into());
+    }
     if mounted != "yes" {
-        bail!("{dataset} is not mounted; zfs mount {dataset}");
+        let why = |why: &str| format!("{dataset} is not mounted: {why}");
+        return match () {
+            () if key == "unavailable" => astray(
+                why(&format!("the key of {root} is not loaded")),
+                format!("zfs load-key {root}; zfs mount -a"),
+            ),
+            () if matches!(mountpoint.as_str(), "none" | "legacy") => {
+                let place = host.root().strip(expected).unwrap_or_else(|| expected.to_owned());
+                let cure = match dataset.as_str().rsplit_once('/') {
+                    Some((above, _)) if is_mounted(host, above)? => {
+                        format!("zfs inherit mountpoint {dataset}")
+                    }
+                    _ => format!("zfs set mountpoint={} {dataset}", place.display()),
+                };
+                astray(why(&format!("its mountpoint is {mountpoint}")), cure)
+            }
+            () if canmount == "off" => {
+                astray(why("canmount is off"), format!("zfs set canmount=on {dataset}"))
+            }
+            () if jailed == "on" => {
+                astray(why("it is given to a jail"), format!("zfs set jailed=off {dataset}; zfs mount -a"))
+            }
+            () => astray(format!("{dataset} is not mounted"), format!("zfs mount {dataset}")),
+        };
     }
     if Path::new(&mountpoint) != expected {
-        bail!("{dataset} is mounted at {mountpoint}, not at {}", expected.display());
+        let what = format!("{dataset} is mounted at {mountpoint}, not at {}", expected.display());
+        return astray(what, format!("zfs inherit mountpoint {dataset}"));
     }
-    Ok(())
+    let mounts = host.kernel()?.mounts()?;
+    let Some(cover) = cover(&mounts, dataset, expected) else { return Ok(None) };
+    let what = format!(
+        "{dataset} is hidden: {} was mounted over it, at {}",
+        cover.from.display(),
+        cover.on.display()
+    );
+    astray(what, format!("zfs unmount {dataset}; zfs mount {dataset}"))
+}
+
+fn is_mounted(host: &Host, dataset: &str) -> Result<bool> {
+    Ok(properties(host.tools(), dataset, ["mounted"])?.is_some_and(|[mounted]| mounted == "yes"))
+}
+
+/// What was mounted on the place of a dataset, or above that, after it.
+pub fn cover<'m>(mounts: &'m [kernel::Mount], dataset: &Dataset, place: &Path) -> Option<&'m kernel::Mount> {
+    let own = mounts.iter().position(|m| m.from == Path::new(dataset.as_str()) && m.on == place);
+    let later = own.map_or(0, |at| at + 1);
+    mounts[later..].iter().find(|m| kernel::is_at_or_below(place, &m.on) && m.kind != "nullfs")
+}
+
+/// Fails unless the dataset is mounted where the layout has it, and seen there.
+pub fn check_mounted(host: &Host, dataset: &Dataset, expected: &Path) -> Result<()> {
+    match astray(host, dataset, expected)? {
+        None => Ok(()),
+        Some(Astray { what, cure }) => bail!("{what}; {cure}"),
+    }
 }
 
 #[cfg(test)]

@@ -82,9 +82,15 @@ pub fn plan(host: &Host, settings: &Settings, wanted: &Wanted) -> Result<Clone> 
     }
 
     let reserved = reserved(host, settings)?;
-    let choice = choose(host, settings, &reserved, &known, &layout, wanted)?;
+    let mut choice = choose(host, settings, &reserved, &known, &layout, wanted)?;
     let conf = layout.conf(jail);
-    let claim = known.candidate(jail.as_str(), &conf, choice.text.as_bytes()).context("jail.conf")?;
+    let candidate = |text: &str| known.candidate(jail.as_str(), &conf, text.as_bytes()).context("jail.conf");
+    let mut claim = candidate(&choice.text)?;
+    let gateways = gateways(settings, &choice, &claim);
+    if !gateways.is_empty() {
+        choice.text.insert_str(choice.text.len() - END.len(), &gateways);
+        claim = candidate(&choice.text)?;
+    }
     known.check(&claim, &reserved)?;
     check_pairs(host, jail, &claim)?;
     check_places(&layout, &known, jail, &claim)?;
@@ -150,6 +156,28 @@ fn reserved(host: &Host, settings: &Settings) -> Result<Vec<IpAddr>> {
 struct Choice {
     text: String,
     summary: String,
+    /// Whether it has an address of IPv4, and of IPv6.
+    families: [bool; 2],
+}
+
+/// What the block of a jail ends with.
+const END: &str = "}\n";
+
+/// The gateways for the jail's own block: those of the settings where the common
+/// part of jail.conf(5) has another one, which is in another network then.
+fn gateways(settings: &Settings, choice: &Choice, claim: &Claim) -> String {
+    let wanted = [settings.jail_gateway.map(IpAddr::from), settings.jail_gateway6.map(IpAddr::from)];
+    let mut text = String::new();
+    for (at, name) in ["gateway", "gateway6"].into_iter().enumerate() {
+        let common = claim.gateways[at].as_deref().and_then(|value| value.parse::<IpAddr>().ok());
+        if let (Some(wanted), Some(common)) = (wanted[at], common)
+            && choice.families[at]
+            && wanted != common
+        {
+            text.push_str(&format!("${name} = \"{wanted}\";\n"));
+        }
+    }
+    text
 }
 
 fn choose(
@@ -222,8 +250,8 @@ fn choose(
             summary.push_str(&format!(", {}", chosen.net));
         }
     }
-    text.push_str("}\n");
-    Ok(Choice { text, summary })
+    text.push_str(END);
+    Ok(Choice { text, summary, families: [v4.is_some(), v6.is_some()] })
 }
 
 fn of_id_text(settings: &Settings, name: &str, id: Id) -> Option<Chosen> {

@@ -30,6 +30,8 @@ pub struct Claim {
     pub path: Option<String>,
     /// `mount.fstab`.
     pub fstab: Option<String>,
+    /// `$gateway` and `$gateway6`.
+    pub gateways: [Option<String>; 2],
     /// The devfs(8) ruleset of its `/dev`, if it has one.
     pub devfs_ruleset: Option<u32>,
     /// What could not be resolved, as jail(8) would say it.
@@ -44,6 +46,7 @@ impl Claim {
             id: resolved.var("id").map(str::to_owned),
             path: resolved.scalar("path").map(str::to_owned),
             fstab: resolved.scalar("mount.fstab").map(str::to_owned),
+            gateways: ["gateway", "gateway6"].map(|name| resolved.var(name).map(str::to_owned)),
             devfs_ruleset: devfs::ruleset(resolved),
             // jail(8)'s own words, but for the full stop that some of them have.
             errors: resolved.errors.iter().map(|e| e.to_string().trim_end_matches('.').to_owned()).collect(),

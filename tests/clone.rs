@@ -383,3 +383,20 @@ fn a_closed_standard_error_or_output_breaks_no_transaction() {
         assert!(host.at(CONF).exists());
     }
 }
+
+/// A jail in another network has that network's gateway, where the common part
+/// has another one; a jail of the common network has no line for it.
+#[test]
+fn the_gateway_of_another_network() {
+    let host = Sandbox::with_template();
+    host.write("etc/jail.conf", "$gateway = \"192.168.7.101\";\n.include \"/etc/jail.conf.d/*.conf\";\n");
+    host.run("jail-clone pg-1 111");
+    assert!(!host.read(CONF).contains("gateway"), "{}", host.read(CONF));
+    let mut command = host.command("jail-clone");
+    command.args(["lab", "30"]).env("jail_net", "10.1.0.0/16").env("jail_gateway", "10.1.0.1");
+    assert!(command.output().unwrap().status.success());
+    assert_eq!(
+        host.read("etc/jail.conf.d/lab.conf"),
+        "lab {\n$id = \"30\";\n$ip = \"10.1.0.30/16\";\n$gateway = \"10.1.0.1\";\n}\n"
+    );
+}

@@ -312,18 +312,54 @@ pub fn plan(
     Ok(entries)
 }
 
-/// The text of an fstab with another base in its first entry, and nothing else
-/// changed.
-pub fn with_base(text: &[u8], base: &Path) -> Result<Vec<u8>> {
+/// The text of an fstab for another release: the base of its first entry, and
+/// further sources in the template, are those of that release. Nothing else is
+/// changed. `exists` tells whether a source is there; one that is not stays what
+/// it is, and is the second part of the result.
+pub fn with_release(
+    text: &[u8],
+    layout: &Layout,
+    [from, to]: [&Release; 2],
+    exists: impl Fn(&Path) -> bool,
+) -> Result<(Vec<u8>, Vec<PathBuf>)> {
     let (entries, _) = parse(text);
-    let Some((line, _)) = entries.first() else { bail!("no mounts in it") };
+    if entries.is_empty() {
+        bail!("no mounts in it");
+    }
     let mut lines: Vec<Vec<u8>> = text.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
-    let Some(of_base) = lines.get_mut(line - 1) else { bail!("no line {line} in it") };
-    let blank = |b: &u8| matches!(b, b' ' | b'\t');
-    let start = of_base.iter().position(|b| !blank(b)).unwrap_or(0);
-    let end = start + of_base[start..].iter().position(blank).unwrap_or(0);
-    of_base.splice(start..end, vis::encode(base.as_os_str()));
-    Ok(lines.concat())
+    let mut left = Vec::new();
+    for (at, (line, entry)) in entries.iter().enumerate() {
+        let trees = [[layout.base(from), layout.base(to)], [layout.skeleton(from), layout.skeleton(to)]];
+        let within = |tree: &Path| entry.source.strip_prefix(tree).ok().map(Path::to_owned);
+        let Some(source) = trees.iter().find_map(|[old, new]| Some(new.join(within(old)?))) else { continue };
+        // As it was found, without a slash behind it.
+        let source: PathBuf = source.components().collect();
+        if at > 0 && !exists(&source) {
+            left.push(entry.source.clone());
+            continue;
+        }
+        let Some(of_entry) = lines.get_mut(line - 1) else { bail!("no line {line} in it") };
+        let blank = |b: &u8| matches!(b, b' ' | b'\t');
+        let start = of_entry.iter().position(|b| !blank(b)).unwrap_or(0);
+        let end = start + of_entry[start..].iter().position(blank).unwrap_or(0);
+        of_entry.splice(start..end, vis::encode(source.as_os_str()));
+    }
+    Ok((lines.concat(), left))
+}
+
+/// Fails if a further source lies in the template of a release already: on the
+/// way back it would be taken for one that came along.
+pub fn check_none_of(text: &[u8], layout: &Layout, release: &Release) -> Result<()> {
+    for (line, entry) in parse(text).0.iter().skip(1) {
+        if [layout.base(release), layout.skeleton(release)].iter().any(|tree| entry.source.starts_with(tree))
+        {
+            bail!(
+                "line {line}: {} is of {release} already; take the line out for the move",
+                entry.source.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Fails if the mounts behind the recipe's two have no place in these trees.

@@ -1026,3 +1026,50 @@ fn a_realistic_jail_as_an_oracle_has_it() {
         stage.nothing_left();
     }
 }
+
+/// A further mount from the template follows the jail to the other release and
+/// back; what that release does not have is told of.
+#[test]
+fn mounts_from_the_template_go_along() {
+    for storage in [Storage::Directory, Storage::Zfs] {
+        let stage = small::two_releases(storage);
+        let fstab = stage.path("/zdata/jails/web-nullfs-base.fstab");
+        for sub in ["docs", "old"] {
+            fs::create_dir_all(
+                stage.path(&format!("/zdata/jails/templates/14.2-RELEASE-base/usr/share/{sub}")),
+            )
+            .unwrap();
+            fs::create_dir_all(stage.path(&format!("/zdata/jails/containers/web/{sub}"))).unwrap();
+        }
+        fs::create_dir_all(stage.path("/zdata/jails/templates/15.0-RELEASE-base/usr/share/docs")).unwrap();
+        let line = |release: &str, sub: &str| {
+            format!(
+                "/zdata/jails/templates/{release}-base/usr/share/{sub} \
+                 /zdata/jails/web-nullfs-base/skeleton/{sub} nullfs ro 0 0\n"
+            )
+        };
+        let mut text = fs::read_to_string(&fstab).unwrap();
+        text += &(line("14.2-RELEASE", "docs") + &line("14.2-RELEASE", "old"));
+        fs::write(&fstab, &text).unwrap();
+        let output = small::run(&stage, "jail-rebase -k theirs web 15.0");
+        let told = stage.strip(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        assert!(
+            told.contains("its fstab still mounts /zdata/jails/templates/14.2-RELEASE-base/usr/share/old"),
+            "{told}"
+        );
+        let moved = fs::read_to_string(&fstab).unwrap();
+        assert!(moved.contains(&line("15.0-RELEASE", "docs")), "{moved}");
+        assert!(moved.contains(&line("14.2-RELEASE", "old")), "{moved}");
+        small::ok(&stage, "jail-rebase -y --revert web");
+        assert_eq!(fs::read_to_string(&fstab).unwrap(), text);
+        // One of the other release would come back as one of this.
+        fs::write(
+            &fstab,
+            format!("{text}{}", line("15.0-RELEASE", "docs").replace("skeleton/docs", "skeleton/old")),
+        )
+        .unwrap();
+        let told = small::fails(&stage, "jail-rebase -k theirs web 15.0");
+        assert!(told.contains("already; take the line out for the move"), "{told}");
+    }
+}

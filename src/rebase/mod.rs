@@ -150,10 +150,18 @@ impl Job<'_> {
     fn plan_fstab(&self, release: &Release, plan: &mut Plan) -> Result<()> {
         let (path, old, now) = self.fstab()?;
         if now != *release {
-            let new = fstab::with_base(&old, &self.layout.base(release))?;
+            let (new, _) = self.moved_fstab(&old, &now, release)?;
             plan.push(file::Rewrite { path, old, new });
         }
         Ok(())
+    }
+
+    /// The text of the jail's fstab for another release, and the sources in the
+    /// template of this one that the other does not have.
+    fn moved_fstab(&self, text: &[u8], from: &Release, to: &Release) -> Result<(Vec<u8>, Vec<PathBuf>)> {
+        let exists = |source: &Path| self.host.root().at(source).symlink_metadata().is_ok();
+        fstab::with_release(text, self.layout, [from, to], exists)
+            .with_context(|| self.layout.fstab(self.jail()).display().to_string())
     }
 
     fn move_to(&self, places: Places, release: &Release) -> Result<ExitCode> {
@@ -165,6 +173,11 @@ impl Job<'_> {
         let (_, text, now) = self.fstab()?;
         fstab::check_sources(host, layout, &fstab::parse(&text).0)
             .with_context(|| layout.fstab(jail).display().to_string())?;
+        if now != *release {
+            fstab::check_none_of(&text, layout, release)
+                .with_context(|| layout.fstab(jail).display().to_string())?;
+        }
+        let (_, left) = self.moved_fstab(&text, &now, release)?;
         let at = |path: PathBuf| host.root().at(&path);
         let (base, skeleton) = (at(layout.base(release)), at(layout.skeleton(release)));
         template::check(host, layout, release)?;
@@ -245,6 +258,12 @@ impl Job<'_> {
         report::tell(PROGRAM, &format!("{jail}: {from} -> {to}: {}", built.borrow().summary()));
         for note in tell::remains(jail, [&now, release], [&keep.path, &places.jail.path], &built.borrow()) {
             report::note(PROGRAM, &note);
+        }
+        for source in left {
+            report::note(
+                PROGRAM,
+                &format!("its fstab still mounts {} of {now}; {release} has none", source.display()),
+            );
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -238,9 +238,12 @@ case_hidden() {
     done
     run jail-clone tjnew 202
     good_run tjnew epair202
-    run zfs destroy $pool/tjcover
-    for dataset in $(zfs list -H -o name -r $pool/jails/templates | sed 1d); do
+    datasets=$(zfs list -H -o name -r $pool/jails/templates | sed 1d)
+    for dataset in $datasets; do
         run zfs unmount $dataset
+    done
+    run zfs destroy $pool/tjcover
+    for dataset in $datasets; do
         run zfs mount $dataset
     done
     good_run tjweb epair201
@@ -274,9 +277,9 @@ case_ruleset() {
     if [ -z "$simulated" ]; then
         start tjweb
         ls "$(path tjweb)/dev" | grep -q -x mem || fail "no mem: this shows nothing"
-        stop tjweb
-        # An earlier start has made it.
+        # The mount has made it, and with the mount it goes again.
         jail-doctor tjweb >"$work/out" 2>&1 && fail "jail-doctor found nothing"
         said "error: jail tjweb: devfs_ruleset 77 has no rules"
+        stop tjweb
     fi
 }

@@ -48,9 +48,10 @@ fuzz:
 check-freebsd:
 	PREFIX="$(PREFIX)" BASE_TXZ="$(BASE_TXZ)" JIB="$(JIB)" K="$(K)" sh tests/freebsd/run
 
-# Every fault at every effect of every program; check tries a sample.
+# Every fault at every effect of every program, and every pair of programs at
+# once; check tries a sample.
 faults:
-	THINJAIL_FAULTS=all $(CARGO) test --locked --features inject --test faults -- --nocapture
+	THINJAIL_FAULTS=all $(CARGO) test --locked --features inject --test faults --test pairs -- --nocapture
 
 # Random sequences against the model, other ones each time; takes a while.
 model:

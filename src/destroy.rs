@@ -35,7 +35,16 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
     let settings = Settings::load(host.root())?;
     // Not while somebody thinks about an answer; where nobody has to, one look
     // is enough.
-    let take = || Lock::take(host.root(), Guarded::Jails);
+    // A move that starts in between would leave what it keeps without a jail.
+    let take = || -> Result<(Lock, Lock)> {
+        let Some(of_move) = Lock::of_move_now(host.root(), jail)? else {
+            claim::check(host, jail)?;
+            bail!(
+                "jail {jail} is being moved by jail-rebase, or a zfs(8) of that still runs; try again after it"
+            );
+        };
+        Ok((of_move, Lock::take(host.root(), Guarded::Jails)?))
+    };
     let early = (arguments.yes && !common.dry_run).then(take).transpose()?;
     let (mut destroy, mut running) = look(host, &settings, arguments)?;
     for note in &destroy.notes {
@@ -50,15 +59,15 @@ pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
         all.append(destroy.clear);
         return report::dry_run(PROGRAM, &all, common.json);
     }
-    let lock = match early {
-        Some(lock) => lock,
+    let (_of_move, lock) = match early {
+        Some(locks) => locks,
         None => {
             if !confirm(jail, running, &destroy.goes)? {
                 bail!("nothing is destroyed");
             }
-            let lock = take()?;
+            let locks = take()?;
             (destroy, running) = look(host, &settings, arguments)?;
-            lock
+            locks
         }
     };
     if running {

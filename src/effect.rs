@@ -135,7 +135,15 @@ pub fn fsync(file: impl AsFd, path: &Path) -> io::Result<()> {
 
 /// Waits for the lock on an open file.
 pub fn lock(file: &File) -> io::Result<()> {
-    with(format_args!("lock"), || file.lock())
+    with(format_args!("lock"), || {
+        #[cfg(feature = "inject")]
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(std::fs::TryLockError::WouldBlock) => inject::blocked(),
+            Err(std::fs::TryLockError::Error(e)) => return Err(e),
+        }
+        file.lock()
+    })
 }
 
 /// Sets the owner of an open file.

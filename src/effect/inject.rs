@@ -11,6 +11,9 @@
 //!   effect is interrupted (EINTR).
 //! - `late-` and one of these: the effect is done, and reported as failed.
 //! - `kill` and `kill-after`: SIGKILL before or after it.
+//! - `wait`: before it the program writes to the FIFO `here` of the directory
+//!   `THINJAIL_WAIT`, and goes on when it has read from the FIFO `go`. A program
+//!   that has to wait for a lock writes to `blocked` there.
 //!
 //! `THINJAIL_INJECT_LOG` names a file that gets a line for each effect.
 
@@ -19,7 +22,7 @@ use crate::tool::{Outcome, ToolError};
 use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::LazyLock;
@@ -30,6 +33,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 enum Fault {
     Kill,
     KillAfter,
+    Wait,
     Error { error: Error, late: bool },
 }
 
@@ -103,6 +107,7 @@ fn read_plan(text: &str) -> Option<Planned> {
     let fault = match fault {
         "kill" => Fault::Kill,
         "kill-after" => Fault::KillAfter,
+        "wait" => Fault::Wait,
         _ => {
             let (text, late) = fault.strip_prefix("late-").map_or((fault, false), |text| (text, true));
             Fault::Error { error: read_error(text)?, late }
@@ -138,6 +143,29 @@ fn announce(what: fmt::Arguments) -> Option<Fault> {
     Some(fault)
 }
 
+/// A FIFO of the directory that a test waits at.
+fn fifo(name: &str) -> Option<std::path::PathBuf> {
+    Some(std::path::Path::new(&std::env::var_os("THINJAIL_WAIT")?).join(name))
+}
+
+fn tell(name: &str) {
+    if let Some(fifo) = fifo(name) {
+        let opened = std::fs::File::options().write(true).open(fifo);
+        opened.and_then(|mut fifo| fifo.write_all(b"x")).expect("THINJAIL_WAIT");
+    }
+}
+
+fn wait() {
+    tell("here");
+    let go = std::fs::File::open(fifo("go").expect("THINJAIL_WAIT")).expect("THINJAIL_WAIT");
+    (&go).read_exact(&mut [0]).expect("THINJAIL_WAIT");
+}
+
+/// Tells that a lock is another's.
+pub fn blocked() {
+    tell("blocked");
+}
+
 fn kill() -> ! {
     let _ = kill_process(getpid(), Signal::KILL);
     unreachable!("killed");
@@ -151,6 +179,10 @@ fn meet<T, E>(
 ) -> Result<T, E> {
     match announce(what) {
         None => work(),
+        Some(Fault::Wait) => {
+            wait();
+            work()
+        }
         Some(Fault::Kill) => kill(),
         Some(Fault::KillAfter) => {
             let _ = work();

@@ -77,7 +77,7 @@ pub const PROGRAMS: &[&str] = &[
 pub const RELEASE: &str = "14.2-RELEASE";
 
 /// How a host keeps its trees.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
     /// In the pool `zdata`.
     Zfs,

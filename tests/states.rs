@@ -298,7 +298,9 @@ fn one(scene: &Scene, name: &str, make: Make, line: &str) -> (Vec<String>, Vec<S
 #[test]
 fn every_state_and_every_program() {
     let next = AtomicUsize::new(0);
-    let all: Mutex<BTreeMap<usize, (Vec<String>, Vec<String>)>> = Mutex::new(BTreeMap::new());
+    // Rows for the table and flaws, by state.
+    type Results = BTreeMap<usize, (Vec<String>, Vec<String>)>;
+    let all: Mutex<Results> = Mutex::new(BTreeMap::new());
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get()).min(8);
     std::thread::scope(|scope| {
         for _ in 0..workers {

@@ -1,36 +1,18 @@
 //! FreeBSD's kernel, by system call.
 //!
-//! Numbers and layouts are those of 15.0 on LP64 platforms, which 13 and 14
-//! share (old ABI): freebsd-src: sys/sys/sockio.h, sys/net/if.h,
-//! sys/net/if_bridgevar.h. The sizes are asserted below because the kernel
-//! answers EINVAL to a structure of another size.
+//! What is passed to interfaces is in the module `requests`.
 
+use super::requests::*;
 use super::{Errno, Interfaces, Jails, Kernel, Mount, Mounts, Process, Refused, Result, RunningJail};
 use crate::interface::{IfName, Mtu};
 use crate::mac::Mac;
-use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_ulong, c_void};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_ulong};
 use std::mem::{size_of, zeroed};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
-
-const SIOCSIFFLAGS: c_ulong = 0x8020_6910;
-const SIOCGIFFLAGS: c_ulong = 0xc020_6911;
-const SIOCSIFNAME: c_ulong = 0x8020_6928;
-const SIOCSIFDESCR: c_ulong = 0x8020_6929;
-const SIOCGIFDESCR: c_ulong = 0xc020_692a;
-const SIOCGIFMTU: c_ulong = 0xc020_6933;
-const SIOCSIFMTU: c_ulong = 0x8020_6934;
-const SIOCSIFLLADDR: c_ulong = 0x8020_693c;
-const SIOCIFDESTROY: c_ulong = 0x8020_6979;
-const SIOCSDRVSPEC: c_ulong = 0x8028_697b;
-const SIOCGDRVSPEC: c_ulong = 0xc028_697b;
-const SIOCIFCREATE2: c_ulong = 0xc020_697c;
-const SIOCAIFGROUP: c_ulong = 0x8028_6987;
-const SIOCGIFGROUP: c_ulong = 0xc028_6988;
-const SIOCGIFGMEMB: c_ulong = 0xc028_698a;
 
 unsafe extern "C" {
     /// kldload(2), which the libc crate lacks (its kld_load is libutil's).
@@ -42,95 +24,6 @@ const BRDGGIFS: c_ulong = 6;
 const BRDGRTS: c_ulong = 7;
 const IFF_UP: u16 = 1;
 const AF_LINK: u8 = 18;
-
-/// struct ifreq; the union as its largest member, a pair of words.
-#[repr(C)]
-struct IfReq {
-    name: [u8; 16],
-    data: IfReqData,
-}
-
-#[repr(C)]
-union IfReqData {
-    flags: [u16; 2],
-    mtu: i32,
-    pointer: *mut c_void,
-    buffer: IfReqBuffer,
-    address: [u8; 16],
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct IfReqBuffer {
-    length: usize,
-    pointer: *mut c_void,
-}
-
-/// struct ifdrv.
-#[repr(C)]
-struct IfDrv {
-    name: [u8; 16],
-    command: c_ulong,
-    length: usize,
-    data: *mut c_void,
-}
-
-/// struct ifbreq; only the name is used.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct IfBReq {
-    name: [u8; 16],
-    rest: [u32; 16],
-}
-
-/// struct ifbifconf.
-#[repr(C)]
-struct IfBIfConf {
-    length: u32,
-    requests: *mut IfBReq,
-}
-
-/// struct ifbareq.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct IfBaReq {
-    name: [u8; 16],
-    expire: c_ulong,
-    flags: u8,
-    address: [u8; 6],
-    vlan: u16,
-}
-
-/// struct ifbaconf.
-#[repr(C)]
-struct IfBaConf {
-    length: u32,
-    requests: *mut IfBaReq,
-}
-
-/// struct ifgroupreq.
-#[repr(C)]
-struct IfGroupReq {
-    name: [u8; 16],
-    length: u32,
-    group: IfGroupReqData,
-}
-
-#[repr(C)]
-union IfGroupReqData {
-    group: [u8; 16],
-    members: *mut [u8; 16],
-}
-
-const _: () = assert!(
-    size_of::<IfReq>() == 32
-        && size_of::<IfDrv>() == 40
-        && size_of::<IfBReq>() == 80
-        && size_of::<IfBIfConf>() == 16
-        && size_of::<IfBaReq>() == 40
-        && size_of::<IfBaConf>() == 16
-        && size_of::<IfGroupReq>() == 40
-);
 
 /// The kernel, through one socket of the host's vnet.
 #[derive(Debug)]
@@ -178,13 +71,18 @@ impl FreeBsd {
         Ok(FreeBsd { socket: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
-    /// One ioctl(2). `T` must be the structure that `number` says.
-    fn ioctl<T>(&self, number: c_ulong, request: &'static str, object: &str, argument: &mut T) -> Result<()> {
-        debug_assert_eq!(size_of::<T>() as c_ulong, number >> 16 & 0x1fff);
-        // SAFETY: the number carries the size of the structure, which is that of
-        // T (asserted above and at compile time), and pointers inside T are set
-        // by the callers to buffers that outlive the call.
-        if unsafe { libc::ioctl(self.socket.as_raw_fd(), number, ptr::from_mut(argument)) } < 0 {
+    /// One ioctl(2).
+    fn ioctl<T>(
+        &self,
+        number: Request<T>,
+        request: &'static str,
+        object: &str,
+        argument: &mut T,
+    ) -> Result<()> {
+        // SAFETY: the number was made from the size of T, so the kernel reads and
+        // writes one T, and pointers inside it are set by the callers to buffers
+        // that outlive the call.
+        if unsafe { libc::ioctl(self.socket.as_raw_fd(), number.number(), ptr::from_mut(argument)) } < 0 {
             return Err(refused(request, object));
         }
         Ok(())

@@ -16,6 +16,9 @@ pub mod flags;
 #[allow(unsafe_code)] // The one module that talks to the kernel.
 pub mod freebsd;
 pub mod locks;
+#[cfg(any(target_os = "freebsd", test))]
+#[cfg_attr(not(target_os = "freebsd"), allow(dead_code, reason = "only its numbers and sizes are looked at"))]
+mod requests;
 #[cfg(not(target_os = "freebsd"))]
 pub mod simulated;
 

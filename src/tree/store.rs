@@ -1,5 +1,7 @@
 //! Having a tree stored, before what it was made from goes.
 
+#![allow(clippy::disallowed_methods)] // All of it is one effect, announced here.
+
 use super::{Device, Entry, descend, kind_of, names};
 use crate::effect;
 use anyhow::{Context, Result};

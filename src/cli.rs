@@ -232,8 +232,8 @@ pub struct Mkfstab {
     /// Check the file that is there, and report everything wrong with it
     #[arg(short, long, conflicts_with_all = ["dry_run", "json", "mounts", "release"])]
     pub check: bool,
-    /// A further mount: source:target[:options]
-    #[arg(short = 'm', long = "mount", value_name = "mount", value_parser = mount(), value_hint = ValueHint::AnyPath)]
+    /// A further mount.
+    #[arg(help = "A further mount: source:target[:options]", short = 'm', long = "mount", value_name = "mount", value_parser = mount(), value_hint = ValueHint::AnyPath)]
     pub mounts: Vec<Extra>,
     /// The file, instead of the jail's own; - for standard output
     #[arg(short, long, value_name = "file", value_hint = ValueHint::FilePath)]
@@ -275,8 +275,8 @@ pub struct JailClone {
     /// The IPv4 address, instead of jail_net + id
     #[arg(short = 'i', long = "ip", value_name = "address")]
     pub v4: Option<Address<Ipv4Addr>>,
-    /// A further mount: source:target[:options]
-    #[arg(short = 'm', long = "mount", value_name = "mount", value_parser = mount(), value_hint = ValueHint::AnyPath)]
+    /// A further mount.
+    #[arg(help = "A further mount: source:target[:options]", short = 'm', long = "mount", value_name = "mount", value_parser = mount(), value_hint = ValueHint::AnyPath)]
     pub mounts: Vec<Extra>,
     /// The release, instead of bsd_ver
     #[arg(short, long, value_name = "release")]

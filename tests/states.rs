@@ -134,6 +134,7 @@ const STATES: &[(&str, Make)] = &[
     ("a clone of the container's snapshot", zfs!("snapshot {WEB}@dev", "clone {WEB}@dev zdata/dev")),
     ("the container's mark removed", zfs!("inherit thinjail:jail {WEB}")),
     ("the container marked as another jail's", zfs!("set thinjail:jail=db {WEB}")),
+    ("a dataset of somebody else's among the containers", zfs!("create zdata/jails/containers/data")),
     ("the container renamed", zfs!("rename {WEB} zdata/jails/containers/web2")),
     ("the container destroyed", zfs!("destroy {WEB}")),
     ("a later snapshot of the skeleton by hand", zfs!("snapshot {SKELETON}@p1")),

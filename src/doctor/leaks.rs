@@ -279,16 +279,23 @@ fn half_made(facts: &Facts, found: &mut Vec<Finding>) {
         let parts = parts(jail);
         let what = format!("no configuration, but {}", parts.join(", "));
         let name = &jail.name;
-        let marked = jail.dataset.there().and_then(|held| Some((held, held.owner.as_deref()?)));
-        let cure = match marked {
+        let held = jail.dataset.there();
+        let cure = match held.map(|held| (held, held.owner.as_deref())) {
             // Somebody renamed it, and there may be all of a jail in it.
-            Some((held, owner)) if owner != name.as_str() => {
+            Some((held, Some(owner))) if owner != name.as_str() => {
                 let place = held.dataset.as_str().rsplit_once('/').map_or("", |(above, _)| above);
                 format!("it is marked as jail {owner}'s: zfs rename {} {place}/{owner}", held.dataset)
             }
-            _ => format!(
-                "jail-clone {name} goes on where it stopped; jail-destroy {name} removes what there is"
+            // A volume, half of what somebody receives, or anything else.
+            Some((held, None)) if jail.origin.is_none() => format!(
+                "no clone of a skeleton, and nobody's that is known: zfs get all {} shows what it is",
+                held.dataset
             ),
+            _ => {
+                format!(
+                    "jail-clone {name} goes on where it stopped; jail-destroy {name} removes what there is"
+                )
+            }
         };
         found.push(Finding::new(
             &CLONE_HALF_MADE,

@@ -213,8 +213,13 @@ fn is_packaged(host: &Host, state: &State) -> Result<bool> {
         ["-o".as_ref(), directory.as_os_str(), "which".as_ref(), "-q".as_ref(), OF_EVERY_BASE.as_ref()];
     match host.tools().ask(Tool::Pkg, &which) {
         Ok(_) => Ok(true),
-        // Without -q it would say that it knows no such file.
-        Err(ToolError { outcome: Outcome::Failed { stderr, .. }, .. }) if stderr.is_empty() => Ok(false),
+        // Without -q it would say that it knows no such file. One that was ended
+        // by a signal has said nothing either.
+        Err(ToolError { outcome: Outcome::Failed { status, stderr, .. }, .. })
+            if status.code() == Some(1) && stderr.is_empty() =>
+        {
+            Ok(false)
+        }
         Err(e) => Err(e.into()),
     }
 }
@@ -727,10 +732,14 @@ fn printed(error: &ToolError) -> &str {
     }
 }
 
+/// A line whose words are one blank apart.
+fn in_one_blank(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// freebsd-update(8) says on standard output why it fails.
 fn told(error: ToolError) -> anyhow::Error {
-    let lines: Vec<String> =
-        printed(&error).lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
+    let lines: Vec<String> = printed(&error).lines().map(in_one_blank).filter(|l| !l.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(3)..].join("; ");
     match &error.outcome {
         Outcome::Failed { stderr, .. } if !stderr.is_empty() => error.into(),

@@ -468,10 +468,12 @@ pub fn choose(dice: &mut Dice, world: &World, last: Option<&Op>) -> Op {
                 _ => op,
             };
             let through_jail = matches!(op, Op::Start(..) | Op::Stop(..) | Op::Restart(_) | Op::Cleanup(_));
-            // A copy has some thirty effects, clearing away a few.
+            // A copy has some thirty effects, clearing away a few, behind what a
+            // doctor asks.
             let most = match op {
                 Op::Clone(..) | Op::Destroy(..) => 40,
-                Op::Sweep(..) | Op::Down(..) | Op::Doctor => 4,
+                Op::Doctor => 10,
+                Op::Sweep(..) | Op::Down(..) => 4,
                 Op::Stop(..) | Op::Cleanup(_) => 2,
                 _ => 12,
             };

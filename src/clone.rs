@@ -276,9 +276,9 @@ fn check_pairs(host: &Host, jail: &JailName, claim: &Claim) -> Result<()> {
     Ok(())
 }
 
-/// Fails if jail(8) would look for the jail where it is not made.
+/// Fails if jail.conf(5) and the layout disagree about where the jail is.
 fn check_places(layout: &Layout, known: &Known, jail: &JailName, claim: &Claim) -> Result<()> {
-    // Without a common part nothing is said yet.
+    // There is no jail.conf(5) yet.
     if known.includes_conf_dir().is_none() {
         return Ok(());
     }
@@ -288,10 +288,9 @@ fn check_places(layout: &Layout, known: &Known, jail: &JailName, claim: &Claim) 
     {
         if let Some(value) = value.as_ref().filter(|value| Path::new(value) != ours) {
             bail!(
-                "{name} of jail {jail} is {value} in {main}, but the layout has it at {}; correct {name}, or \
-                 jail_zfs and jail_dir in {}",
-                ours.display(),
-                crate::settings::FILE
+                "{main} sets {name} of jail {jail} to {value}, but {} implies {}; change one of them",
+                crate::settings::FILE,
+                ours.display()
             );
         }
     }
@@ -301,11 +300,12 @@ fn check_places(layout: &Layout, known: &Known, jail: &JailName, claim: &Claim) 
 /// Fails if the jail would see all devices of the host.
 fn check_devices(host: &Host, jail: &JailName, claim: &Claim) -> Result<()> {
     let Some(ruleset) = claim.devfs_ruleset else { return Ok(()) };
-    // Who may not ask devfs(8) makes no jails either.
-    if let Ok(Some(flaw)) = devfs::flaw(host, ruleset) {
-        bail!("jail {jail} would see every device of the host: {flaw}; {}", devfs::cure(ruleset));
+    match devfs::problem(host, ruleset)? {
+        Some(problem) => {
+            bail!("jail {jail} would see every device of the host: {problem}; {}", devfs::advice(ruleset))
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn lowest_free(

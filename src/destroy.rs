@@ -33,15 +33,13 @@ const PROGRAM: &str = "jail-destroy";
 pub fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
     let (common, jail) = (&arguments.common, &arguments.name);
     let settings = Settings::load(host.root())?;
-    // Not while somebody thinks about an answer; where nobody has to, one look
-    // is enough.
-    // A move that starts in between would leave what it keeps without a jail.
+    // The locks are not held while the administrator thinks about an answer. A
+    // move that starts between the look and the first change would leave the
+    // container that it keeps without a jail.
     let take = || -> Result<(Lock, Lock)> {
-        let Some(of_move) = Lock::of_move_now(host.root(), jail)? else {
+        let Some(of_move) = Lock::try_of_move(host.root(), jail)? else {
             claim::check(host, jail)?;
-            bail!(
-                "jail {jail} is being moved by jail-rebase, or a zfs(8) of that still runs; try again after it"
-            );
+            bail!("jail {jail}: jail-rebase, or a zfs(8) that it started, is still running; try again later");
         };
         Ok((of_move, Lock::take(host.root(), Guarded::Jails)?))
     };
@@ -380,8 +378,7 @@ fn plan_container(
                 .and_then(|rest| rest.strip_prefix("/templates/"))
                 .is_some_and(|rest| rest.contains("-skeleton@"));
             if !of_template {
-                let holder = origin.split('@').next().filter(|holder| !holder.is_empty());
-                template::check_not_promoted(host, layout, holder.unwrap_or(dataset.as_str()))?;
+                template::check_not_promoted(host, layout, &dataset, origin)?;
                 let origin = if origin.is_empty() { "nothing" } else { origin };
                 bail!(
                     "dataset {dataset} is a clone of {origin}, not of a skeleton; it is no container of ours"

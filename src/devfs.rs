@@ -6,7 +6,8 @@
 
 use crate::host::Host;
 use crate::jailconf::Resolved;
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Outcome, Tool, ToolError};
+use std::io;
 
 /// What jail(8) takes when there is no devfs_ruleset (freebsd-src:
 /// usr.sbin/jail/command.c).
@@ -25,31 +26,38 @@ pub fn ruleset(jail: &Resolved) -> Option<u32> {
 }
 
 /// Why a ruleset hides nothing, in words; `None` if it has rules.
-pub fn flaw(host: &Host, ruleset: u32) -> Result<Option<String>, ToolError> {
+pub fn problem(host: &Host, ruleset: u32) -> Result<Option<String>, ToolError> {
     if ruleset == 0 {
-        return Ok(Some("devfs_ruleset 0 stands for no rules at all".into()));
+        return Ok(Some("devfs_ruleset 0 hides nothing".into()));
     }
-    if is_the_systems(host) {
+    if asks_another_system(host) {
         return Ok(None);
     }
     let ask = |words: &[&str]| host.tools().ask(Tool::Devfs, words);
     let number = ruleset.to_string();
-    // Not `show` at first: it is silent about what is not there.
-    if !ask(&["rule", "showsets"])?.stdout.split_whitespace().any(|known| known == number) {
+    // Not `show` first: it prints nothing for a ruleset that does not exist.
+    let existing = match ask(&["rule", "showsets"]) {
+        // A system without devfs(8) is not FreeBSD.
+        Err(ToolError { outcome: Outcome::NotStarted(e), .. }) if e.kind() == io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        printed => printed?.stdout,
+    };
+    if !existing.split_whitespace().any(|known| known == number) {
         return Ok(Some(format!("devfs_ruleset {number} does not exist")));
     }
-    // A jail that was started with a wrong number has left it behind.
+    // Mounting a devfs with a wrong number creates the ruleset, without a rule.
     let rules = ask(&["rule", "-s", &number, "show"])?;
     Ok(rules.stdout.trim().is_empty().then(|| format!("devfs_ruleset {number} has no rules")))
 }
 
-/// Whether devfs(8) would tell of another system than the one below the root.
-fn is_the_systems(host: &Host) -> bool {
+/// Whether devfs(8) would describe another system than the one below the root.
+fn asks_another_system(host: &Host) -> bool {
     host.root().is_alternate() && host.tools().program(Tool::Devfs) == Tool::Devfs.path()
 }
 
-/// What to do about it.
-pub fn cure(ruleset: u32) -> String {
+/// How to fix it.
+pub fn advice(ruleset: u32) -> String {
     match ruleset {
         0 => "set devfs_ruleset to 5, which is for jails with vnet".into(),
         1..=LAST_OF_BASE => {

@@ -314,8 +314,8 @@ pub fn plan(
 
 /// The text of an fstab for another release: the base of its first entry, and
 /// further sources in the template, are those of that release. Nothing else is
-/// changed. `exists` tells whether a source is there; one that is not stays what
-/// it is, and is the second part of the result.
+/// changed. A source that does not exist there, by `exists`, keeps its path and is
+/// listed in the second part of the result.
 pub fn with_release(
     text: &[u8],
     layout: &Layout,
@@ -347,14 +347,14 @@ pub fn with_release(
     Ok((lines.concat(), left))
 }
 
-/// Fails if a further source lies in the template of a release already: on the
-/// way back it would be taken for one that came along.
-pub fn check_none_of(text: &[u8], layout: &Layout, release: &Release) -> Result<()> {
+/// Fails if a further mount already has its source in the template of a release:
+/// --revert could not distinguish it from one that the move changed.
+pub fn check_no_source_in(text: &[u8], layout: &Layout, release: &Release) -> Result<()> {
     for (line, entry) in parse(text).0.iter().skip(1) {
         if [layout.base(release), layout.skeleton(release)].iter().any(|tree| entry.source.starts_with(tree))
         {
             bail!(
-                "line {line}: {} is of {release} already; take the line out for the move",
+                "line {line}: {} is in the template of {release}; remove the line before the move, and add it afterwards",
                 entry.source.display()
             );
         }
@@ -409,7 +409,7 @@ fn check_source(host: &Host, layout: &Layout, source: &Path) -> Result<()> {
     // Containers may be mounted in other places as well.
     let mounts = match host.kernel() {
         Ok(kernel) => kernel.mounts()?,
-        // A system without jails, on which somebody prepares a tree.
+        // A system without jails, where a tree is prepared for another host.
         Err(_) => Vec::new(),
     };
     let of_container = |m: &Mount| m.kind == "nullfs" && m.from.starts_with(&containers);

@@ -84,8 +84,8 @@ impl Lock {
         Ok(Lock(file))
     }
 
-    /// Takes the lock of a jail's move if nobody has it.
-    pub fn of_move_now(root: &Root, jail: &JailName) -> Result<Option<Lock>> {
+    /// Takes the lock of a jail's move if it is free.
+    pub fn try_of_move(root: &Root, jail: &JailName) -> Result<Option<Lock>> {
         let (file, path) = open(root, &format!("rebase-{jail}"))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock(file))),
@@ -122,7 +122,7 @@ fn is_refused(error: &anyhow::Error) -> bool {
     io.is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
-/// Whether a move of the jail to another release is at work, commits or reverts.
+/// Whether jail-rebase is running for the jail.
 pub fn jail_is_moved(root: &Root, jail: &JailName) -> bool {
     is_held(root, &format!("rebase-{jail}"))
 }
@@ -139,7 +139,7 @@ pub fn template_is_changed(root: &Root, release: &Release) -> bool {
 
 fn is_held(root: &Root, what: &str) -> bool {
     let Ok(file) = File::open(path(root, what)) else { return false };
-    locks::is_locked(&file, locks::Wish::Shared).unwrap_or(false)
+    locks::is_locked(&file, locks::Mode::Shared).unwrap_or(false)
 }
 
 fn path(root: &Root, what: &str) -> PathBuf {

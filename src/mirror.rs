@@ -31,7 +31,7 @@ impl Arch {
         match name {
             "x86_64" => Ok(Arch::Amd64),
             "aarch64" => Ok(Arch::Arm64),
-            other => bail!("this host's processor is {other}; bases are there for amd64 and arm64 only"),
+            other => bail!("this host's processor is {other}; releases are fetched for amd64 and arm64 only"),
         }
     }
 

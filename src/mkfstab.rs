@@ -45,10 +45,7 @@ pub fn run(arguments: &Mkfstab, host: &Host) -> Result<ExitCode> {
                 zfs::check_mounted(host, &dataset, &container)?;
             }
         }
-        bail!(
-            "container {}: no such directory; it is made with a new jail, by jail-clone",
-            container.display()
-        );
+        bail!("container {}: no such directory; is {} a thinjail jail?", container.display(), arguments.name);
     }
     let trees = Trees { base: host.root().at(&layout.base(&release)), container };
     if file::look(&trees.base)?.is_none() {

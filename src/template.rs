@@ -6,7 +6,7 @@ use crate::host::Host;
 use crate::layout::{BASE_SNAPSHOT, Layout, MOVED, SKELETON, Storage};
 use crate::release::Release;
 use crate::userland;
-use crate::zfs::{self, Astray, Dataset};
+use crate::zfs::{self, Dataset, Misplaced};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 pub fn check(host: &Host, layout: &Layout, release: &Release) -> Result<()> {
     let (base, skeleton) = (host.root().at(&layout.base(release)), host.root().at(&layout.skeleton(release)));
     let Err(error) = check_trees(release, &base, &skeleton) else { return Ok(()) };
-    // To make or to split what is there and not seen would make it worse.
+    // Advice to fetch or split a template that is only not mounted would make
+    // the repair harder.
     check_in_place(host, layout, release)?;
     Err(error)
 }
 
-/// A dataset of a template that is there and not in its place.
-pub fn astray(host: &Host, layout: &Layout, release: &Release) -> Result<Option<Astray>> {
+/// The first dataset of a template that exists and is not mounted in its place.
+pub fn misplaced_dataset(host: &Host, layout: &Layout, release: &Release) -> Result<Option<Misplaced>> {
     let Storage::Zfs(top) = layout.storage() else { return Ok(None) };
     let at = |path: &Path| host.root().at(path);
     let places = [
@@ -31,26 +32,34 @@ pub fn astray(host: &Host, layout: &Layout, release: &Release) -> Result<Option<
     ];
     for (dataset, place) in places {
         if zfs::exists(host.tools(), dataset.as_str())?
-            && let Some(astray) = zfs::astray(host, &dataset, &place)?
+            && let Some(misplaced) = zfs::misplaced(host, &dataset, &place)?
         {
-            return Ok(Some(astray));
+            return Ok(Some(misplaced));
         }
     }
     Ok(None)
 }
 
-/// Fails if a template's dataset is there and not in its place. For those that
-/// miss a tree of it, before they advise to make one.
+/// Fails if a dataset of a template exists and is not mounted in its place: to be
+/// called before a message advises to create a tree that seems to be missing.
 pub fn check_in_place(host: &Host, layout: &Layout, release: &Release) -> Result<()> {
-    match astray(host, layout, release)? {
-        Some(Astray { what, cure }) => bail!("template {release}: {what}; {cure}"),
+    match misplaced_dataset(host, layout, release)? {
+        Some(Misplaced { problem, advice }) => bail!("template {release}: {problem}; {advice}"),
         None => Ok(()),
     }
 }
 
-/// A skeleton whose snapshots went to `holder` when somebody promoted that, and
-/// its origin. Snapshots move with zfs-promote(8), and clones of them with them.
-pub fn promoted_away(host: &Host, layout: &Layout, holder: &str) -> Result<Option<(String, String)>> {
+/// The skeleton whose snapshots zfs-promote(8) has moved to a clone of it, and
+/// its origin. `dataset` is that clone, or another clone, whose `origin` is then
+/// a snapshot of that one.
+pub fn promoted_away(
+    host: &Host,
+    layout: &Layout,
+    dataset: &Dataset,
+    origin: &str,
+) -> Result<Option<(String, String)>> {
+    let holder = origin.split('@').next().filter(|holder| !holder.is_empty());
+    let holder = holder.unwrap_or(dataset.as_str());
     let Storage::Zfs(top) = layout.storage() else { return Ok(None) };
     let templates = format!("{top}/templates");
     let rows = zfs::told(host.tools(), ["origin"], 1, &[&templates])?;
@@ -61,23 +70,21 @@ pub fn promoted_away(host: &Host, layout: &Layout, holder: &str) -> Result<Optio
         .map(|(name, [origin])| (name, origin)))
 }
 
-/// Fails if a skeleton has lost its snapshots to `holder`, which may be a clone
-/// of it or what such clones come from now.
-pub fn check_not_promoted(host: &Host, layout: &Layout, holder: &str) -> Result<()> {
-    match promoted_away(host, layout, holder)? {
-        Some((skeleton, origin)) => bail!(
-            "{skeleton} has become a clone of {origin}, as somebody promoted that; zfs promote {skeleton}"
-        ),
+/// Fails if zfs-promote(8) has moved the snapshots of a skeleton away; `dataset`
+/// and `origin` as for [`promoted_away`].
+pub fn check_not_promoted(host: &Host, layout: &Layout, dataset: &Dataset, origin: &str) -> Result<()> {
+    match promoted_away(host, layout, dataset, origin)? {
+        Some((skeleton, origin)) => {
+            bail!("{skeleton} is a clone of {origin}, because that was promoted; zfs promote {skeleton}")
+        }
         None => Ok(()),
     }
 }
 
-/// Fails if a skeleton has lost its snapshots to one of its clones.
+/// Fails if the snapshots of this skeleton were moved to one of its clones.
 pub fn check_has_snapshots(host: &Host, layout: &Layout, skeleton: &Dataset) -> Result<()> {
     match zfs::properties(host.tools(), skeleton.as_str(), ["origin"])? {
-        Some([origin]) if !origin.is_empty() => {
-            check_not_promoted(host, layout, origin.split('@').next().unwrap_or_default())
-        }
+        Some([origin]) if !origin.is_empty() => check_not_promoted(host, layout, skeleton, &origin),
         _ => Ok(()),
     }
 }

@@ -63,7 +63,7 @@ pub fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
         return report::dry_run(PROGRAM, &all, common.json);
     }
     if takes_back && !arguments.yes {
-        ask(host, &state).context("an update that was killed is to be taken back")?;
+        ask(host, &state).context("the update that was killed must be rolled back first")?;
     }
     if !recover.is_empty() {
         report::note(PROGRAM, "an earlier run was killed; its update is taken back first");
@@ -364,9 +364,9 @@ fn ask(host: &Host, state: &State) -> Result<()> {
             }
         }
     }
-    let question = format!("Take back these changes of template {}, whoever made them?", state.release);
+    let question = format!("Roll back template {}, and lose all changes listed above?", state.release);
     if any && !report::ask(&question)? {
-        bail!("nothing is taken back, and nothing updated; skel-update {} asks again", state.release);
+        bail!("aborted");
     }
     Ok(())
 }
@@ -536,13 +536,13 @@ fn put_back(host: &Host, dataset: &Dataset, tree: &Path) -> Result<()> {
     let newer = || -> Result<bool> { Ok(zfs::snapshots(host, dataset)?.last() != Some(&before)) };
     if !newer()? {
         match zfs::roll_back(host, dataset, BEFORE) {
-            // Somebody may have taken one in between.
+            // One may have been taken in between.
             Err(_) if newer()? => {}
             result => return result,
         }
     }
-    // Snapshots that somebody took meanwhile are not ours to destroy, and ZFS
-    // does not roll back past them.
+    // ZFS does not roll back past later snapshots, and those that other programs
+    // took must not be destroyed.
     let kept = tree.join(".zfs/snapshot").join(BEFORE);
     tree::restore(&kept, tree).with_context(|| format!("{dataset} has later snapshots than {before}"))
 }

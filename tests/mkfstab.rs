@@ -112,7 +112,7 @@ fn bad_mounts() {
         host.fails_with(2, "jail-mkfstab", &["-m", bad, "web"]);
     }
     let error = host.fails(1, "jail-mkfstab nosuch");
-    assert!(error.contains("it is made with a new jail"), "{error}");
+    assert!(error.contains("is nosuch a thinjail jail?"), "{error}");
 }
 
 #[test]

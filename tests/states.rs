@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use thinjail::kernel::simulated::State;
 
 const WEB: &str = "zdata/jails/containers/web";
 const BASE: &str = "zdata/jails/templates/14.2-RELEASE-base";
@@ -105,10 +106,17 @@ const STATES: &[(&str, Make)] = &[
     ("base with legacy mountpoint", zfs!("set mountpoint=legacy {BASE}")),
     ("base hidden by what was mounted above it later", |stage| {
         let templates = stage.path("/zdata/jails/templates");
-        fs::rename(&templates, stage.path("/zdata/hidden")).unwrap();
-        fs::create_dir(&templates).unwrap();
         let root = thinjail::root::Root::alternate(&stage.root()).unwrap();
         let kernel = thinjail::kernel::simulated::Simulated::new(&root);
+        // The table of mounts has those of ZFS only where they matter.
+        for release in ["14.2", "15.0"] {
+            let base = format!("{release}-RELEASE-base");
+            let dataset = format!("zdata/jails/templates/{base}");
+            let mount = |state: &mut State| state.mount("zfs", Path::new(&dataset), &templates.join(&base));
+            kernel.change(mount).unwrap();
+        }
+        fs::rename(&templates, stage.path("/zdata/hidden")).unwrap();
+        fs::create_dir(&templates).unwrap();
         kernel.change(|state| state.mount("zfs", Path::new("zdata/new"), &templates)).unwrap();
     }),
     ("jail_zfs not mounted", |stage| unmount_below(stage, "zdata/jails")),

@@ -480,8 +480,8 @@ fn needless_shell(command: &str) -> bool {
 /// What the jail sees in /dev.
 fn devices(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
     let Some(ruleset) = jail.claim.devfs_ruleset else { return };
-    if let Some((_, flaw)) = facts.open_rulesets.iter().find(|(open, _)| *open == ruleset) {
-        found.push(about(jail, &DEVFS_RULESET, flaw.as_str(), devfs::cure(ruleset)));
+    if let Some((_, problem)) = facts.open_rulesets.iter().find(|(open, _)| *open == ruleset) {
+        found.push(about(jail, &DEVFS_RULESET, problem.as_str(), devfs::advice(ruleset)));
     }
 }
 

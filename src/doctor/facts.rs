@@ -312,10 +312,8 @@ impl<'a> Facts<'a> {
         let of_jails = self.configured.iter().filter(|c| c.thin).filter_map(|c| c.claim.devfs_ruleset);
         let rulesets: BTreeSet<u32> = of_jails.collect();
         for ruleset in rulesets {
-            match devfs::flaw(self.host, ruleset) {
-                Ok(flaw) => self.open_rulesets.extend(flaw.map(|flaw| (ruleset, flaw))),
-                // Not where devfs(8) is missing, which is no FreeBSD.
-                Err(ToolError { outcome: Outcome::NotStarted(_), .. }) => return,
+            match devfs::problem(self.host, ruleset) {
+                Ok(problem) => self.open_rulesets.extend(problem.map(|problem| (ruleset, problem))),
                 Err(e) => {
                     self.unchecked.push(("devfs".into(), report::line(&e.into())));
                     return;

@@ -308,9 +308,10 @@ fn release(facts: &Facts, found: &mut Vec<Finding>) {
     let there = |release: &Release| {
         inventory.template(release).is_some_and(|t| !t.base.is_absent() || !t.skeleton.is_absent())
     };
-    // What is only not mounted is told of as such.
-    let astray = || matches!(template::astray(facts.host, &inventory.layout, release), Ok(Some(_)));
-    if !there(release) && !astray() {
+    // A template that is only not mounted has a finding of its own.
+    let is_misplaced =
+        || matches!(template::misplaced_dataset(facts.host, &inventory.layout, release), Ok(Some(_)));
+    if !there(release) && !is_misplaced() {
         let others: Vec<&str> = inventory
             .templates
             .iter()

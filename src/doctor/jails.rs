@@ -12,7 +12,7 @@ use crate::links::{self, Scope as Links};
 use crate::mac::PairMacs;
 use crate::report;
 use crate::template;
-use crate::zfs::{self, Astray};
+use crate::zfs::{self, Misplaced};
 use rustix::fs::FileType;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -109,13 +109,13 @@ impl One<'_> {
         match (self.layout.storage(), &known.dataset) {
             (Storage::Zfs(_), Seen::There(held)) => {
                 let place = self.facts.at(&object);
-                let covered = zfs::cover(&self.facts.mounts, &held.dataset, &place).is_some();
-                let astray = match !held.mounted || covered {
-                    true => zfs::astray(self.facts.host, &held.dataset, &place).ok().flatten(),
+                let covered = zfs::covering_mount(&self.facts.mounts, &held.dataset, &place).is_some();
+                let misplaced = match !held.mounted || covered {
+                    true => zfs::misplaced(self.facts.host, &held.dataset, &place).ok().flatten(),
                     false => None,
                 };
-                if let Some(Astray { what, cure }) = astray {
-                    found.push(self.about(&DATASET_UNMOUNTED, &object, what, cure));
+                if let Some(Misplaced { problem, advice }) = misplaced {
+                    found.push(self.about(&DATASET_UNMOUNTED, &object, problem, advice));
                 } else if Path::new(&held.mountpoint) != self.facts.at(&object) {
                     let at = self.facts.shown(Path::new(&held.mountpoint));
                     let what = format!("{} is mounted at {at}", held.dataset);
@@ -131,15 +131,17 @@ impl One<'_> {
                     }
                     _ if known.origin.is_none() => {
                         let what = format!("{} is a clone of {origin}, not of a skeleton", held.dataset);
-                        let holder = held.origin.as_deref().and_then(|o| o.split('@').next());
-                        let holder = holder.unwrap_or(held.dataset.as_str());
-                        let cure = match template::promoted_away(self.facts.host, self.layout, holder) {
+                        let promoted = template::promoted_away(
+                            self.facts.host,
+                            self.layout,
+                            &held.dataset,
+                            held.origin.as_deref().unwrap_or_default(),
+                        );
+                        let cure = match promoted {
                             Ok(Some((skeleton, _))) => {
-                                format!(
-                                    "somebody promoted it, and the snapshots went along: zfs promote {skeleton}"
-                                )
+                                format!("zfs promote {skeleton} moves the snapshots back to the skeleton")
                             }
-                            _ => "move it away, or make the jail anew".into(),
+                            _ => "move it away, or create the jail again".into(),
                         };
                         found.push(self.about(&CONTAINER_FOREIGN, &object, what, cure));
                     }

@@ -129,7 +129,7 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
     for (half, interface) in facts.network.hosts_halves() {
         match interface.description.as_deref() {
             Some(_) => {
-                // Somebody else may describe a pair alike.
+                // An administrator may describe a pair of his own the same way.
                 let Ok(Some(owner)) = epair::owner(kernel, &half) else { continue };
                 if facts.runs(owner.as_str()) {
                     continue;
@@ -229,7 +229,7 @@ fn jail_of(temporary: &Path) -> Option<JailName> {
 fn in_use(path: &Path) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(fd) => locks::is_locked(&File::from(fd), locks::Wish::Exclusive).unwrap_or(true),
+        Ok(fd) => locks::is_locked(&File::from(fd), locks::Mode::Exclusive).unwrap_or(true),
         // It may be in place by now.
         Err(e) => e == rustix::io::Errno::NOENT,
     }
@@ -256,10 +256,10 @@ impl Action for RemoveTemporary {
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        // Every program that prepares something here holds this one, and a move
-        // that of its jail.
+        // Every program that prepares something here holds this lock, and
+        // jail-rebase the one of its jail.
         let _lock = Lock::take(host.root(), Guarded::Jails)?;
-        let moved = jail_of(&self.path).map(|jail| Lock::of_move_now(host.root(), &jail)).transpose()?;
+        let moved = jail_of(&self.path).map(|jail| Lock::try_of_move(host.root(), &jail)).transpose()?;
         if matches!(moved, Some(None)) {
             return Ok(());
         }
@@ -281,14 +281,14 @@ fn half_made(facts: &Facts, found: &mut Vec<Finding>) {
         let name = &jail.name;
         let held = jail.dataset.there();
         let cure = match held.map(|held| (held, held.owner.as_deref())) {
-            // Somebody renamed it, and there may be all of a jail in it.
+            // Renamed by hand: it may be the only copy of a whole jail.
             Some((held, Some(owner))) if owner != name.as_str() => {
                 let place = held.dataset.as_str().rsplit_once('/').map_or("", |(above, _)| above);
-                format!("it is marked as jail {owner}'s: zfs rename {} {place}/{owner}", held.dataset)
+                format!("its thinjail:jail is {owner}: zfs rename {} {place}/{owner}", held.dataset)
             }
-            // A volume, half of what somebody receives, or anything else.
+            // A volume, a partially received dataset, or anything else.
             Some((held, None)) if jail.origin.is_none() => format!(
-                "no clone of a skeleton, and nobody's that is known: zfs get all {} shows what it is",
+                "it is not a clone of a skeleton and has no thinjail:jail property: zfs get all {} shows more",
                 held.dataset
             ),
             _ => {

@@ -15,7 +15,7 @@ use crate::report;
 use crate::shell;
 use crate::template;
 use crate::tool::Tool;
-use crate::zfs::Astray;
+use crate::zfs::Misplaced;
 use anyhow::Result;
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
@@ -74,8 +74,10 @@ fn template(facts: &Facts, layout: &Layout, one: &Template, found: &mut Vec<Find
     match template::check(facts.host, layout, release) {
         Ok(()) => {}
         Err(e) => {
-            if let Ok(Some(Astray { what, cure })) = template::astray(facts.host, layout, release) {
-                found.push(about(&DATASET_UNMOUNTED, &base, what, cure));
+            if let Ok(Some(Misplaced { problem, advice })) =
+                template::misplaced_dataset(facts.host, layout, release)
+            {
+                found.push(about(&DATASET_UNMOUNTED, &base, problem, advice));
                 return;
             }
             let text = report::line(&e).replace(&facts.host.root().path().display().to_string(), "");

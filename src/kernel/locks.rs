@@ -1,29 +1,30 @@
-//! Whether a file is locked, without locking it: whoever takes a lock to find
-//! out makes others that do not wait for it fail.
+//! Tests whether a file is locked without locking it: a lock that is taken for
+//! the test would make other programs fail that do not wait for it.
 
 use std::fs::File;
 use std::io;
 
-/// What would have to wait.
+/// A mode of flock(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// A shared lock: is somebody at work alone?
+pub enum Mode {
+    /// LOCK_SH, which only an exclusive lock keeps waiting.
     Shared,
-    /// An exclusive one: is anybody at work?
+    /// LOCK_EX, which any lock keeps waiting.
     Exclusive,
 }
 
-/// Whether another open file has a lock of flock(2) that keeps such a lock away.
+/// Whether a lock of flock(2) through another open file would keep a lock of this
+/// mode waiting.
 ///
 /// F_GETLK sees those of flock(2) as it sees those of fcntl(2) (freebsd-src:
 /// sys/kern/kern_lockf.c, lf_getlock and lf_blocks).
 #[cfg(target_os = "freebsd")]
 #[allow(unsafe_code)]
-pub fn is_locked(file: &File, wish: Wish) -> io::Result<bool> {
+pub fn is_locked(file: &File, mode: Mode) -> io::Result<bool> {
     use std::os::fd::AsRawFd;
-    let kind = match wish {
-        Wish::Shared => libc::F_RDLCK,
-        Wish::Exclusive => libc::F_WRLCK,
+    let kind = match mode {
+        Mode::Shared => libc::F_RDLCK,
+        Mode::Exclusive => libc::F_WRLCK,
     };
     // SAFETY: all zeros are a lock from the beginning to the end of the file.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
@@ -38,7 +39,7 @@ pub fn is_locked(file: &File, wish: Wish) -> io::Result<bool> {
 
 /// The same from the list of locks that Linux keeps, where the tests run.
 #[cfg(not(target_os = "freebsd"))]
-pub fn is_locked(file: &File, wish: Wish) -> io::Result<bool> {
+pub fn is_locked(file: &File, mode: Mode) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let metadata = file.metadata()?;
     let device = metadata.dev();
@@ -48,7 +49,7 @@ pub fn is_locked(file: &File, wish: Wish) -> io::Result<bool> {
     Ok(locks.lines().any(|line| {
         let words: Vec<&str> = line.split_whitespace().filter(|word| *word != "->").collect();
         let waits = line.contains("->");
-        let keeps = wish == Wish::Exclusive || words.get(3) == Some(&"WRITE");
+        let keeps = mode == Mode::Exclusive || words.get(3) == Some(&"WRITE");
         !waits && words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&place.as_str()) && keeps
     }))
 }
@@ -62,17 +63,17 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let open = || File::open(file.path()).unwrap();
         let (one, other) = (open(), open());
-        let look = |wish| is_locked(&open(), wish).unwrap();
-        assert_eq!((look(Wish::Shared), look(Wish::Exclusive)), (false, false));
+        let look = |mode| is_locked(&open(), mode).unwrap();
+        assert_eq!((look(Mode::Shared), look(Mode::Exclusive)), (false, false));
         one.try_lock_shared().unwrap();
-        assert_eq!((look(Wish::Shared), look(Wish::Exclusive)), (false, true));
+        assert_eq!((look(Mode::Shared), look(Mode::Exclusive)), (false, true));
         one.unlock().unwrap();
         other.try_lock().unwrap();
-        assert_eq!((look(Wish::Shared), look(Wish::Exclusive)), (true, true));
+        assert_eq!((look(Mode::Shared), look(Mode::Exclusive)), (true, true));
         drop(other);
-        // While somebody looks, nobody is kept away.
+        // A test keeps no other program waiting.
         let looking = open();
-        assert!(!is_locked(&looking, Wish::Exclusive).unwrap());
+        assert!(!is_locked(&looking, Mode::Exclusive).unwrap());
         one.try_lock().unwrap();
     }
 }

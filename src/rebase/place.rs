@@ -68,8 +68,7 @@ impl Container {
             );
         }
         if origin::of_snapshot(layout, &origin).is_none() {
-            let holder = origin.split('@').next().filter(|holder| !holder.is_empty());
-            template::check_not_promoted(host, layout, holder.unwrap_or(dataset.as_str()))?;
+            template::check_not_promoted(host, layout, dataset, &origin)?;
             let origin = if origin.is_empty() { "nothing" } else { &origin };
             bail!(
                 "dataset {dataset} is a clone of {origin}, not of a skeleton: what it was made of is unknown"

@@ -248,10 +248,7 @@ pub fn check_movable(host: &Host, dataset: &Dataset) -> Result<()> {
         };
         let harmless = matches!((name, value), ("canmount", "on") | ("jailed" | "readonly", "off"));
         if !harmless && is_own(source) {
-            bail!(
-                "dataset {dataset} has a {name} of its own, {value}, and not that of its place; \
-                 zfs inherit {name} {dataset}"
-            );
+            bail!("dataset {dataset} sets {name}={value} itself; zfs inherit {name} {dataset}");
         }
         if let Some(above) =
             source.strip_prefix("inherited from ").filter(|_| name != "mountpoint" && !harmless)
@@ -277,84 +274,86 @@ pub fn check_pristine(host: &Host, snapshot: &str, clone: &Dataset) -> Result<()
     Ok(())
 }
 
-/// A dataset that is not in its place: in what way, and which command puts it
-/// there.
+/// Why a dataset is not mounted where the layout expects it, and the command that
+/// mounts it there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Astray {
+pub struct Misplaced {
     /// Such as `zdata/jails is not mounted`.
-    pub what: String,
+    pub problem: String,
     /// Such as `zfs mount zdata/jails`.
-    pub cure: String,
+    pub advice: String,
 }
 
-/// Looks whether a dataset is mounted where the layout has it, and seen there.
-pub fn astray(host: &Host, dataset: &Dataset, expected: &Path) -> Result<Option<Astray>> {
+/// Checks that a dataset is mounted where the layout expects it, and not hidden
+/// there.
+pub fn misplaced(host: &Host, dataset: &Dataset, expected: &Path) -> Result<Option<Misplaced>> {
     let asked = ["mounted", "mountpoint", "canmount", "jailed", "keystatus", "encryptionroot", "type"];
     let Some([mounted, mountpoint, canmount, jailed, key, root, kind]) =
         properties(host.tools(), dataset.as_str(), asked)?
     else {
         bail!("{dataset}: dataset does not exist");
     };
-    let astray = |what: String, cure: String| Ok(Some(Astray { what, cure }));
+    let misplaced = |problem: String, advice: String| Ok(Some(Misplaced { problem, advice }));
     if kind == "volume" {
-        return astray(format!("{dataset} is a volume, not a file system"), "move it away".into());
+        return misplaced(format!("{dataset} is a volume, not a file system"), "move it away".into());
     }
     if mounted != "yes" {
-        let why = |why: &str| format!("{dataset} is not mounted: {why}");
-        return match () {
-            () if key == "unavailable" => astray(
-                why(&format!("the key of {root} is not loaded")),
-                format!("zfs load-key {root}; zfs mount -a"),
-            ),
-            () if matches!(mountpoint.as_str(), "none" | "legacy") => {
-                let place = host.root().strip(expected).unwrap_or_else(|| expected.to_owned());
-                let cure = match dataset.as_str().rsplit_once('/') {
-                    Some((above, _)) if is_mounted(host, above)? => {
-                        format!("zfs inherit mountpoint {dataset}")
-                    }
-                    _ => format!("zfs set mountpoint={} {dataset}", place.display()),
-                };
-                astray(why(&format!("its mountpoint is {mountpoint}")), cure)
-            }
-            () if canmount == "off" => {
-                astray(why("canmount is off"), format!("zfs set canmount=on {dataset}"))
-            }
-            () if jailed == "on" => {
-                astray(why("it is given to a jail"), format!("zfs set jailed=off {dataset}; zfs mount -a"))
-            }
-            () => astray(format!("{dataset} is not mounted"), format!("zfs mount {dataset}")),
+        let because = |why: &str| format!("{dataset} is not mounted: {why}");
+        return if key == "unavailable" {
+            let problem = because(&format!("the key of {root} is not loaded"));
+            misplaced(problem, format!("zfs load-key {root}; zfs mount -a"))
+        } else if matches!(mountpoint.as_str(), "none" | "legacy") {
+            let above = dataset.as_str().rsplit_once('/').map(|(above, _)| above);
+            let inherits = above.map_or(Ok(false), |above| is_mounted(host, above))?;
+            let place = host.root().strip(expected).unwrap_or_else(|| expected.to_owned());
+            let advice = match inherits {
+                true => format!("zfs inherit mountpoint {dataset}"),
+                false => format!("zfs set mountpoint={} {dataset}", place.display()),
+            };
+            misplaced(because(&format!("its mountpoint is {mountpoint}")), advice)
+        } else if canmount == "off" {
+            misplaced(because("canmount is off"), format!("zfs set canmount=on {dataset}"))
+        } else if jailed == "on" {
+            misplaced(because("jailed is on"), format!("zfs set jailed=off {dataset}; zfs mount -a"))
+        } else {
+            misplaced(format!("{dataset} is not mounted"), format!("zfs mount {dataset}"))
         };
     }
     if Path::new(&mountpoint) != expected {
-        let what = format!("{dataset} is mounted at {mountpoint}, not at {}", expected.display());
-        return astray(what, format!("zfs inherit mountpoint {dataset}"));
+        let problem = format!("{dataset} is mounted at {mountpoint}, not at {}", expected.display());
+        return misplaced(problem, format!("zfs inherit mountpoint {dataset}"));
     }
     let mounts = host.kernel()?.mounts()?;
-    let Some(cover) = cover(&mounts, dataset, expected) else { return Ok(None) };
-    let what = format!(
-        "{dataset} is hidden: {} was mounted over it, at {}",
+    let Some(cover) = covering_mount(&mounts, dataset, expected) else { return Ok(None) };
+    let problem = format!(
+        "{dataset} is hidden by {}, which is mounted on {}",
         cover.from.display(),
         cover.on.display()
     );
-    astray(what, format!("zfs unmount {dataset}; zfs mount {dataset}"))
+    misplaced(problem, format!("zfs unmount {dataset}; zfs mount {dataset}"))
 }
 
 fn is_mounted(host: &Host, dataset: &str) -> Result<bool> {
     Ok(properties(host.tools(), dataset, ["mounted"])?.is_some_and(|[mounted]| mounted == "yes"))
 }
 
-/// What was mounted on the place of a dataset, or above that, after it.
-pub fn cover<'m>(mounts: &'m [kernel::Mount], dataset: &Dataset, place: &Path) -> Option<&'m kernel::Mount> {
-    let own = mounts.iter().position(|m| m.from == Path::new(dataset.as_str()) && m.on == place);
-    let later = own.map_or(0, |at| at + 1);
-    mounts[later..].iter().find(|m| kernel::is_at_or_below(place, &m.on) && m.kind != "nullfs")
+/// What was mounted on the mount point of a dataset, or above it, after the
+/// dataset.
+pub fn covering_mount<'m>(
+    mounts: &'m [kernel::Mount],
+    dataset: &Dataset,
+    place: &Path,
+) -> Option<&'m kernel::Mount> {
+    let own = mounts.iter().position(|m| m.from == Path::new(dataset.as_str()) && m.on == place)?;
+    mounts[own + 1..].iter().find(|m| kernel::is_at_or_below(place, &m.on))
 }
 
-/// Fails unless the dataset is mounted where the layout has it, and seen there.
+/// Fails unless a dataset is mounted where the layout expects it, and not hidden
+/// there.
 pub fn check_mounted(host: &Host, dataset: &Dataset, expected: &Path) -> Result<()> {
-    match astray(host, dataset, expected)? {
+    match misplaced(host, dataset, expected)? {
         None => Ok(()),
-        Some(Astray { what, cure }) => bail!("{what}; {cure}"),
+        Some(Misplaced { problem, advice }) => bail!("{problem}; {advice}"),
     }
 }
 

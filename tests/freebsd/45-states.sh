@@ -229,7 +229,7 @@ case_hidden() {
     run zfs mount $pool/tjcover
     for line in "jail-clone tjnew 202" "skel-split $release" "jail-mkfstab tjweb"; do
         refused $line
-        said "$base is hidden: $pool/tjcover was mounted over it"
+        said "$base is hidden by $pool/tjcover"
         not_said "skel-split $release completes"
     done
     # Each of the two commands that the message has, for base and skeleton.

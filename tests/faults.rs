@@ -16,6 +16,8 @@ mod bin;
 mod cases;
 #[path = "common/listing.rs"]
 mod listing;
+#[path = "common/pristine.rs"]
+mod pristine;
 #[path = "standins/setup.rs"]
 mod setup;
 #[path = "common/small.rs"]
@@ -25,6 +27,7 @@ mod state;
 
 use bin::bin;
 use cases::{CASES, Case, OnError};
+use pristine::Pristine;
 use setup::{Stage, Storage};
 use state::{difference, state};
 use std::collections::BTreeMap;
@@ -42,30 +45,23 @@ const ERRNOS: [&str; 7] = ["ENOSPC", "EIO", "EACCES", "EINTR", "EMFILE", "EROFS"
 /// A host that can be put back as it was.
 struct Scene {
     stage: Stage,
-    pristine: PathBuf,
+    pristine: Pristine,
     log: PathBuf,
     before: Vec<String>,
-}
-
-fn copy(from: &Path, to: &Path) {
-    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
-    assert!(done.success());
 }
 
 impl Scene {
     fn new(case: &Case, storage: Storage) -> Scene {
         let stage = (case.prepare)(storage);
         cases::plant_foreign(&stage, storage);
-        let beside = |name| stage.root().with_file_name(name);
-        let (pristine, log) = (beside("pristine"), beside("log"));
-        copy(&stage.root(), &pristine);
+        let log = stage.root().with_file_name("log");
+        let pristine = Pristine::of(&stage);
         let before = state(&stage);
         Scene { stage, pristine, log, before }
     }
 
     fn restore(&self) {
-        fs::remove_dir_all(self.stage.root()).unwrap();
-        copy(&self.pristine, &self.stage.root());
+        self.pristine.restore(&self.stage);
     }
 
     fn run(&self, line: &str, fault: &str) -> Output {

@@ -10,6 +10,8 @@
 mod bin;
 #[path = "common/listing.rs"]
 mod listing;
+#[path = "common/pristine.rs"]
+mod pristine;
 #[path = "standins/setup.rs"]
 mod setup;
 #[path = "common/small.rs"]
@@ -18,11 +20,12 @@ mod small;
 mod state;
 
 use bin::bin;
+use pristine::Pristine;
 use setup::{Stage, Storage};
 use state::{difference, state};
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,16 +50,15 @@ const PROGRAMS: [&str; 14] = [
     "jail-epair-down moved epair20",
 ];
 
+/// Pairs that once went wrong, and where: they are in every sample.
+const ONCE_WRONG: [(&str, &str, usize); 1] = [("jail-destroy -y web", "jail-rebase -k theirs web 15.0", 1)];
+
 /// What a killed run left.
 const LEFT: &str = ".gone.conf.thinjail";
 
-fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
-}
-
 struct Scene {
     stage: Stage,
-    pristine: PathBuf,
+    pristine: Pristine,
     log: PathBuf,
     /// Where a program that is stopped is waited for.
     wait: PathBuf,
@@ -75,22 +77,11 @@ enum Event {
 
 impl Scene {
     fn new(storage: Storage) -> Scene {
-        let stage = small::two_releases(storage);
-        stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
-        stage.write(
-            "/etc/freebsd-update.conf",
-            "KeyPrint 800651ef4b4c71c27e60786d7b487188970f4b4169cc055784e21eb71d410cc5\n\
-             ServerName update.FreeBSD.org\nComponents src world kernel\n",
-        );
-        let version = b"#!/bin/sh\nUSERLAND_VERSION=\"14.2-RELEASE-p1\"\n";
-        stage.updates("14.2-RELEASE", 1, &[("/bin/freebsd-version", version), ("/bin/sh", b"patched\n")]);
-        small::ok(&stage, "jail-clone moved 20");
-        small::ok(&stage, "jail-rebase -k theirs moved 15.0");
+        let stage = small::moved_jail(storage);
         small::ok(&stage, "jail-epair-up -M none -b igc0bridge moved epair20");
-        stage.write("/zdata/jails/containers/web/etc/mine", "the jail's own\n");
         stage.write(&format!("/etc/jail.conf.d/{LEFT}"), "gone {");
         let beside = |name: &str| stage.root().with_file_name(name);
-        let (pristine, log, wait) = (beside("pristine"), beside("log"), beside("wait"));
+        let (log, wait) = (beside("log"), beside("wait"));
         fs::create_dir(&wait).unwrap();
         let fifo = |name: &str| {
             let path = wait.join(name);
@@ -100,13 +91,12 @@ impl Scene {
             File::options().read(true).write(true).open(path).unwrap()
         };
         let (here, go, blocked) = (fifo("here"), fifo("go"), fifo("blocked"));
-        copy(&stage.root(), &pristine);
+        let pristine = Pristine::of(&stage);
         Scene { stage, pristine, log, wait, here, go, blocked }
     }
 
     fn restore(&self) {
-        fs::remove_dir_all(self.stage.root()).unwrap();
-        copy(&self.pristine, &self.stage.root());
+        self.pristine.restore(&self.stage);
     }
 
     fn command(&self, line: &str) -> Command {
@@ -256,7 +246,8 @@ fn every_pair_of_programs() {
         for (j, _) in PROGRAMS.iter().enumerate() {
             for (k, storage) in [Storage::Directory, Storage::Zfs].into_iter().enumerate() {
                 // Of the sample each pair is on one of the two, and stopped once.
-                if all || (i + j) % 2 == k {
+                let once = ONCE_WRONG.iter().any(|(a, b, _)| (*a, *b) == (PROGRAMS[i], PROGRAMS[j]));
+                if all || once || (i + j) % 2 == k {
                     work.push((i, j, storage));
                 }
             }
@@ -281,6 +272,8 @@ fn every_pair_of_programs() {
                         true => (1..=count).step_by(count.div_ceil(12)).collect(),
                         false => vec![(i * 31 + j * 17) % count + 1],
                     };
+                    let once = ONCE_WRONG.iter().filter(|(a, b, _)| (*a, *b) == (PROGRAMS[*i], PROGRAMS[*j]));
+                    let places: Vec<usize> = places.into_iter().chain(once.map(|(.., at)| *at)).collect();
                     tried.fetch_add(places.len(), Ordering::Relaxed);
                     let found = pair(&scenes[at].1, PROGRAMS[*i], PROGRAMS[*j], &places);
                     flaws.lock().unwrap().extend(found.into_iter().map(|f| format!("{storage:?}: {f}")));

@@ -10,6 +10,8 @@
 mod bin;
 #[path = "common/listing.rs"]
 mod listing;
+#[path = "common/pristine.rs"]
+mod pristine;
 #[path = "standins/setup.rs"]
 mod setup;
 #[path = "common/small.rs"]
@@ -18,11 +20,12 @@ mod small;
 mod state;
 
 use bin::bin;
+use pristine::Pristine;
 use setup::{Stage, Storage};
 use state::{difference, state};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -164,34 +167,21 @@ fn kept(stage: &Stage) -> String {
     all.lines().find(|name| name.contains("moved.before-")).unwrap().to_owned()
 }
 
-fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
-}
-
 /// A host in one of the states, which can be put back into it.
 struct Scene {
     stage: Stage,
-    pristine: PathBuf,
+    pristine: Pristine,
 }
 
 impl Scene {
     fn new() -> Scene {
-        let stage = small::two_releases(Storage::Zfs);
-        stage.write("/etc/freebsd-update.conf", "KeyPrint 800651ef4b4c71c27e60786d7b487188970f4b4169cc055784e21eb71d410cc5\nServerName update.FreeBSD.org\nComponents src world kernel\n");
-        stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
-        let version = b"#!/bin/sh\nUSERLAND_VERSION=\"14.2-RELEASE-p1\"\n";
-        stage.updates("14.2-RELEASE", 1, &[("/bin/freebsd-version", version), ("/bin/sh", b"patched\n")]);
-        small::ok(&stage, "jail-clone moved 20");
-        small::ok(&stage, "jail-rebase -k theirs moved 15.0");
-        stage.write("/zdata/jails/containers/web/etc/mine", "the jail's own\n");
-        let pristine = stage.root().with_file_name("pristine");
-        copy(&stage.root(), &pristine);
+        let stage = small::moved_jail(Storage::Zfs);
+        let pristine = Pristine::of(&stage);
         Scene { stage, pristine }
     }
 
     fn restore(&self, make: Make) {
-        fs::remove_dir_all(self.stage.root()).unwrap();
-        copy(&self.pristine, &self.stage.root());
+        self.pristine.restore(&self.stage);
         make(&self.stage);
     }
 

@@ -67,6 +67,24 @@ pub fn two_releases(storage: Storage) -> Stage {
     stage
 }
 
+/// The same host with a patch for 14.2 on the server, and the jail moved, which
+/// was moved to 15.0 and can go back.
+pub fn moved_jail(storage: Storage) -> Stage {
+    let stage = two_releases(storage);
+    stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
+    stage.write(
+        "/etc/freebsd-update.conf",
+        "KeyPrint 800651ef4b4c71c27e60786d7b487188970f4b4169cc055784e21eb71d410cc5\n\
+         ServerName update.FreeBSD.org\nComponents src world kernel\n",
+    );
+    let version = b"#!/bin/sh\nUSERLAND_VERSION=\"14.2-RELEASE-p1\"\n";
+    stage.updates("14.2-RELEASE", 1, &[("/bin/freebsd-version", version), ("/bin/sh", b"patched\n")]);
+    ok(&stage, "jail-clone moved 20");
+    ok(&stage, "jail-rebase -k theirs moved 15.0");
+    stage.write("/zdata/jails/containers/web/etc/mine", "the jail's own\n");
+    stage
+}
+
 pub fn fill(base: &Path) {
     for directory in [
         "bin",

@@ -51,7 +51,7 @@ const PROGRAMS: [&str; 14] = [
 ];
 
 /// Pairs that once went wrong, and where: they are in every sample.
-const ONCE_WRONG: [(&str, &str, usize); 1] = [("jail-destroy -y web", "jail-rebase -k theirs web 15.0", 1)];
+const ONCE_WRONG: [(&str, &str, usize); 1] = [("jail-destroy -y web", "jail-rebase -k theirs web 15.0", 5)];
 
 /// What a killed run left.
 const LEFT: &str = ".gone.conf.thinjail";
@@ -126,9 +126,19 @@ impl Scene {
         fs::read_to_string(&self.log).unwrap_or_default().lines().count()
     }
 
+    /// Empties a FIFO of what a former run left in it.
+    fn drain(&self, name: &str) {
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let mut fifo =
+            File::options().read(true).write(true).custom_flags(flags).open(self.wait.join(name)).unwrap();
+        while fifo.read(&mut [0; 16]).is_ok_and(|got| got > 0) {}
+    }
+
     /// Runs both, the first stopped in front of that effect; what they said.
     fn both(&self, first: &str, at: usize, second: &str) -> [Output; 2] {
         self.restore();
+        ["here", "go", "blocked"].iter().for_each(|name| self.drain(name));
         let (tell, events) = channel();
         let listen = |fifo: &File, event: Event, tell: &Sender<Event>| {
             let (mut fifo, tell) = (fifo.try_clone().unwrap(), tell.clone());

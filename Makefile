@@ -51,12 +51,12 @@ check-freebsd:
 # Every fault at every effect of every program, and every pair of programs at
 # once; check tries a sample.
 faults:
-	THINJAIL_FAULTS=all $(CARGO) test --locked --features inject --test faults --test pairs -- --nocapture
+	THINJAIL_FAULTS=all $(CARGO) test --locked --features inject --test suite -- --nocapture faults:: pairs::
 
 # Random sequences against the model, other ones each time; takes a while.
 model:
 	THINJAIL_MODEL_STEPS=$${THINJAIL_MODEL_STEPS:-1000000} THINJAIL_MODEL_SEED=$${THINJAIL_MODEL_SEED:-`date +%s`} \
-	    $(CARGO) test --locked --features inject --test model -- --nocapture
+	    $(CARGO) test --locked --features inject --test suite -- --nocapture model::
 
 lint:
 	$(CARGO) fmt --check

@@ -1,9 +1,5 @@
 //! jail-mkfstab(8): write or check a jail's fstab.
 
-use std::process::ExitCode;
-use thinjail::cli::{self, Mkfstab};
-use thinjail::mkfstab;
-
-fn main() -> ExitCode {
-    cli::run::<Mkfstab>(mkfstab::run)
+fn main() -> std::process::ExitCode {
+    thinjail::commands::jail_mkfstab::main()
 }

@@ -1,9 +1,5 @@
 //! skel-fixcerts(8): repair links that climb out of a skeleton.
 
-use std::process::ExitCode;
-use thinjail::cli::{self, Fixcerts};
-use thinjail::fixcerts;
-
-fn main() -> ExitCode {
-    cli::run::<Fixcerts>(fixcerts::run)
+fn main() -> std::process::ExitCode {
+    thinjail::commands::skel_fixcerts::main()
 }

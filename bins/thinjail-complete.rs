@@ -3,5 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    thinjail::complete::run(std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
+    thinjail::commands::thinjail_complete::run(
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()),
+    )
 }

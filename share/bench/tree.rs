@@ -25,12 +25,12 @@ pub fn child() -> bool {
     }
     let tree = Path::new(&arguments[2]);
     if arguments[1] == "remove" {
-        thinjail::tree::remove(tree).expect("remove");
+        thinjail::system::tree::remove(tree).expect("remove");
         return true;
     }
     let to = Path::new(&arguments[3]);
-    thinjail::tree::copy(tree, to).expect("copy");
-    assert_eq!(thinjail::tree::difference(tree, to).expect("compare"), None);
+    thinjail::system::tree::copy(tree, to).expect("copy");
+    assert_eq!(thinjail::system::tree::difference(tree, to).expect("compare"), None);
     true
 }
 

@@ -1,5 +1,5 @@
 # kill -9 in the middle. Where the middle is, differs from run to run; where
-# every single place has to be tried, tests/kill.rs does it.
+# every single place has to be tried, tests/suite/faults/mod.rs does it.
 
 # Finds out how often the shell goes round while a command runs: sleep(1) is too
 # coarse to hit the middle of a few milliseconds.

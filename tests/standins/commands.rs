@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use thinjail::kernel::simulated::Simulated;
+use thinjail::system::kernel::simulated::Simulated;
 
 use crate::host::Host;
 use crate::jail::noted_params;

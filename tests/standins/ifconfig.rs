@@ -9,10 +9,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, bail};
 use ipnet::{Ipv4Net, Ipv6Net};
-use thinjail::interface::{IF_NAME_MAX, Mtu};
-use thinjail::kernel::simulated::bridge::{DISCOVER, Entry, EntryKind, LEARNING, PRIVATE, STICKY};
-use thinjail::kernel::simulated::{HOST, Interface, Kind, Simulated, State};
-use thinjail::kernel::{Errno, Refused};
+use thinjail::system::kernel::simulated::bridge::{
+    AddressEntry, DISCOVER, EntryKind, LEARNING, PRIVATE, STICKY,
+};
+use thinjail::system::kernel::simulated::{HOST, Interface, InterfaceKind, Simulated, State};
+use thinjail::system::kernel::{Errno, KernelError};
+use thinjail::types::interface::{IF_NAME_MAX, Mtu};
 
 use crate::Reply;
 use crate::host::Host;
@@ -157,7 +159,7 @@ fn visible(state: &State, vnet: i32) -> Vec<&Interface> {
 fn list_group(state: &State, vnet: i32, group: &str, reply: &mut Reply) {
     let mut members = visible(state, vnet);
     members.retain(|interface| interface.groups.iter().any(|name| name == group));
-    let pair = |x: &&Interface, y: &&Interface| matches!(x.kind, Kind::Epair(_)) && x.kind == y.kind;
+    let pair = |x: &&Interface, y: &&Interface| matches!(x.kind, InterfaceKind::Epair(_)) && x.kind == y.kind;
     members.chunk_by_mut(pair).for_each(<[_]>::reverse);
     members.iter().for_each(|interface| reply.say(&interface.name));
 }
@@ -188,7 +190,7 @@ impl<'a> Session<'a> {
     fn ask<T>(
         &self,
         what: &str,
-        request: impl FnOnce(&mut State) -> std::result::Result<T, Refused>,
+        request: impl FnOnce(&mut State) -> std::result::Result<T, KernelError>,
     ) -> Refusable<T> {
         self.kernel.change(request).map_err(|refused| format!("{what}: {}", refused.errno))
     }
@@ -196,7 +198,7 @@ impl<'a> Session<'a> {
     /// Changes the interface as only root may.
     fn edit(&self, what: &str, change: impl FnOnce(&mut Interface)) -> Refusable<()> {
         self.ask(what, |state| {
-            let refused = |errno| Refused { request: "change", object: self.name.clone(), errno };
+            let refused = |errno| KernelError { request: "change", object: self.name.clone(), errno };
             if !state.privileged {
                 return Err(refused(Errno::EPERM));
             }
@@ -508,10 +510,12 @@ fn colons(bytes: [u8; 6]) -> String {
 
 /// Prints one interface.
 fn show(state: &State, interface: &Interface, reply: &mut Reply) {
-    let in_bridge =
-        state.interfaces.iter().any(|i| matches!(&i.kind, Kind::Bridge(_, m) if m.contains(&interface.id)));
-    let bridge = matches!(interface.kind, Kind::Bridge(..));
-    let loopback = interface.kind == Kind::Loopback;
+    let in_bridge = state
+        .interfaces
+        .iter()
+        .any(|i| matches!(&i.kind, InterfaceKind::Bridge(_, m) if m.contains(&interface.id)));
+    let bridge = matches!(interface.kind, InterfaceKind::Bridge(..));
+    let loopback = interface.kind == InterfaceKind::Loopback;
     // A bridge runs when it is up; the others run always.
     let runs = !bridge || interface.up;
     let flags = [
@@ -533,9 +537,9 @@ fn show(state: &State, interface: &Interface, reply: &mut Reply) {
         reply.say(format!("\tdescription: {text}"));
     }
     reply.say(match interface.kind {
-        Kind::Bridge(..) => "\toptions=10<VLAN_HWTAGGING>",
-        Kind::Loopback => "\toptions=680003<RXCSUM,TXCSUM,LINKSTATE,RXCSUM_IPV6,TXCSUM_IPV6>",
-        Kind::Epair(_) | Kind::Ethernet => match interface.transmit_checksums {
+        InterfaceKind::Bridge(..) => "\toptions=10<VLAN_HWTAGGING>",
+        InterfaceKind::Loopback => "\toptions=680003<RXCSUM,TXCSUM,LINKSTATE,RXCSUM_IPV6,TXCSUM_IPV6>",
+        InterfaceKind::Epair(_) | InterfaceKind::Ethernet => match interface.transmit_checksums {
             [true, true] => "\toptions=60000b<RXCSUM,TXCSUM,VLAN_MTU,RXCSUM_IPV6,TXCSUM_IPV6>",
             [true, false] => "\toptions=20000b<RXCSUM,TXCSUM,VLAN_MTU,RXCSUM_IPV6>",
             [false, true] => "\toptions=600009<RXCSUM,VLAN_MTU,RXCSUM_IPV6,TXCSUM_IPV6>",
@@ -551,7 +555,7 @@ fn show(state: &State, interface: &Interface, reply: &mut Reply) {
         }
     }
     let has_inet6 = show_addresses(interface, reply);
-    if let Kind::Bridge(_, members) = &interface.kind {
+    if let InterfaceKind::Bridge(_, members) = &interface.kind {
         show_bridge(state, interface, members, reply);
     }
     if !interface.groups.is_empty() {
@@ -627,7 +631,7 @@ fn show_bridge(state: &State, bridge: &Interface, members: &[u32], reply: &mut R
 
 /// Prints the address table of a bridge.
 fn show_table(state: &State, bridge: &Interface, reply: &mut Reply) {
-    for Entry { mac, vlan, member, kind, .. } in state.bridges.table(bridge.id) {
+    for AddressEntry { mac, vlan, member, kind, .. } in state.bridges.table(bridge.id) {
         let member = state.interfaces.iter().find(|i| i.id == *member).map_or("", |i| i.name.as_str());
         // Learned a moment ago: nothing here takes as long as to age.
         let (expires, flags) = match kind {

@@ -21,10 +21,12 @@ use std::path::Path;
 use std::process::Command as Process;
 
 use anyhow::{Context, Result, bail};
-use thinjail::jailconf::{Command, Config, Resolved, UnderRoot, command_words, export_line, quote_literal};
-use thinjail::kernel::Errno;
-use thinjail::kernel::simulated::Simulated;
-use thinjail::vis;
+use thinjail::formats::jailconf::{
+    Command, Config, Resolved, UnderRoot, command_words, export_line, quote_literal,
+};
+use thinjail::formats::vis;
+use thinjail::system::kernel::Errno;
+use thinjail::system::kernel::simulated::Simulated;
 
 use crate::Reply;
 use crate::commands::{in_jail, program, shell_text, tools};

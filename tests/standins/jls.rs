@@ -1,7 +1,7 @@
 //! jls(8): the jails of the simulated kernel.
 
 use anyhow::{Result, bail};
-use thinjail::kernel::simulated::SimulatedJail;
+use thinjail::system::kernel::simulated::SimulatedJail;
 
 use crate::Reply;
 use crate::getopt::getopt;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Result, bail};
-use thinjail::kernel::simulated::{SimulatedMount, State};
+use thinjail::system::kernel::simulated::{SimulatedMount, State};
 
 use crate::Reply;
 use crate::getopt::getopt;
@@ -166,7 +166,7 @@ pub fn shown(host: &Host, name: &Path) -> String {
 
 /// Whether a mount has its source at or below a path of the host, so that the file system there is in use.
 pub fn is_source(host: &Host, path: &str) -> Result<bool> {
-    let place = root(host)?.at(Path::new(path));
+    let place = root(host)?.host_path(Path::new(path));
     Ok(kernel(host)?.state()?.mounts.iter().any(|mount| mount.from.starts_with(&place)))
 }
 

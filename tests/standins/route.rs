@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Result, bail};
 use ipnet::IpNet;
-use thinjail::kernel::simulated::{HOST, Interface, Simulated};
+use thinjail::system::kernel::simulated::{HOST, Interface, Simulated};
 
 use crate::Reply;
 use crate::host::Host;

@@ -3,8 +3,8 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use thinjail::kernel::simulated::{Simulated, SimulatedJail, State};
-use thinjail::root::Root;
+use thinjail::system::kernel::simulated::{Simulated, SimulatedJail, State};
+use thinjail::system::root::Root;
 
 use crate::host::{Host, replace};
 

@@ -4,7 +4,7 @@
 //! and point `THINJAIL_TOOLS` there. The file name it is called by says which program it plays. Everything it keeps or
 //! changes lies below the alternate root, `THINJAIL_ROOT`; without one it refuses to do anything.
 //!
-//! How close the imitation is, is not a matter of opinion: `tests/transcripts.rs` replays recordings of the real
+//! How close the imitation is, is not a matter of opinion: `tests/suite/transcripts.rs` replays recordings of the real
 //! programs against this one. What was never recorded follows the texts of the real programs' sources.
 //!
 //! Below `ROOT/var/db/standin/` a test finds `calls`, one line for every start of a stand-in, and may put files that

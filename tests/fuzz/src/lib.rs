@@ -2,7 +2,7 @@
 //! nor takes its time, and where there is a way back, that what was read is
 //! written and read again as the same.
 //!
-//! libFuzzer calls these (targets/), and so does tests/fuzz_corpus.rs with all
+//! libFuzzer calls these (targets/), and so does tests/suite/fuzz_corpus.rs with all
 //! that libFuzzer found worth keeping.
 
 use std::collections::BTreeMap;
@@ -13,24 +13,31 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
-use thinjail::archive::Listing;
-use thinjail::cli::{self, Arguments, parse_from};
-use thinjail::doctor::facts;
-use thinjail::fstab::{self, Extra};
-use thinjail::interface::{IfName, Mtu, PairName};
-use thinjail::jail::JailName;
-use thinjail::jailconf::{self, Config, Files, command_words, export_line, glob_match};
-use thinjail::layout::{Layout, MOVED, Storage};
-use thinjail::links::{self, Reading};
-use thinjail::mac::{Mac, PairMacs};
-use thinjail::mirror::{Arch, Mirror};
-use thinjail::network::{self, Address, Id};
-use thinjail::rcconf;
-use thinjail::release::Release;
-use thinjail::settings::Settings;
-use thinjail::userland::Version;
-use thinjail::zfs::{self, Dataset};
-use thinjail::{epair, manifest, mtree, shell, template, vis};
+use thinjail::commands;
+use thinjail::commands::common::{self, Arguments, parse_from};
+use thinjail::commands::jail_doctor::facts;
+use thinjail::domain::base_version::Version;
+use thinjail::domain::epair;
+use thinjail::domain::fstab;
+use thinjail::domain::layout::{Layout, MOVED, Storage};
+use thinjail::domain::links::{self, Reading};
+use thinjail::domain::settings::Settings;
+use thinjail::domain::template;
+use thinjail::formats::jailconf::{self, Config, Files, command_words, export_line, glob_match};
+use thinjail::formats::manifest;
+use thinjail::formats::mtree;
+use thinjail::formats::rcconf;
+use thinjail::formats::shell;
+use thinjail::formats::vis;
+use thinjail::system::archive::Listing;
+use thinjail::system::zfs::{self, Dataset};
+use thinjail::types::address::{self, Address, Id};
+use thinjail::types::interface::{IfName, Mtu, PairName};
+use thinjail::types::jail_name::JailName;
+use thinjail::types::mac::{Mac, PairMacs};
+use thinjail::types::mirror::{Arch, Mirror};
+use thinjail::types::mount::ExtraMount;
+use thinjail::types::release::Release;
 
 /// What takes the input.
 pub type Target = fn(&[u8]);
@@ -99,25 +106,25 @@ fn arguments(input: &[u8]) {
     let Some((program, words)) = input.split_first() else { return };
     let words: Vec<OsString> = words.split(|b| *b == 0).map(|w| OsString::from_vec(w.to_vec())).collect();
     match program % 13 {
-        0 => read::<cli::EpairUp>(words),
-        1 => read::<cli::EpairDown>(words),
-        2 => read::<cli::Sweep>(words),
-        3 => read::<cli::Mkfstab>(words),
-        4 => read::<cli::JailClone>(words),
-        5 => read::<cli::JailList>(words),
-        6 => read::<cli::JailDoctor>(words),
-        7 => read::<cli::Fixcerts>(words),
-        8 => read::<cli::JailDestroy>(words),
-        9 => read::<cli::SkelFetch>(words),
-        10 => read::<cli::SkelSplit>(words),
-        11 => read::<cli::SkelUpdate>(words),
-        _ => read::<cli::JailRebase>(words),
+        0 => read::<commands::jail_epair_up::JailEpairUp>(words),
+        1 => read::<commands::jail_epair_down::JailEpairDown>(words),
+        2 => read::<commands::jail_sweep::JailSweep>(words),
+        3 => read::<commands::jail_mkfstab::JailMkfstab>(words),
+        4 => read::<commands::jail_clone::JailClone>(words),
+        5 => read::<commands::jail_list::JailList>(words),
+        6 => read::<commands::jail_doctor::JailDoctor>(words),
+        7 => read::<commands::skel_fixcerts::SkelFixcerts>(words),
+        8 => read::<commands::jail_destroy::JailDestroy>(words),
+        9 => read::<commands::skel_fetch::SkelFetch>(words),
+        10 => read::<commands::skel_split::SkelSplit>(words),
+        11 => read::<commands::skel_update::SkelUpdate>(words),
+        _ => read::<commands::jail_rebase::JailRebase>(words),
     }
 }
 
 /// A usage error is one line in words for syslog.
 fn assert_summary(error: &clap::Error, words: &[OsString]) {
-    let line = cli::summary(error);
+    let line = common::summary(error);
     assert!(!line.is_empty() && !line.starts_with(' '), "{line:?}");
     assert!(!line.chars().any(char::is_control), "{line:?}");
     // Traces of values that were printed for programmers, unless they were given.
@@ -167,16 +174,16 @@ fn fstab(input: &[u8]) {
     let told = entries.iter().map(|(line, _)| *line).chain(findings.iter().map(|f| f.line));
     assert!(told.into_iter().all(|line| (1..=lines).contains(&line)));
     assert!(entries.is_sorted_by_key(|(line, _)| *line));
-    let entries: Vec<fstab::Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
+    let entries: Vec<fstab::FstabEntry> = entries.into_iter().map(|(_, entry)| entry).collect();
     let (again, findings) = fstab::parse(&fstab::format(&entries));
     assert!(findings.is_empty(), "{findings:?}");
-    let again: Vec<fstab::Entry> = again.into_iter().map(|(_, entry)| entry).collect();
+    let again: Vec<fstab::FstabEntry> = again.into_iter().map(|(_, entry)| entry).collect();
     assert_eq!(again, entries);
     extra(OsStr::from_bytes(input));
 }
 
 fn extra(argument: &OsStr) {
-    let Ok(extra) = Extra::parse(argument) else { return };
+    let Ok(extra) = ExtraMount::parse(argument) else { return };
     assert!(extra.target.is_absolute() && extra.target.components().all(|c| c != Component::ParentDir));
     assert!(matches!(extra.options[0].as_str(), "ro" | "rw"));
     let mut written = Vec::new();
@@ -196,7 +203,7 @@ fn extra(argument: &OsStr) {
         }
         written.push(b);
     }
-    assert_eq!(Extra::parse(OsStr::from_bytes(&written)), Ok(extra));
+    assert_eq!(ExtraMount::parse(OsStr::from_bytes(&written)), Ok(extra));
 }
 
 /// Files that exist only here.
@@ -403,11 +410,11 @@ fn names(input: &[u8]) {
     let v6 = text.parse::<Address<Ipv6Addr>>().ok();
     for network in ["192.168.7.0/24", "10.0.0.0/8", "192.0.2.252/31", "0.0.0.0/0"] {
         let network: ipnet::Ipv4Net = network.parse().expect("a network");
-        let of_id = id.and_then(|id| network::v4_of_id(network, id).ok());
+        let of_id = id.and_then(|id| address::v4_of_id(network, id).ok());
         if let (Some(chosen), Some(id)) = (&of_id, id) {
             assert_eq!(chosen.text.replace("${id}", &id.to_string()), chosen.net.to_string());
         }
-        let given = v4.and_then(|a| network::v4_given(a, Some(network)).ok());
+        let given = v4.and_then(|a| address::v4_given(a, Some(network)).ok());
         for chosen in of_id.into_iter().chain(given) {
             assert!(network.contains(
                 &ipnet::IpNet::from(network).trunc().addr().to_string().parse::<Ipv4Addr>().expect("one")
@@ -417,12 +424,12 @@ fn names(input: &[u8]) {
     }
     for network in ["fd00:7::/64", "fd00::/120", "::/0"] {
         let network: ipnet::Ipv6Net = network.parse().expect("a network");
-        let of_id = id.and_then(|id| network::v6_of_id(network, id).ok());
+        let of_id = id.and_then(|id| address::v6_of_id(network, id).ok());
         if let (Some(chosen), Some(id)) = (&of_id, id) {
             let text = chosen.text.replace("${id}", &id.to_string());
             assert_eq!(text.parse(), Ok(chosen.net));
         }
-        let given = v6.and_then(|a| network::v6_given(a, Some(network)).ok());
+        let given = v6.and_then(|a| address::v6_given(a, Some(network)).ok());
         for chosen in of_id.into_iter().chain(given) {
             assert!(ipnet::IpNet::from(network).contains(&chosen.address()));
         }
@@ -589,28 +596,16 @@ fn settings(input: &[u8]) {
 /// What zfs(8) prints.
 fn zfs(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    const NAMES: [&str; 3] = ["origin", "thinjail:jail", "used"];
-    let told = zfs::told_in(text, NAMES);
-    assert!(told.windows(2).all(|two| two[0].0 != two[1].0));
+    let found = zfs::parse(text);
+    assert!(found.windows(2).all(|two| two[0].name != two[1].name));
     let mut written = String::new();
-    for (dataset, values) in &told {
-        for (name, value) in NAMES.iter().zip(values) {
-            let value = if value.is_empty() { "-" } else { value };
-            written += &format!("{dataset}\t{name}\t{value}\tlocal\n");
+    for dataset in &found {
+        for zfs::Property { name, value, source } in dataset.all() {
+            written += &format!("{}\t{name}\t{value}\t{source}\n", dataset.name);
         }
+        assert!(dataset.get("thinjail:jail").is_empty() || dataset.all().iter().any(zfs::Property::is_own));
     }
-    assert_eq!(zfs::told_in(&written, NAMES), told);
-    // The same without the first field.
-    match zfs::values_in(text, NAMES) {
-        Err(name) => assert!(NAMES.contains(&name)),
-        Ok(values) => {
-            let line = |(name, value): (&str, &String)| {
-                format!("{name}\t{}\tlocal\n", if value.is_empty() { "-" } else { value })
-            };
-            let written: String = NAMES.into_iter().zip(&values).map(line).collect();
-            assert_eq!(zfs::values_in(&written, NAMES), Ok(values));
-        }
-    }
+    assert_eq!(zfs::parse(&written), found);
     for line in text.lines() {
         assert!(
             template::is_ours(line) || template::level(line.rsplit('@').next().unwrap_or_default()).is_none()

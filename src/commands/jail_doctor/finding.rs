@@ -1,0 +1,271 @@
+//! What can be wrong: every identifier with its severity and why it matters,
+//! in one table, and a finding, which is one of them with the thing it is about.
+
+use crate::formats::printable;
+use crate::system::plan::Plan;
+use serde_json::{Value, json};
+
+/// How bad it is; the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FindingSeverity {
+    /// Jails do not start, do not work, or get in each other's way.
+    Error,
+    /// It works today, and will hurt on another day.
+    Warning,
+}
+
+impl FindingSeverity {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            FindingSeverity::Error => "error",
+            FindingSeverity::Warning => "warning",
+        }
+    }
+}
+
+/// One thing that can be wrong.
+#[derive(Debug)]
+pub struct FindingKind {
+    /// The stable identifier.
+    pub id: &'static str,
+    /// How bad it is.
+    pub severity: FindingSeverity,
+    /// Why it matters, in one sentence.
+    pub why: &'static str,
+}
+
+macro_rules! kinds {
+    ($($name:ident $id:literal $severity:ident $why:literal)*) => {
+        $(#[doc = $why] pub static $name: FindingKind = FindingKind { id: $id, severity: FindingSeverity::$severity, why: $why };)*
+
+        /// Every kind, in the order of the manual page.
+        pub static KINDS: &[&FindingKind] = &[$(&$name),*];
+    };
+}
+
+kinds! {
+    // The host.
+    UNCHECKED "unchecked" Warning "What could not be looked at may be wrong as well."
+    SETTINGS_BAD "settings-bad" Error "Without its settings no program of the suite knows where the jails are."
+    NO_VIMAGE "no-vimage" Error "Without VIMAGE in the kernel no jail has a network stack of its own."
+    MODULE_MISSING "module-missing" Error "A start of a jail needs this module, and it can't be loaded."
+    KERNEL_OLDER "kernel-older" Error "A kernel does not run the programs of a later release."
+    BRIDGE_MISSING "bridge-missing" Error "No jail that joins this bridge starts."
+    BRIDGE_DOWN "bridge-down" Error "A bridge that is down forwards nothing."
+    BRIDGE_NO_UPLINK "bridge-no-uplink" Warning "The jails of a bridge without uplink and address reach only each other."
+    MEMBER_ADDRESSED "member-addressed" Warning "FreeBSD 15 can be set to refuse such members, and 16 always does: the address belongs on the bridge."
+    MEMBER_REFUSED "member-refused" Error "The kernel does not add it to a bridge, so no jail behind it reaches the network."
+    MTU_MISMATCH "mtu-mismatch" Warning "Frames longer than the smallest MTU on their way are dropped without a word."
+    IFCONFIG_DEFAULT "ifconfig-default" Warning "devd(8) configures every new interface with it, the host's half of each pair among them."
+    JAIL_NOT_ENABLED "jail-not-enabled" Warning "No jail starts at boot."
+    JAIL_LIST_UNKNOWN "jail-list-unknown" Warning "rc.d/jail complains of it at every boot, and the jail that is meant does not start."
+    INCLUDE_RULE "include-rule" Error "service(8) starts the jail from its own file alone, without the common part of jail.conf."
+    CONF_NOT_INCLUDED "conf-not-included" Error "The jail's file does not join the common part of jail.conf."
+    RELEASE_MISSING "release-missing" Error "New jails are cloned from it unless another release is asked for."
+    // Leavings.
+    MOUNT_LEAKED "mount-leaked" Error "The next start of the jail fails with \"Resource deadlock avoided\"."
+    PAIR_LEAKED "pair-leaked" Warning "A failed start left it; with other hooks than jail-epair-up the jail does not start any more."
+    PAIR_UNTAGGED "pair-untagged" Warning "A killed run left it before it could say whose it is."
+    TEMP_LEFT "temp-left" Warning "A killed run left it; nobody will ever use it."
+    CLONE_HALF_MADE "clone-half-made" Warning "There are parts of a jail that no configuration knows."
+    // The configuration.
+    CONF_SYNTAX "conf-syntax" Error "jail(8) starts and stops no jail at all with this configuration."
+    CONF_UNRESOLVED "conf-unresolved" Error "jail(8) refuses to start the jail."
+    CONF_DIFFERS "conf-differs" Warning "jail(8) reads the configuration in another way than this program, which may be wrong elsewhere too."
+    NAME_DUPLICATE "name-duplicate" Error "Which of the two starts is not defined."
+    ID_DUPLICATE "id-duplicate" Error "What is derived from the id clashes: pair, address or both."
+    IP_DUPLICATE "ip-duplicate" Error "Only one of the two is reached, now this one and now that one."
+    PAIR_DUPLICATE "pair-duplicate" Error "Only the first of the two jails starts."
+    PATH_DUPLICATE "path-duplicate" Error "The second jail is mounted over the first one."
+    IP_OUTSIDE "ip-outside" Warning "Neither the gateway nor the other jails are in the jail's network."
+    IP_GATEWAY "ip-gateway" Error "The jail takes the way out from everybody."
+    IP_HOST "ip-host" Error "Host and jail answer for the same address."
+    NO_VNET "no-vnet" Error "Without vnet the jail shares the host's network, and its hooks fail."
+    INTERFACE_DIFFERS "interface-differs" Error "The jail waits for another interface than its hook makes."
+    INTERFACE_NAME "interface-name" Error "No interface can have the name, so the jail does not start."
+    PATH_DIFFERS "path-differs" Warning "The programs of the suite look for this jail in another place."
+    FSTAB_MISSING "fstab-missing" Error "Without it the jail has neither base nor container and can't start or stop."
+    NETWORK_LATE "network-late" Warning "Services start while the jail has no address yet, and some never notice when it comes."
+    HOOK_MISSING_PREPARE "hook-missing-prepare" Warning "What an earlier run left keeps the jail from starting."
+    HOOK_MISSING_PRESTART "hook-missing-prestart" Error "Nobody makes the pair that the jail waits for."
+    HOOK_MISSING_POSTSTOP "hook-missing-poststop" Warning "The pair stays when the jail stops."
+    HOOK_MISSING_RELEASE "hook-missing-release" Warning "A jail stopped with an open connection leaves its root mounted."
+    HOOK_CREATE "hook-create" Warning "After one failed start the pair is there already, and the jail never starts again."
+    HOOK_RELATIVE "hook-relative" Warning "Without an absolute path the search decides, and service(8) does not search /usr/local."
+    HOOK_PROGRAM "hook-program" Error "The program does not exist, so the command fails and the jail with it."
+    DEVFS_RULESET "devfs-ruleset" Error "The jail's /dev has every device of the host, its memory and its disks among them."
+    HOOK_SHELL "hook-shell" Warning "sh(1) runs it and reads it once more, for nothing."
+    PARAMETER_USELESS "parameter-useless" Warning "It does nothing here, or nothing good."
+    // Templates.
+    SPLIT_INCOMPLETE "split-incomplete" Error "No jail can be cloned from the template, and those on it may not start."
+    DATASET_UNMOUNTED "dataset-unmounted" Error "Where it should be mounted is an empty directory."
+    LINK_DANGLING "link-dangling" Warning "Every new jail gets it; certificates that can't be read fail every connection that is verified."
+    SNAPSHOT_MISSING "snapshot-missing" Error "A snapshot is what jails are cloned from."
+    SKELETON_NEWER "skeleton-newer" Warning "New jails do not get what was changed since the snapshot."
+    SCHG_MISSING "schg-missing" Warning "The file is protected against accidents on every other FreeBSD system."
+    BASE_WRITABLE "base-writable" Error "Whoever changes the base changes every jail on it."
+    // The jails.
+    CONTAINER_MISSING "container-missing" Error "The jail has nothing to be mounted at its skeleton and can't start."
+    CONTAINER_FOREIGN "container-foreign" Error "It is not proved to be this jail's, and nothing will touch it."
+    CONTAINER_UNTAGGED "container-untagged" Warning "Nothing says whose it is, so nothing will destroy it."
+    PATH_MISSING "path-missing" Error "There is nothing to mount the jail's base on."
+    PATH_OCCUPIED "path-occupied" Warning "The files are hidden while the jail runs, and keep it from being destroyed."
+    MOUNT_SOURCE "mount-source" Error "The root of that jail can put a link in its place, and the next start mounts any directory of the host."
+    FSTAB_WRONG "fstab-wrong" Error "jail(8) mounts what it can and gives up at the first wrong line."
+    MOUNTS_DIFFER "mounts-differ" Warning "The jail runs with what was mounted when it was started."
+    HOSTILE_LINK "hostile-link" Warning "The jail's root put it where programs of the host expect something else."
+    CERTS_DANGLING "certs-dangling" Error "Every connection that is verified fails, and distrusted certificates are trusted again."
+    CERTS_STALE "certs-stale" Warning "The jail trusts what it should not any more, or not yet what it should."
+    ETC_BEHIND "etc-behind" Warning "Its scripts and defaults are older than the programs of its base."
+    RESOLVER_LOOPBACK "resolver-loopback" Warning "A jail with vnet has a loopback interface of its own, so no name is resolved."
+    MAC_DUPLICATE "mac-duplicate" Error "Two interfaces of one network with the same address make both unreachable."
+    JAIL_UNKNOWN "jail-unknown" Error "There is nothing to look at under this name."
+}
+
+/// What a finding is about; with names only those are shown that matter to
+/// them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FindingScope {
+    /// The host, and so every jail.
+    Host,
+    /// The template of a release.
+    Template(String),
+    /// One jail, by its name.
+    Jail(String),
+}
+
+/// One thing that is wrong.
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: &'static FindingKind,
+    /// What it is about.
+    pub scope: FindingScope,
+    /// The thing: a path, an interface, a jail.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// What to do.
+    pub advice: String,
+    /// What mends it without any risk, if something does.
+    pub mend: Option<Plan>,
+    /// What it says but for the name, pair and addresses of its jail: findings
+    /// that are alike in this have one cause, in the common part.
+    pub group: Option<String>,
+}
+
+impl Finding {
+    /// A finding that nothing mends but the administrator.
+    pub fn new(
+        kind: &'static FindingKind,
+        scope: FindingScope,
+        object: impl Into<String>,
+        what: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Finding {
+        Finding {
+            kind,
+            scope,
+            object: object.into(),
+            what: what.into(),
+            advice: advice.into(),
+            mend: None,
+            group: None,
+        }
+    }
+
+    /// The same with a mend.
+    pub fn mended_by(mut self, plan: Plan) -> Finding {
+        self.mend = Some(plan);
+        self
+    }
+
+    /// For people: what and which on the first line, why and cure below it.
+    pub fn text(&self) -> String {
+        self.text_of(&self.object)
+    }
+
+    fn text_of(&self, object: &str) -> String {
+        let FindingKind { id, severity, why } = self.kind;
+        let first = format!("{}: {object}: {} [{id}]", severity.word(), self.what);
+        format!("{}\n    {why}\n    {}\n", printable::line(&first), printable::line(&self.advice))
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "id": self.kind.id,
+            "severity": self.kind.severity.word(),
+            "object": self.object,
+            "what": self.what,
+            "why": self.kind.why,
+            "cure": self.advice,
+            "jail": match &self.scope { FindingScope::Jail(name) => Some(name), _ => None },
+            "mendable": self.mend.is_some(),
+        })
+    }
+}
+
+/// All of them for people; what jails have in common is told once.
+pub fn text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for (at, finding) in findings.iter().enumerate() {
+        let alike = |f: &&Finding| f.kind.id == finding.kind.id && f.group == finding.group;
+        if finding.group.is_some() && findings[..at].iter().any(|f| alike(&f)) {
+            continue;
+        }
+        let others = findings[at + 1..].iter().filter(|f| finding.group.is_some() && alike(f));
+        let mut objects = vec![finding.object.as_str()];
+        objects.extend(others.map(|f| f.object.as_str()));
+        let more = objects.len().saturating_sub(NAMED);
+        objects.truncate(NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        text += &finding.text_of(&format!("{}{more}", objects.join(", ")));
+    }
+    text
+}
+
+/// How many jails are named that have the same wrong.
+const NAMED: usize = 4;
+
+/// The worst first, then in the order of the table, then by what they are about.
+pub fn sort(findings: &mut [Finding]) {
+    let place = |kind: &FindingKind| KINDS.iter().position(|k| k.id == kind.id);
+    findings.sort_by(|a, b| {
+        let key = |f: &Finding| (f.kind.severity, place(f.kind));
+        key(a).cmp(&key(b)).then_with(|| (&a.object, &a.what).cmp(&(&b.object, &b.what)))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_table_is_sound() {
+        let mut ids = BTreeSet::new();
+        for kind in KINDS {
+            assert!(ids.insert(kind.id), "{} twice", kind.id);
+            assert!(kind.id.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", kind.id);
+            assert!(kind.why.ends_with('.') && kind.why.len() < 110, "{}: {}", kind.id, kind.why);
+        }
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_stays_on_its_lines() {
+        let of = |kind, object: &str| Finding::new(kind, FindingScope::Host, object, "a\nb", "c\td");
+        let mut all =
+            [of(&TEMP_LEFT, "z"), of(&NO_VIMAGE, "y"), of(&MTU_MISMATCH, "b"), of(&MTU_MISMATCH, "a")];
+        sort(&mut all);
+        let order: Vec<_> = all.iter().map(|f| (f.kind.id, f.object.as_str())).collect();
+        assert_eq!(
+            order,
+            [("no-vimage", "y"), ("mtu-mismatch", "a"), ("mtu-mismatch", "b"), ("temp-left", "z")]
+        );
+        let text = all[0].text();
+        assert!(text.starts_with("error: y: a\\012b [no-vimage]\n    "), "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert_eq!(all[0].json()["id"], "no-vimage");
+    }
+}

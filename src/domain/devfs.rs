@@ -1,0 +1,70 @@
+//! Rulesets of devfs(8), which decide what devices a jail sees.
+//!
+//! A ruleset that does not exist hides nothing: mounting a devfs with its
+//! number makes it, without a rule (freebsd-src: sys/fs/devfs/devfs_rule.c,
+//! devfs_ruleset_use), and the jail has the host's memory and disks.
+
+use crate::formats::jailconf::Resolved;
+use crate::system::host::Host;
+use crate::system::tool::{Outcome, Tool, ToolError};
+use std::io;
+
+/// What jail(8) takes when there is no devfs_ruleset (freebsd-src:
+/// usr.sbin/jail/command.c).
+const DEFAULT: u32 = 4;
+
+/// The last ruleset that /etc/defaults/devfs.rules of 15.0 defines.
+const LAST_OF_BASE: u32 = 5;
+
+/// The ruleset of a jail's devfs; `None` if jail(8) mounts none, or would not
+/// take the number.
+pub fn ruleset(jail: &Resolved) -> Option<u32> {
+    if jail.bool("mount.devfs") != Some(true) {
+        return None;
+    }
+    jail.scalar("devfs_ruleset").map_or(Some(DEFAULT), |text| text.parse().ok())
+}
+
+/// Why a ruleset hides nothing, in words; `None` if it has rules.
+pub fn problem(host: &Host, ruleset: u32) -> Result<Option<String>, ToolError> {
+    if ruleset == 0 {
+        return Ok(Some("devfs_ruleset 0 hides nothing".into()));
+    }
+    if asks_another_system(host) {
+        return Ok(None);
+    }
+    let ask = |words: &[&str]| host.tools().ask(Tool::Devfs, words);
+    let number = ruleset.to_string();
+    // Not `show` first: it prints nothing for a ruleset that does not exist.
+    let existing = match ask(&["rule", "showsets"]) {
+        // A system without devfs(8) is not FreeBSD.
+        Err(ToolError { outcome: Outcome::NotStarted(e), .. }) if e.kind() == io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        printed => printed?.stdout,
+    };
+    if !existing.split_whitespace().any(|known| known == number) {
+        return Ok(Some(format!("devfs_ruleset {number} does not exist")));
+    }
+    // Mounting a devfs with a wrong number creates the ruleset, without a rule.
+    let rules = ask(&["rule", "-s", &number, "show"])?;
+    Ok(rules.stdout.trim().is_empty().then(|| format!("devfs_ruleset {number} has no rules")))
+}
+
+/// Whether devfs(8) would describe another system than the one below the root.
+fn asks_another_system(host: &Host) -> bool {
+    host.root().is_alternate() && host.tools().program(Tool::Devfs) == Tool::Devfs.path()
+}
+
+/// How to fix it.
+pub fn advice(ruleset: u32) -> String {
+    match ruleset {
+        0 => "set devfs_ruleset to 5, which is for jails with vnet".into(),
+        1..=LAST_OF_BASE => {
+            "service devfs restart loads it; devfs_load_rulesets=\"YES\" in rc.conf does at boot".into()
+        }
+        _ => format!(
+            "define {ruleset} in /etc/devfs.rules and run service devfs restart, or set devfs_ruleset to 5"
+        ),
+    }
+}

@@ -1,0 +1,266 @@
+//! Making a pair, as one transaction.
+
+use super::bridge::{self, Bridge};
+use super::{
+    Addresses, EpairRequest, GROUP, PairState, check_idle, first_free, interim_tag, is_in_group, present,
+    scratch_units,
+};
+use crate::system::host::Host;
+use crate::system::ifconfig::Ifconfig;
+use crate::system::kernel::{Errno, Kernel};
+use crate::system::plan::{Action, Plan, Undo};
+use crate::types::interface::{IfName, Mtu, PairName};
+use crate::types::jail_name::JailName;
+use crate::types::mac::{Mac, PairMacs};
+use anyhow::{Context, Result, bail};
+
+/// What a new pair meets on the host.
+pub struct NewPair {
+    request: EpairRequest,
+    /// Whether an earlier run left a pair of these names.
+    replaces: bool,
+    /// Pairs that killed runs left under units of their own, before they had their
+    /// names.
+    interim: Vec<PairName>,
+    bridge: Bridge,
+    mtu: Mtu,
+    /// The addresses, if not the kernel's.
+    macs: Option<PairMacs>,
+    /// What an administrator should know.
+    pub warning: Option<String>,
+}
+
+/// Looks at the host. Every reason not to make the pair is found here.
+pub fn look(host: &Host, request: &EpairRequest) -> Result<NewPair> {
+    let kernel = host.kernel()?;
+    let (jail, pair) = (&request.jail, &request.pair);
+    let stem: IfName = pair.stem().parse()?;
+    if kernel.exists(&stem)? {
+        bail!(
+            "pair {pair}: an interface of that very name is there; the pair would be {} and {}",
+            pair.a(),
+            pair.b()
+        );
+    }
+    let replaces = match present(kernel, jail, pair)? {
+        PairState::Nothing => false,
+        PairState::Foreign(owner) => bail!("pair {pair} of jail {jail}: not ours: {owner}"),
+        PairState::OfJail | PairState::Untagged => {
+            check_idle(host, jail, pair)?;
+            true
+        }
+    };
+    let bridge = bridge::look(kernel, request)?;
+    let mtu = choose_mtu(request, &bridge)?;
+    let interim = match pair.unit() {
+        Some(_) => Vec::new(),
+        None => interim_pairs(kernel, jail, pair)?,
+    };
+    let (macs, warning) = choose_macs(kernel, request)?;
+    Ok(NewPair { request: request.clone(), replaces, interim, bridge, mtu, macs, warning })
+}
+
+fn choose_mtu(request: &EpairRequest, bridge: &Bridge) -> Result<Mtu> {
+    let (name, of_bridge) = (&request.bridge, bridge.mtu);
+    match request.mtu {
+        Some(mtu) if bridge.has_members && mtu.bytes() != of_bridge => bail!(
+            "mtu {mtu}: bridge {name} has {of_bridge}, and its members share it; change it with ifconfig {name} mtu {mtu}"
+        ),
+        // A bridge without members takes the MTU of the first: with -m that is asked for.
+        Some(mtu) => Ok(mtu),
+        None => Mtu::new(of_bridge)
+            .with_context(|| format!("bridge {name}: its MTU of {of_bridge} does not suit an epair")),
+    }
+}
+
+/// The Ethernet addresses, and a warning if they are not as they were asked for.
+fn choose_macs(kernel: &dyn Kernel, request: &EpairRequest) -> Result<(Option<PairMacs>, Option<String>)> {
+    let (jail, pair) = (&request.jail, &request.pair);
+    match request.addresses {
+        Addresses::Kernel => Ok((None, None)),
+        Addresses::Given(macs) => {
+            check_macs(kernel, pair, &macs)?;
+            Ok((Some(macs), None))
+        }
+        Addresses::Derived => Ok(match kernel.host_uuid()? {
+            Some(uuid) => (Some(PairMacs::derive(&uuid, jail, pair)), None),
+            None => {
+                let warning =
+                    format!("pair {pair}: kern.hostuuid is not set, so the kernel's own addresses stay");
+                (None, Some(warning))
+            }
+        }),
+    }
+}
+
+impl NewPair {
+    /// The steps that make the pair:
+    ///
+    /// 1. What an earlier run left under its names is destroyed.
+    /// 2. The bridge is made or finished: without one the pair is of no use.
+    /// 3. The pair is created, put into the group and described, in this order. Once
+    ///    it is described it is proved to be the jail's, whatever happens next.
+    /// 4. MTU and Ethernet addresses are set before it joins the bridge, which would
+    ///    refuse or change them.
+    /// 5. It joins the bridge and comes up.
+    pub fn steps(&self) -> Plan {
+        let EpairRequest { jail, pair, bridge, .. } = &self.request;
+        let (a, b) = (pair.a(), pair.b());
+        let mut plan = Plan::default();
+        if self.replaces {
+            plan.push(Ifconfig::Destroy(a.clone()));
+        }
+        plan.append(self.bridge.steps(bridge));
+        match pair.unit() {
+            Some(_) => {
+                plan.push(Ifconfig::Create(pair.stem().into(), a.clone()));
+                plan.push(Ifconfig::JoinGroup(a.clone(), GROUP));
+                plan.push(Ifconfig::Describe(a.clone(), jail.tag()));
+            }
+            None => {
+                self.interim.iter().for_each(|left| plan.push(Ifconfig::Destroy(left.a())));
+                let units = scratch_units("epair", pair.stem()).collect();
+                plan.push(CreateRenamedPair { units, pair: pair.clone(), jail: jail.clone() });
+            }
+        }
+        plan.push(Ifconfig::SetMtu(a.clone(), self.mtu));
+        plan.push(Ifconfig::SetMtu(b.clone(), self.mtu));
+        if let Some(PairMacs { a: mac_a, b: mac_b }) = self.macs {
+            plan.push(Ifconfig::SetMac(a.clone(), mac_a));
+            plan.push(Ifconfig::SetMac(b, mac_b));
+        }
+        plan.push(Ifconfig::AddMember { bridge: bridge.clone(), member: a.clone() });
+        plan.push(Ifconfig::Up(a));
+        plan
+    }
+}
+
+/// Pairs that killed runs left under units of their own.
+fn interim_pairs(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Vec<PairName>> {
+    let interim = interim_tag(jail, pair);
+    let mut found = Vec::new();
+    let mut may_be_next = true;
+    for unit in scratch_units("epair", pair.stem()) {
+        let scratch = PairName::of_unit(unit);
+        let left = match kernel.description(&scratch.a()) {
+            Ok(Some(text)) => text == interim && is_in_group(kernel, &scratch.a())?,
+            // Only the unit that would be used next can have been left untagged.
+            Ok(None) => may_be_next && matches!(present(kernel, jail, &scratch)?, PairState::Untagged),
+            Err(e) if e.errno == Errno::ENXIO => {
+                may_be_next = false;
+                continue;
+            }
+            Err(e) => return Err(e.into()),
+        };
+        if left {
+            found.push(scratch);
+            may_be_next = false;
+        }
+    }
+    Ok(found)
+}
+
+/// Fails when another interface of the host has one of the addresses.
+fn check_macs(kernel: &dyn Kernel, pair: &PairName, macs: &PairMacs) -> Result<()> {
+    let halves = [pair.a(), pair.b()];
+    for (name, bytes) in kernel.ethernet_addresses()? {
+        let of = |mac: &&Mac| bytes == Some(mac.bytes());
+        if let Some(mac) = [&macs.a, &macs.b].into_iter().find(of)
+            && !halves.iter().any(|half| half.as_str() == name)
+        {
+            bail!("mac {mac}: interface {name} has it already; choose another");
+        }
+    }
+    Ok(())
+}
+
+/// Makes a pair under the first free unit of some and gives it its names. A
+/// unit may be taken by a pair under any other name, which only creating tells.
+struct CreateRenamedPair {
+    units: Vec<u16>,
+    pair: PairName,
+    jail: JailName,
+}
+
+impl CreateRenamedPair {
+    fn naming(&self, scratch: &PairName) -> [Ifconfig; 5] {
+        let (pair, jail) = (&self.pair, &self.jail);
+        [
+            Ifconfig::JoinGroup(scratch.a(), GROUP),
+            Ifconfig::Describe(scratch.a(), interim_tag(jail, pair)),
+            Ifconfig::Rename(scratch.a(), pair.a()),
+            Ifconfig::Rename(scratch.b(), pair.b()),
+            Ifconfig::Describe(pair.a(), jail.tag()),
+        ]
+    }
+}
+
+impl Action for CreateRenamedPair {
+    fn shell(&self) -> String {
+        let Some(scratch) = self.units.first().copied().map(PairName::of_unit) else { return String::new() };
+        let create = Ifconfig::Create(scratch.stem().into(), scratch.a());
+        let lines = std::iter::once(create).chain(self.naming(&scratch)).map(|step| step.shell());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let pairs = self.units.iter().copied().map(PairName::of_unit);
+        let scratch = first_free(host, undo, pairs, |p| Ifconfig::Create(p.stem().into(), p.a()))
+            .with_context(|| format!("pair {}", self.pair))?;
+        self.naming(&scratch).iter().try_for_each(|step| step.perform(host, undo))?;
+        // Should it go back to its first name and stay there, the next run must
+        // know it by that.
+        undo.push(Ifconfig::Describe(self.pair.a(), interim_tag(&self.jail, &self.pair)));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bridge::BridgeState;
+    use super::*;
+
+    fn found(pair: &str, replaces: bool, state: BridgeState) -> NewPair {
+        let request = EpairRequest {
+            bridge: "igc0bridge".parse().unwrap(),
+            jail: "web".parse().unwrap(),
+            pair: pair.parse().unwrap(),
+            mtu: None,
+            addresses: Addresses::Kernel,
+            uplink: None,
+        };
+        let bridge = Bridge { state, mtu: 9000, has_members: true };
+        let mtu = choose_mtu(&request, &bridge).unwrap();
+        NewPair { request, replaces, interim: Vec::new(), bridge, mtu, macs: None, warning: None }
+    }
+
+    /// The commands, without the directory of ifconfig(8).
+    fn commands(found: &NewPair) -> Vec<String> {
+        found.steps().commands().iter().map(|line| line.replace("/sbin/ifconfig ", "")).collect()
+    }
+
+    #[test]
+    fn steps_in_order() {
+        let made = ["epair5 create", "epair5a group thinjail", "epair5a description jail:web"];
+        let joined = ["epair5a mtu 9000", "epair5b mtu 9000", "igc0bridge addm epair5a", "epair5a up"];
+        let plain = commands(&found("epair5", false, BridgeState::Ready));
+        assert_eq!(plain, [&made[..], &joined[..]].concat());
+        let again = commands(&found("epair5", true, BridgeState::Ready));
+        assert_eq!(again, [&["epair5a destroy"], &made[..], &joined[..]].concat());
+        let uplink = "igc0".parse().unwrap();
+        let present = "igc0bridge".parse().unwrap();
+        let state = BridgeState::Unfinished { present, uplink, has_uplink: true };
+        let unfinished = commands(&found("epair5", false, state));
+        let finish = ["igc0bridge description thinjail:igc0bridge", "igc0 up", "igc0bridge up"];
+        assert_eq!(unfinished, [&finish[..], &made[..], &joined[..]].concat());
+    }
+
+    #[test]
+    fn members_share_the_mtu_of_their_bridge() {
+        let mut found = found("epair5", false, BridgeState::Ready);
+        found.request.mtu = "1500".parse().ok();
+        assert!(choose_mtu(&found.request, &found.bridge).unwrap_err().to_string().contains("share it"));
+        found.bridge.has_members = false;
+        assert_eq!(choose_mtu(&found.request, &found.bridge).unwrap().bytes(), 1500);
+    }
+}

@@ -1,0 +1,13 @@
+//! Texts that are read and written: pure functions between bytes and values.
+
+pub mod diff;
+pub mod fstab;
+pub mod jailconf;
+pub mod manifest;
+pub mod mtree;
+pub mod passwd;
+pub mod printable;
+pub mod rcconf;
+pub mod resolv_conf;
+pub mod shell;
+pub mod vis;

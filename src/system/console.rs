@@ -1,0 +1,137 @@
+//! Standard output, standard error and the terminal: one line a message, and nothing that controls a terminal.
+
+use crate::formats::printable;
+use crate::system::effect;
+use anyhow::{Result, bail};
+use std::io::{self, BufRead, IsTerminal, Write};
+
+/// An error on one line, outermost first, with what to do where something can
+/// be done.
+pub fn line(error: &anyhow::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = without_number(&in_our_words(cause.to_string()));
+        // Wrappers that already end in their source's text would say it twice,
+        // and so would those whose source begins with theirs.
+        parts.pop_if(|last| text.strip_prefix(&**last).is_some_and(|rest| rest.starts_with(": ")));
+        if !parts.last().is_some_and(|last| last.ends_with(&text)) {
+            parts.push(text);
+        }
+    }
+    let mut text: String = parts.join(": ").split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
+    // The words of other programs may be a sentence.
+    if !text.ends_with("..") && text.ends_with('.') {
+        text.pop();
+    }
+    // A file name may hold anything; the message stays one line.
+    text = printable::line(&text);
+    if lacks_privilege(error) && !rustix::process::geteuid().is_root() {
+        text.push_str(" (this needs root)");
+    }
+    text
+}
+
+/// An error of fs_err without its quotes and with one verb: "failed to read
+/// from file `/x`: cause" is "read from file /x: cause".
+fn in_our_words(text: String) -> String {
+    match text.strip_prefix("failed to ") {
+        Some(rest) if text.contains('`') => rest
+            .replace("query raw metadata", "look at")
+            .replace("query metadata of file", "look at")
+            .replace('`', ""),
+        _ => text,
+    }
+}
+
+/// What the standard library appends to every system error says nothing more
+/// than the words before it.
+fn without_number(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut words = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|b| b.is_ascii_digit()) => words.push_str(rest),
+            _ => words.push_str(&format!(" (os error {part}")),
+        }
+    }
+    words
+}
+
+fn lacks_privilege(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let kernel = cause.downcast_ref::<crate::types::errno::KernelError>().map(|r| r.errno);
+        io == Some(io::ErrorKind::PermissionDenied) || kernel == Some(crate::types::errno::Errno::EPERM)
+    })
+}
+
+/// Tells the administrator something on standard error that is no failure.
+pub fn note(program: &str, text: &str) {
+    complain(&format!("{program}: {}", printable::line(&without_number(text))));
+}
+
+/// Prints to standard output; a reader that went away is no error.
+pub fn print(text: &[u8]) -> io::Result<()> {
+    match effect::print(text) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Prints lines for people; nothing in them controls a terminal.
+pub fn print_text(text: &str) -> io::Result<()> {
+    print(printable::text(text).as_bytes())
+}
+
+/// Prints a JSON document on one line.
+pub fn print_json(document: &serde_json::Value) -> io::Result<()> {
+    print(format!("{}\n", printable::json(document)).as_bytes())
+}
+
+/// Tells what was done, on a line of standard output. It is done, whether
+/// anybody can be told or not.
+pub fn tell(program: &str, text: &str) {
+    if let Err(e) = print_text(&format!("{}\n", printable::line(text))) {
+        note(program, &format!("standard output: {e}"));
+    }
+}
+
+/// One line to standard error. Nobody can be told when that is closed, and a
+/// transaction must not end half-way for it.
+#[expect(clippy::disallowed_methods, reason = "nobody can be told of its failure")]
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable::text(text));
+}
+
+/// Asks on the terminal, once; whether the answer is yes.
+#[expect(clippy::disallowed_methods, reason = "a question is no effect")]
+pub fn ask(question: &str) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!("there is no terminal to ask on; give -y");
+    }
+    io::stderr().write_all(format!("{} [y/N] ", printable::line(question)).as_bytes())?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn one_line_outermost_first() {
+        let cause = io::Error::from_raw_os_error(2);
+        let words = without_number(&cause.to_string());
+        let error = anyhow::Error::new(cause).context("open /x\ny").context("settings");
+        assert_eq!(line(&error), format!("settings: open /x y: {words}"));
+        assert!(!words.contains("os error"), "{words}");
+        let twice = anyhow::anyhow!("remove /x: gone").context("remove /x").context("mend");
+        assert_eq!(line(&twice), "mend: remove /x: gone");
+        assert_eq!(without_number("a (os error 39): b (os error 2); c (os error x)"), "a: b; c (os error x)");
+        let result: Result<(), io::Error> = Err(io::ErrorKind::NotFound.into());
+        let error = result.context("a\tb").unwrap_err();
+        assert!(line(&error).starts_with("a\\011b: "), "{}", line(&error));
+    }
+}

@@ -1,0 +1,146 @@
+//! Actions on interfaces: each is one request to the kernel, and one line of
+//! ifconfig(8) for people.
+
+use crate::formats::shell;
+use crate::system::host::Host;
+use crate::system::kernel::{Errno, Kernel};
+use crate::system::plan::{Action, Undo};
+use crate::types::interface::{IfName, Mtu};
+use crate::types::mac::Mac;
+use anyhow::{Context, Result, bail};
+
+/// A change to an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ifconfig {
+    /// Makes the pair `epairN`; the second field is the name its host's half
+    /// must get.
+    Create(String, IfName),
+    /// Makes `bridgeN` for an uplink.
+    CreateBridge {
+        /// The bridge.
+        bridge: IfName,
+        /// The member it is made for.
+        uplink: IfName,
+    },
+    /// Destroys a cloned interface. One that is gone already is as good.
+    Destroy(IfName),
+    /// Destroys a bridge made by this run, unless somebody else joined it.
+    DestroyBridge {
+        /// The bridge.
+        bridge: IfName,
+        /// The one member that this run added.
+        uplink: IfName,
+    },
+    /// Renames.
+    Rename(IfName, IfName),
+    /// Sets the description.
+    Describe(IfName, String),
+    /// Joins a group.
+    JoinGroup(IfName, &'static str),
+    /// Sets the MTU.
+    SetMtu(IfName, Mtu),
+    /// Sets the Ethernet address.
+    SetMac(IfName, Mac),
+    /// Adds a member to a bridge.
+    AddMember {
+        /// The bridge.
+        bridge: IfName,
+        /// The new member.
+        member: IfName,
+    },
+    /// Brings it up.
+    Up(IfName),
+    /// Brings it down again. One that is gone is as good.
+    Down(IfName),
+}
+
+use Ifconfig::*;
+
+impl Action for Ifconfig {
+    fn shell(&self) -> String {
+        let (name, words): (&str, Vec<String>) = match self {
+            Create(name, _) => (name, vec!["create".into()]),
+            Destroy(name) => (name.as_str(), vec!["destroy".into()]),
+            CreateBridge { bridge, .. } => (bridge.as_str(), vec!["create".into()]),
+            DestroyBridge { bridge, .. } => (bridge.as_str(), vec!["destroy".into()]),
+            Rename(name, to) => (name.as_str(), vec!["name".into(), to.to_string()]),
+            Describe(name, text) => (name.as_str(), vec!["description".into(), text.clone()]),
+            JoinGroup(name, group) => (name.as_str(), vec!["group".into(), (*group).into()]),
+            SetMtu(name, mtu) => (name.as_str(), vec!["mtu".into(), mtu.to_string()]),
+            SetMac(name, mac) => (name.as_str(), vec!["ether".into(), mac.to_string()]),
+            AddMember { bridge, member } => (bridge.as_str(), vec!["addm".into(), member.to_string()]),
+            Up(name) => (name.as_str(), vec!["up".into()]),
+            Down(name) => (name.as_str(), vec!["down".into()]),
+        };
+        let words = words.iter().map(String::as_str);
+        shell::line(["/sbin/ifconfig", name].into_iter().chain(words))
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let kernel = host.kernel()?;
+        self.request(kernel, undo)
+    }
+}
+
+impl Ifconfig {
+    fn request(&self, kernel: &dyn Kernel, undo: &mut Undo) -> Result<()> {
+        match self {
+            Create(name, expected) => {
+                let made = kernel.create(name).map_err(|e| match e.errno {
+                    Errno::EEXIST => anyhow::Error::new(e)
+                        .context(format!("{name}: the unit is taken by interfaces under other names")),
+                    _ => e.into(),
+                })?;
+                undo.push(Destroy(made.clone()));
+                if made != *expected {
+                    bail!("create {name}: the kernel called it {made}");
+                }
+            }
+            CreateBridge { bridge, uplink } => {
+                let made = kernel.create(bridge.as_str())?;
+                undo.push(DestroyBridge { bridge: made.clone(), uplink: uplink.clone() });
+                if made != *bridge {
+                    bail!("create {bridge}: the kernel called it {made}");
+                }
+            }
+            Destroy(name) => match kernel.destroy(name) {
+                Err(e) if e.errno == Errno::ENXIO => {}
+                other => other?,
+            },
+            DestroyBridge { bridge, uplink } => match kernel.bridge_members(bridge) {
+                Err(e) if e.errno == Errno::ENXIO => {}
+                Err(e) => return Err(e.into()),
+                Ok(members) => {
+                    if members.iter().all(|m| m == uplink) {
+                        kernel.destroy(bridge)?;
+                    }
+                }
+            },
+            Rename(name, to) => {
+                kernel.rename(name, to).with_context(|| format!("{name} to {to}"))?;
+                undo.push(Rename(to.clone(), name.clone()));
+            }
+            Describe(name, text) => kernel.describe(name, text)?,
+            JoinGroup(name, group) => match kernel.join_group(name, group) {
+                Err(e) if e.errno == Errno::EEXIST => {}
+                other => other?,
+            },
+            SetMtu(name, mtu) => kernel.set_mtu(name, *mtu).with_context(|| format!("mtu {mtu}"))?,
+            SetMac(name, mac) => kernel.set_mac(name, *mac).with_context(|| format!("ether {mac}"))?,
+            AddMember { bridge, member } => {
+                kernel.add_member(bridge, member).with_context(|| format!("bridge {bridge}"))?;
+            }
+            Up(name) => {
+                if !kernel.is_up(name)? {
+                    kernel.set_up(name, true)?;
+                    undo.push(Down(name.clone()));
+                }
+            }
+            Down(name) => match kernel.set_up(name, false) {
+                Err(e) if e.errno == Errno::ENXIO => {}
+                other => other?,
+            },
+        }
+        Ok(())
+    }
+}

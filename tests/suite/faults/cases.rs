@@ -1,0 +1,521 @@
+//! The command lines, and the hosts that they are run on.
+
+use super::{Scene, Undisturbed, once_more, state};
+use crate::harness::host::{Host, Storage};
+use crate::harness::small::{self, BASE, SKELETON};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use thinjail::system::kernel::simulated::{HOST, Simulated, State};
+use thinjail::system::root::Root;
+
+/// The programs that change something.
+pub const PROGRAMS: [&str; 12] = [
+    "jail-epair-up",
+    "jail-epair-down",
+    "jail-sweep",
+    "jail-mkfstab",
+    "jail-clone",
+    "jail-destroy",
+    "jail-rebase",
+    "skel-fetch",
+    "skel-split",
+    "skel-fixcerts",
+    "skel-update",
+    "jail-doctor",
+];
+
+/// What an error does to what was done before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// It is undone.
+    Undoes,
+    /// It stays, and the same command goes on from there.
+    Keeps,
+    /// The rest is done nevertheless: for clearing away.
+    GoesOn,
+}
+
+/// What comes after a run that was cut short.
+type After = fn(&Case, &Scene, &Undisturbed) -> Result<(), String>;
+
+/// A command line on a host.
+pub struct Case {
+    pub line: &'static str,
+    pub on: &'static [Storage],
+    pub prepare: fn(Storage) -> Host,
+    pub on_error: OnError,
+    /// Texts of errors behind the point where nothing is undone any more.
+    pub beyond: &'static [&'static str],
+    /// Whether every error is told on standard error.
+    pub tells: bool,
+    /// Commands that a second run may ask for.
+    pub remedies: &'static [&'static str],
+    pub after: After,
+    /// Command lines that the host does not allow.
+    pub refused: &'static [&'static str],
+    /// With no more effects than that it is tried with every fault each time.
+    pub cheap: usize,
+}
+
+/// What proves a container that nothing else proves any more.
+const ADOPT: &[&str] = &["zfs set thinjail:jail=web zdata/jails/containers/web", "jail-mkfstab web"];
+
+const BOTH: &[Storage] = &[Storage::Directory, Storage::Zfs];
+const DIRECTORY: &[Storage] = &[Storage::Directory];
+const ZFS: &[Storage] = &[Storage::Zfs];
+
+const CASE: Case = Case {
+    line: "",
+    on: BOTH,
+    prepare: network,
+    on_error: OnError::Undoes,
+    beyond: &[],
+    tells: true,
+    remedies: &[],
+    after: once_more,
+    refused: &[],
+    cheap: 0,
+};
+
+const HOOK: Case = Case { on: DIRECTORY, after: started_again, cheap: 30, ..CASE };
+const SWEEP: Case = Case { on: DIRECTORY, prepare: mounted, on_error: OnError::GoesOn, cheap: 30, ..CASE };
+
+pub static CASES: &[Case] = &[
+    Case {
+        line: "jail-epair-up -b igc0bridge web epair5",
+        refused: &[
+            "jail-epair-up -b nobridge web epair5",
+            "jail-epair-up -b igc0bridge web epair77",
+            "jail-epair-up -b igc0 web epair5",
+        ],
+        ..HOOK
+    },
+    Case { line: "jail-epair-up -M none -b igc0bridge web web0", ..HOOK },
+    Case {
+        line: "jail-epair-up -u em0 -b em0bridge web epair5",
+        refused: &[
+            "jail-epair-up -u em9 -b em0bridge web epair5",
+            "jail-epair-up -m 9000 -u em0 -b em0bridge web epair5",
+        ],
+        ..HOOK
+    },
+    Case { line: "jail-epair-up -u em0 -b bridge3 web web0", ..HOOK },
+    // What an earlier start left can't be brought back.
+    Case {
+        line: "jail-epair-up -b igc0bridge -m 1500 web epair5",
+        prepare: paired,
+        on_error: OnError::Keeps,
+        ..HOOK
+    },
+    Case {
+        line: "jail-epair-down web epair5",
+        refused: &["jail-epair-down db epair5", "jail-epair-down web epair77"],
+        prepare: paired,
+        after: once_more,
+        ..HOOK
+    },
+    Case { line: "jail-epair-down web web0", prepare: paired, after: once_more, ..HOOK },
+    Case {
+        line: "jail-sweep web /zdata/jails/web-nullfs-base epair5",
+        refused: &["jail-sweep web /zdata/jails epair5", "jail-sweep web / epair5"],
+        ..SWEEP
+    },
+    Case { line: "jail-sweep web /zdata/jails/web-nullfs-base", ..SWEEP },
+    Case {
+        line: "jail-mkfstab web",
+        refused: &["jail-mkfstab nojail", "jail-mkfstab -r 13.9 web"],
+        prepare: without_fstab,
+        cheap: 30,
+        ..CASE
+    },
+    Case { line: "jail-mkfstab -o /tmp/fstab web", prepare: without_fstab, cheap: 30, ..CASE },
+    Case {
+        line: "jail-mkfstab -o - -m /zdata/foreign:/mnt:ro web",
+        prepare: without_fstab,
+        cheap: 30,
+        ..CASE
+    },
+    Case {
+        line: "jail-clone web 10",
+        refused: &[
+            "jail-clone -r 13.9 web 10",
+            "jail-clone web 101",
+            "jail-clone -m /nowhere:/mnt web 10",
+            "jail-clone -i 192.168.7.101 web",
+        ],
+        prepare: template,
+        ..CASE
+    },
+    Case { line: "jail-clone -e -m /zdata/foreign:/mnt:ro web", prepare: template_without_confs, ..CASE },
+    Case {
+        line: "jail-destroy -y web",
+        refused: &["jail-destroy -y nojail", "jail-destroy web"],
+        prepare: with_jail,
+        beyond: &["jail web is gone, but not all of it"],
+        remedies: ADOPT,
+        ..CASE
+    },
+    Case {
+        line: "jail-destroy -fy web",
+        prepare: with_jail_among_others,
+        beyond: &["jail web is gone, but not all of it"],
+        remedies: ADOPT,
+        ..CASE
+    },
+    Case {
+        line: "jail-destroy -yf web",
+        refused: &["jail-destroy -y web"],
+        prepare: with_running_jail,
+        beyond: &["jail web is gone, but not all of it"],
+        // A stopped jail is not started again.
+        on_error: OnError::Keeps,
+        ..CASE
+    },
+    Case {
+        line: "jail-rebase web 15.0",
+        refused: &["jail-rebase web 13.9", "jail-rebase nojail 15.0", "jail-rebase --commit web"],
+        prepare: with_two_releases,
+        ..CASE
+    },
+    Case { line: "jail-rebase --edit -k theirs web 15.0", prepare: with_conflicts, ..CASE },
+    Case {
+        line: "jail-rebase -y --commit web",
+        refused: &["jail-rebase web 14.2"],
+        prepare: with_moved_jail,
+        beyond: &["is not wholly gone"],
+        ..CASE
+    },
+    Case {
+        line: "jail-rebase -y --revert web",
+        prepare: with_moved_jail,
+        beyond: &["is not wholly gone"],
+        ..CASE
+    },
+    Case {
+        line: "skel-fetch -f /dist/base.txz 14.2",
+        refused: &[
+            "skel-fetch -f /dist/none.txz 14.2",
+            "skel-fetch -f /dist/base.txz -M /etc/resolv.conf 14.2",
+        ],
+        prepare: with_archive,
+        ..CASE
+    },
+    // What was slow to get stays.
+    Case { line: "skel-fetch 14.2", prepare: with_server, on_error: OnError::Keeps, ..CASE },
+    Case {
+        line: "skel-split 14.2",
+        refused: &["skel-split 13.9"],
+        prepare: small::stage,
+        beyond: &["the template is complete"],
+        ..CASE
+    },
+    Case {
+        line: "skel-split -k 14.2",
+        on: DIRECTORY,
+        prepare: torn,
+        beyond: &["the template is complete"],
+        ..CASE
+    },
+    Case {
+        line: "skel-fixcerts 14.2",
+        refused: &["skel-fixcerts 13.9", "skel-fixcerts /nowhere", "skel-fixcerts -c 14.2"],
+        prepare: with_broken_links,
+        cheap: 40,
+        ..CASE
+    },
+    // What an earlier run left can't be brought back.
+    Case {
+        line: "skel-fixcerts -a 14.2",
+        on: DIRECTORY,
+        prepare: with_leftover_link,
+        on_error: OnError::Keeps,
+        ..CASE
+    },
+    Case {
+        line: "skel-update -y 14.2",
+        refused: &["skel-update 13.9"],
+        prepare: with_updates,
+        beyond: &["updated, but"],
+        ..CASE
+    },
+    Case {
+        line: "skel-update -y 14.2-RELEASE",
+        on: ZFS,
+        prepare: with_packages,
+        beyond: &["updated, but"],
+        ..CASE
+    },
+    Case {
+        line: "jail-doctor -x",
+        prepare: with_leavings,
+        on_error: OnError::GoesOn,
+        // It tells what is left as findings.
+        tells: false,
+        ..CASE
+    },
+];
+
+fn change(stage: &Host, change: impl FnOnce(&mut State) -> thinjail::system::kernel::Result<()>) {
+    let kernel = Simulated::new(&Root::alternate(&stage.root()).unwrap());
+    kernel.change(change).unwrap();
+}
+
+/// Things of somebody else, beside those of the jail.
+pub fn plant_foreign(stage: &Host, storage: Storage) {
+    if storage == Storage::Zfs {
+        stage.tool("zfs", &["create", "zdata/foreign"]);
+    }
+    stage.write("/zdata/foreign/file", "not ours\n");
+    if storage == Storage::Zfs {
+        stage.tool("zfs", &["snapshot", "zdata/foreign@monday"]);
+    }
+    stage.write("/etc/foreign.conf", "not ours\n");
+    stage.write("/etc/.foreign.conf.thinjail", "not ours\n");
+    stage.write("/tmp/foreign", "not ours\n");
+    let on = stage.path("/foreign");
+    change(stage, |s| {
+        s.plug("foreign0");
+        s.create("epair77")?;
+        s.describe(HOST, "epair77a", "foreign")?;
+        s.describe(HOST, "epair77b", "foreign")?;
+        s.mount("nullfs", Path::new("/foreign"), &on)
+    });
+    if stage.path("/zdata/jails/containers").exists() {
+        stage.write("/zdata/jails/foreign/file", "not ours\n");
+    }
+}
+
+/// The host of a hook.
+fn network(storage: Storage) -> Host {
+    let stage = Host::host(storage);
+    change(&stage, |s| {
+        s.plug("em0");
+        Ok(())
+    });
+    stage
+}
+
+/// With pairs that an earlier start left.
+fn paired(storage: Storage) -> Host {
+    let stage = network(storage);
+    stage.ok("jail-epair-up -b igc0bridge web epair5");
+    stage.ok("jail-epair-up -b igc0bridge web web0");
+    stage
+}
+
+/// With mounts that an earlier start left, one of them in use.
+fn mounted(storage: Storage) -> Host {
+    let stage = paired(storage);
+    let path = stage.path("/zdata/jails/web-nullfs-base");
+    fs::create_dir_all(&path).unwrap();
+    let (base, container) = (stage.path(BASE), stage.path("/zdata/jails/containers/web"));
+    let foreign = stage.path("/zdata/jails/web-nullfs-base2");
+    change(&stage, |s| {
+        s.mount("nullfs", &base, &path)?;
+        s.mount("nullfs", &container, &path.join("skeleton"))?;
+        s.mount("devfs", Path::new("devfs"), &path.join("dev"))?;
+        s.mount("nullfs", Path::new("/other"), &path)?;
+        s.mount("nullfs", Path::new("/foreign"), &foreign)?;
+        let busy = s.mounts.iter_mut().find(|m| m.on.ends_with("skeleton")).unwrap();
+        busy.busy = true;
+        Ok(())
+    });
+    stage
+}
+
+fn template(storage: Storage) -> Host {
+    let stage = Host::host(storage);
+    stage.write("/etc/rc.conf", "hostname=\"host\"\n");
+    stage
+}
+
+fn template_without_confs(storage: Storage) -> Host {
+    let stage = template(storage);
+    fs::remove_dir(stage.path("/etc/jail.conf.d")).unwrap();
+    stage
+}
+
+fn without_fstab(storage: Storage) -> Host {
+    let stage = template(storage);
+    stage.ok("jail-clone web 10");
+    fs::remove_file(stage.path("/zdata/jails/web-nullfs-base.fstab")).unwrap();
+    stage
+}
+
+/// A jail made by jail-clone, or by hand, that has work in it.
+fn with_jail(storage: Storage) -> Host {
+    let stage = template(storage);
+    stage.write("/etc/rc.conf", "jail_list=\"db\"\n");
+    stage.ok("jail-clone -e web 10");
+    stage.write("/zdata/jails/containers/web/root/work", "much of it\n");
+    stage.ok("jail-epair-up -b igc0bridge web epair10");
+    if storage == Storage::Zfs {
+        stage.tool("zfs", &["inherit", "thinjail:jail", "zdata/jails/containers/web"]);
+        stage.tool("zfs", &["snapshot", "zdata/jails/containers/web@monday"]);
+    }
+    stage
+}
+
+fn with_running_jail(storage: Storage) -> Host {
+    let stage = with_jail_among_others(storage);
+    stage.tool("jail", &["-c", "web"]);
+    stage
+}
+
+/// One that has its block in a file with others.
+fn with_jail_among_others(storage: Storage) -> Host {
+    let stage = template(storage);
+    stage.ok("jail-clone -e web 10");
+    let block = fs::read_to_string(stage.path("/etc/jail.conf.d/web.conf")).unwrap();
+    fs::remove_file(stage.path("/etc/jail.conf.d/web.conf")).unwrap();
+    stage.write(
+        "/etc/jail.conf.d/all.conf",
+        &format!("{block}db {{\n$id = \"77\";\n$ip = \"192.168.7.77\";\n}}\n"),
+    );
+    stage
+}
+
+/// A jail with work in it, and the release that it is to be moved to.
+fn with_two_releases(storage: Storage) -> Host {
+    let stage = small::two_releases(storage);
+    let web = "/zdata/jails/containers/web";
+    stage.write(&format!("{web}/usr/local/etc/app.conf"), "app\n");
+    stage.write(&format!("{web}/etc/master.passwd"), "root:$6$x:0:0::0:0:Charlie &:/root:/bin/sh\n");
+    if storage == Storage::Zfs {
+        stage.tool("zfs", &["set", "quota=10G", "zdata/jails/containers/web"]);
+        stage.tool("zfs", &["snapshot", "zdata/jails/containers/web@monday"]);
+    }
+    stage
+}
+
+/// One that has changed what the release changes too.
+fn with_conflicts(storage: Storage) -> Host {
+    let stage = with_two_releases(storage);
+    let web = "/zdata/jails/containers/web";
+    stage.write(&format!("{web}/etc/ntp.conf"), &small::NTP_CONF.replace("end\n", "end of mine\n"));
+    stage.write(&format!("{web}/etc/new.conf"), "mine\n");
+    stage
+}
+
+fn with_moved_jail(storage: Storage) -> Host {
+    let stage = with_two_releases(storage);
+    stage.ok("jail-rebase web 15.0");
+    stage.write("/zdata/jails/containers/web/root/since", "the move\n");
+    if storage == Storage::Zfs {
+        stage.tool("zfs", &["snapshot", "zdata/jails/containers/web@tuesday"]);
+    }
+    stage
+}
+
+fn with_archive(storage: Storage) -> Host {
+    let stage = Host::bare(storage);
+    let dist = stage.path("/dist");
+    fs::create_dir_all(&dist).unwrap();
+    let made = small::archive();
+    fs::write(dist.join("base.txz"), &made).unwrap();
+    fs::write(dist.join("MANIFEST"), small::manifest(&made)).unwrap();
+    stage.write("/etc/resolv.conf", "nameserver 192.168.7.1\n");
+    symlink("/usr/share/zoneinfo/UTC", stage.path("/etc/localtime")).unwrap();
+    stage
+}
+
+fn with_server(storage: Storage) -> Host {
+    let stage = with_archive(storage);
+    let at = "releases/amd64/amd64/14.2-RELEASE";
+    for name in ["base.txz", "MANIFEST"] {
+        let contents = fs::read(stage.path("/dist").join(name)).unwrap();
+        stage.www("download.freebsd.org", &format!("{at}/{name}"), &contents);
+    }
+    stage
+}
+
+/// var was being moved by hand, and a part of it is in each tree.
+fn torn(storage: Storage) -> Host {
+    let stage = small::stage(storage);
+    let (base, skeleton) = (stage.path(BASE), stage.path(SKELETON));
+    fs::create_dir_all(skeleton.join("var")).unwrap();
+    fs::rename(base.join("var/log"), skeleton.join("var/log")).unwrap();
+    let empty = skeleton.join("var/empty");
+    fs::create_dir(&empty).unwrap();
+    fs::set_permissions(&empty, fs::Permissions::from_mode(0o555)).unwrap();
+    stage
+}
+
+fn with_broken_links(storage: Storage) -> Host {
+    let stage = Host::host(storage);
+    break_links(&stage, SKELETON);
+    stage
+}
+
+fn with_leftover_link(storage: Storage) -> Host {
+    let stage = with_broken_links(storage);
+    symlink("x", stage.path(SKELETON).join("etc/ssl/certs/.thinjail-link")).unwrap();
+    stage
+}
+
+fn break_links(stage: &Host, tree: &str) {
+    let etc = stage.path(tree).join("etc");
+    for n in 1..4 {
+        symlink("../../../usr/share/certs/trusted/A.pem", etc.join(format!("ssl/certs/0{n}.0"))).unwrap();
+    }
+}
+
+fn with_updates(storage: Storage) -> Host {
+    let stage = small::stage(storage);
+    let conf = format!("KeyPrint {}\nServerName update.FreeBSD.org\nComponents world\n", "8".repeat(64));
+    stage.write("/etc/freebsd-update.conf", &conf);
+    stage.ok("skel-split 14.2");
+    let version = b"#!/bin/sh\nUSERLAND_VERSION=\"14.2-RELEASE-p1\"\n";
+    let all: [(&str, &[u8]); 3] =
+        [("/bin/freebsd-version", version), ("/bin/sh", b"new\n"), ("/etc/services", b"new 1/tcp\n")];
+    stage.updates("14.2-RELEASE", 1, &all);
+    stage
+}
+
+fn with_packages(storage: Storage) -> Host {
+    let stage = with_updates(storage);
+    stage.write(&format!("{SKELETON}/var/db/pkg/local.sqlite"), "");
+    stage.packages();
+    stage
+}
+
+/// All that jail-doctor mends.
+fn with_leavings(storage: Storage) -> Host {
+    let stage = Host::host(storage);
+    stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
+    stage.ok_with("jail-clone", &["web", "10"]);
+    stage.ok_with("jail-epair-up", &["-b", "igc0bridge", "web", "epair10"]);
+    let (base, on) = (stage.path(BASE), stage.path("/zdata/jails/web-nullfs-base"));
+    change(&stage, |s| {
+        s.mount("nullfs", &base, &on)?;
+        s.create("epair2000").map(drop)
+    });
+    stage.write("/etc/jail.conf.d/.new.conf.thinjail", "new {");
+    break_links(&stage, "/zdata/jails/containers/web");
+    stage
+}
+
+/// The next start of the jail, and its end.
+fn started_again(case: &Case, scene: &Scene, calm: &Undisturbed) -> Result<(), String> {
+    let pair = case.line.rsplit(' ').next().unwrap();
+    let sweep = format!("jail-sweep web /zdata/jails/web-nullfs-base {pair}");
+    for line in [&sweep, case.line] {
+        let output = scene.run(line, "");
+        if !output.status.success() {
+            return Err(format!("{line}: {}", scene.told(&output)));
+        }
+    }
+    if let Some(d) = super::difference(&calm.whole, &state(&scene.stage)) {
+        return Err(format!("started again: {d}"));
+    }
+    let down = format!("jail-epair-down web {pair}");
+    let output = scene.run(&down, "");
+    let told = scene.told(&output);
+    let left: Vec<_> =
+        state(&scene.stage).into_iter().filter(|l| l.starts_with(&format!("interface {pair}"))).collect();
+    if !output.status.success() || !told.is_empty() || !left.is_empty() {
+        return Err(format!("{down}: {told}: {left:#?}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Where the built programs are.
+
+use std::path::PathBuf;
+
+/// The built program of that name.
+pub fn bin(name: &str) -> PathBuf {
+    let path = match name {
+        "jail-epair-up" => env!("CARGO_BIN_EXE_jail-epair-up"),
+        "jail-epair-down" => env!("CARGO_BIN_EXE_jail-epair-down"),
+        "jail-sweep" => env!("CARGO_BIN_EXE_jail-sweep"),
+        "jail-mkfstab" => env!("CARGO_BIN_EXE_jail-mkfstab"),
+        "jail-rebase" => env!("CARGO_BIN_EXE_jail-rebase"),
+        "jail-clone" => env!("CARGO_BIN_EXE_jail-clone"),
+        "jail-destroy" => env!("CARGO_BIN_EXE_jail-destroy"),
+        "jail-list" => env!("CARGO_BIN_EXE_jail-list"),
+        "jail-doctor" => env!("CARGO_BIN_EXE_jail-doctor"),
+        "skel-fetch" => env!("CARGO_BIN_EXE_skel-fetch"),
+        "skel-split" => env!("CARGO_BIN_EXE_skel-split"),
+        "skel-update" => env!("CARGO_BIN_EXE_skel-update"),
+        "skel-fixcerts" => env!("CARGO_BIN_EXE_skel-fixcerts"),
+        "thinjail-complete" => env!("CARGO_BIN_EXE_thinjail-complete"),
+        _ => panic!("no program {name}"),
+    };
+    path.into()
+}

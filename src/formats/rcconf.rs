@@ -1,6 +1,6 @@
 //! rc.conf(5) syntax: assignments as sh(1) reads them, parsed and never run.
 
-use std::fmt;
+use thiserror::Error;
 
 /// One assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,21 +14,14 @@ pub struct Assignment {
 }
 
 /// A text that is more than assignments.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("line {line}: {what}")]
 pub struct SyntaxError {
     /// The line, from 1.
     pub line: usize,
     /// What is wrong.
     pub what: String,
 }
-
-impl fmt::Display for SyntaxError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.what)
-    }
-}
-
-impl std::error::Error for SyntaxError {}
 
 /// Reads all assignments in order. Expansions (`$x`, `$(...)`, backquotes) and
 /// commands are refused: the file is data.

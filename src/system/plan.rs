@@ -219,16 +219,9 @@ fn tell(host: &Host, prefix: &str, action: &dyn Action) {
 }
 
 /// A failed run whose undoing failed as well.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{cause:#} (and not undone: {})", .left.join("; "))]
 struct Incomplete {
     cause: anyhow::Error,
     left: Vec<String>,
 }
-
-impl std::fmt::Display for Incomplete {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:#} (and not undone: {})", self.cause, self.left.join("; "))
-    }
-}
-
-impl std::error::Error for Incomplete {}

@@ -4,6 +4,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use thiserror::Error;
 
 /// A jail's id: `$id` in jail.conf. It picks the address and is the unit of the
 /// epair as well, hence at most 32767.
@@ -11,16 +12,9 @@ use std::str::FromStr;
 pub struct Id(u16);
 
 /// Why an id, an address or a network is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct BadAddress(String);
-
-impl fmt::Display for BadAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BadAddress {}
 
 fn bad<T>(why: impl Into<String>) -> Result<T, BadAddress> {
     Err(BadAddress(why.into()))

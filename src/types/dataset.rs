@@ -2,22 +2,18 @@
 
 use std::fmt;
 use std::str::FromStr;
+use thiserror::Error;
 
 /// The name of a file system dataset.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Dataset(String);
 
 /// Why a string names no dataset.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "a dataset is named like zdata/jails: letters, digits, - _ . : in parts joined by /, below 256 bytes"
+)]
 pub struct BadDataset;
-
-impl fmt::Display for BadDataset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a dataset is named like zdata/jails: letters, digits, - _ . : in parts joined by /, below 256 bytes")
-    }
-}
-
-impl std::error::Error for BadDataset {}
 
 impl Dataset {
     /// The name as text.

@@ -1,6 +1,7 @@
 //! FreeBSD's error numbers, the same on every host the suite is built for.
 
 use std::fmt;
+use thiserror::Error;
 
 /// An error number as FreeBSD counts them (freebsd-src: sys/sys/errno.h).
 /// Linux has other numbers for many, so nothing here comes from the host.
@@ -75,7 +76,8 @@ impl fmt::Debug for Errno {
 }
 
 /// A request the kernel refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{request} {object}: {errno}")]
 pub struct KernelError {
     /// What was asked for, in words: "create".
     pub request: &'static str,
@@ -84,14 +86,6 @@ pub struct KernelError {
     /// The kernel's reason.
     pub errno: Errno,
 }
-
-impl fmt::Display for KernelError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.request, self.object, self.errno)
-    }
-}
-
-impl std::error::Error for KernelError {}
 
 /// What a kernel request gives.
 pub type Result<T> = std::result::Result<T, KernelError>;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use thiserror::Error;
 
 /// Longest interface name in bytes: IFNAMSIZ less the NUL
 /// (freebsd-src: sys/net/if.h).
@@ -12,16 +13,9 @@ pub const IF_NAME_MAX: usize = 15;
 pub const UNIT_MAX: u16 = 0x7fff;
 
 /// Why a string names no interface or no pair.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct BadInterface(String);
-
-impl fmt::Display for BadInterface {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BadInterface {}
 
 fn bad<T>(why: impl Into<String>) -> Result<T, BadInterface> {
     Err(BadInterface(why.into()))

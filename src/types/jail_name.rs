@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use thiserror::Error;
 
 /// A jail name that means the same to jail(8), rc.conf(5), ZFS and the file
 /// system: letters, digits, `_` and `-`, not all digits, no leading dash.
@@ -16,16 +17,9 @@ pub struct JailName(String);
 pub const NAME_MAX: usize = 255 - "-nullfs-base.fstab".len() - crate::types::sibling_name::TEMPORARY_OVERHEAD;
 
 /// Why a string is no [`JailName`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct BadName(&'static str);
-
-impl fmt::Display for BadName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for BadName {}
 
 impl JailName {
     /// The name as text.

@@ -5,6 +5,7 @@ use crate::types::jail_name::JailName;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
+use thiserror::Error;
 
 /// A unicast, locally administered Ethernet address (IEEE 802: bit 0 of the
 /// first byte clear, bit 1 set), the only kind thinjail assigns.
@@ -12,16 +13,9 @@ use std::str::FromStr;
 pub struct Mac([u8; 6]);
 
 /// Why a string is no usable address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct BadMac(String);
-
-impl fmt::Display for BadMac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BadMac {}
 
 /// The two addresses of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

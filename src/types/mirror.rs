@@ -3,8 +3,8 @@
 use crate::types::release::Release;
 use crate::types::tool_error::ToolError;
 use anyhow::{anyhow, bail};
-use std::fmt;
 use std::str::FromStr;
+use thiserror::Error;
 
 /// A processor that FreeBSD has tier 1 releases for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -72,16 +72,9 @@ impl Default for Mirror {
 }
 
 /// Why a string is no mirror.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a mirror is a URL like https://download.freebsd.org")]
 pub struct BadMirror;
-
-impl fmt::Display for BadMirror {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mirror is a URL like https://download.freebsd.org")
-    }
-}
-
-impl std::error::Error for BadMirror {}
 
 impl FromStr for Mirror {
     type Err = BadMirror;

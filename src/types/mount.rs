@@ -1,10 +1,10 @@
 //! A further mount of a jail, as `-m` gives it.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use thiserror::Error;
 
 /// A further mount as `-m` gives it: `source:target[:options]`. A colon or a
 /// backslash within a part is written with a backslash in front.
@@ -21,16 +21,9 @@ pub struct ExtraMount {
 }
 
 /// Why a string is no [`ExtraMount`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct BadMount(String);
-
-impl fmt::Display for BadMount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BadMount {}
 
 impl FromStr for ExtraMount {
     type Err = BadMount;

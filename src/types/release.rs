@@ -2,22 +2,16 @@
 
 use std::fmt;
 use std::str::FromStr;
+use thiserror::Error;
 
 /// A release such as `14.2-RELEASE` or `15.0-RC1`. `14.2` names `14.2-RELEASE`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release(String);
 
 /// Why a string is no release.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("a release is written like 14.2, 14.2-RELEASE, 15.0-BETA2 or 15.0-RC1")]
 pub struct BadRelease;
-
-impl fmt::Display for BadRelease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a release is written like 14.2, 14.2-RELEASE, 15.0-BETA2 or 15.0-RC1")
-    }
-}
-
-impl std::error::Error for BadRelease {}
 
 impl Release {
     /// The full name: `14.2-RELEASE`.

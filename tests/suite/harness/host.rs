@@ -15,6 +15,7 @@
 
 use super::bin::bin;
 use super::rules;
+use assert_cmd::assert::OutputAssertExt;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
@@ -469,12 +470,12 @@ impl Host {
 
     /// One of the suite's programs, ready to be given arguments. Without stand-ins it
     /// sees nothing of the environment.
-    pub fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: &str) -> assert_cmd::Command {
         let mut command = Command::new(bin(program));
         if !self.has_tools {
             command.env_clear().current_dir(self.root());
         }
-        self.prepare(command)
+        assert_cmd::Command::from_std(self.prepare(command))
     }
 
     /// Runs a command line (no quoting), whatever comes of it.
@@ -487,9 +488,8 @@ impl Host {
     /// Runs a command line that has to succeed, and gives what it printed.
     #[track_caller]
     pub fn ok(&self, line: &str) -> String {
-        let output = self.run(line);
+        let output = self.run(line).assert().success().get_output().clone();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{line}: {stderr}");
         assert!(self.has_tools || stderr.is_empty(), "{line}: {stderr}");
         String::from_utf8(output.stdout).unwrap()
     }

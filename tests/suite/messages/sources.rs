@@ -158,14 +158,15 @@ fn bracketed(tokens: &[(Token, usize)], at: usize) -> usize {
     tokens.len() - at
 }
 
-/// The tokens without attributes and what is compiled for tests only.
+/// The tokens without most attributes and what is compiled for tests only.
 fn without_tests(tokens: Vec<(Token, usize)>) -> Vec<(Token, usize)> {
     let word = |at: usize, word: &str| matches!(tokens.get(at), Some((Token::Word(w), _)) if w == word);
     let mark = |at: usize, mark: char| matches!(tokens.get(at), Some((Token::Mark(m), _)) if *m == mark);
     let (mut keep, mut at) = (vec![true; tokens.len()], 0);
     while at < tokens.len() {
         let inner = usize::from(mark(at + 1, '!'));
-        if !mark(at, '#') || !mark(at + 1 + inner, '[') {
+        // thiserror's attribute has the text of an error.
+        if !mark(at, '#') || !mark(at + 1 + inner, '[') || word(at + 2, "error") {
             at += 1;
             continue;
         }

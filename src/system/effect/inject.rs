@@ -1,8 +1,13 @@
 //! Faults on demand, for the tests.
 //!
-//! `THINJAIL_INJECT` is a list of faults and the effects, counted from 1, that
-//! meet them: `ENOSPC@7`, `EIO@5,EIO@6`. With a `+` all effects from that one on
-//! meet it: a disk stays full. The faults are
+//! `THINJAIL_INJECT` is a list of faults and the effects that meet them. An effect
+//! is named by what it does and to what: `EBUSY@unmount:/path`,
+//! `EIO@zfs_rename:zdata/jails`. It is the first effect whose description begins
+//! with the one, blanks written as `_` and a program without its directory, and
+//! has the other in it; `#2` behind it makes it the second. Or it is given by its
+//! number, from 1, as a test does that tries all of them: `ENOSPC@7`,
+//! `EIO@5,EIO@6`. With a `+` all effects from that one on meet the fault: a disk
+//! stays full. The faults are
 //!
 //! - an error of errno(2), by name or number: the effect is not done and fails
 //!   with it. A program that could not have run into it itself is not started;
@@ -46,8 +51,48 @@ enum Error {
 
 struct Planned {
     fault: Fault,
-    first: usize,
+    place: Place,
     onwards: bool,
+    /// How many effects of that name there were, for one that is given by name.
+    seen: AtomicUsize,
+}
+
+/// Which effect meets a fault.
+enum Place {
+    /// The one of that number.
+    Number(usize),
+    /// The one of that name, for the n-th time.
+    Named { what: String, object: String, nth: usize },
+}
+
+impl Planned {
+    fn meets(&self, number: usize, what: &str) -> bool {
+        let (at, first) = match &self.place {
+            Place::Number(first) => (number, *first),
+            Place::Named { what: name, object, nth } => {
+                // A program's line begins with its path.
+                let program = what.split(' ').next().filter(|word| word.starts_with('/'));
+                let directory = program.and_then(|word| word.rfind('/')).map_or(0, |slash| slash + 1);
+                if !what[directory..]
+                    .strip_prefix(name.as_str())
+                    .is_some_and(|rest| rest.contains(object.as_str()))
+                {
+                    return self.onwards && self.seen.load(Ordering::Relaxed) >= *nth;
+                }
+                (self.seen.fetch_add(1, Ordering::Relaxed) + 1, *nth)
+            }
+        };
+        if self.onwards { at >= first } else { at == first }
+    }
+}
+
+fn read_place(text: &str) -> Option<Place> {
+    if let Ok(number) = text.parse() {
+        return Some(Place::Number(number));
+    }
+    let (text, nth) = text.rsplit_once('#').map_or((text, "1"), |(text, nth)| (text, nth));
+    let (what, object) = text.split_once(':').unwrap_or((text, ""));
+    Some(Place::Named { what: what.replace('_', " "), object: object.to_owned(), nth: nth.parse().ok()? })
 }
 
 /// Names of errors, with their numbers on FreeBSD (freebsd-src: sys/sys/errno.h).
@@ -102,8 +147,8 @@ fn read_error(text: &str) -> Option<Error> {
 }
 
 fn read_plan(text: &str) -> Option<Planned> {
-    let (fault, number) = text.split_once('@')?;
-    let (number, onwards) = number.strip_suffix('+').map_or((number, false), |n| (n, true));
+    let (fault, place) = text.split_once('@')?;
+    let (place, onwards) = place.strip_suffix('+').map_or((place, false), |n| (n, true));
     let fault = match fault {
         "kill" => Fault::Kill,
         "kill-after" => Fault::KillAfter,
@@ -113,7 +158,7 @@ fn read_plan(text: &str) -> Option<Planned> {
             Fault::Error { error: read_error(text)?, late }
         }
     };
-    Some(Planned { fault, first: number.parse().ok()?, onwards })
+    Some(Planned { fault, place: read_place(place)?, onwards, seen: AtomicUsize::new(0) })
 }
 
 /// Counts an effect, and tells what it meets.
@@ -131,12 +176,13 @@ fn announce(what: fmt::Arguments) -> Option<Fault> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
 
     let number = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+    let line = what.to_string().replace('\n', " ");
     if let Some(mut log) = LOG.as_ref() {
-        let line = what.to_string().replace('\n', " ");
         log.write_all(format!("{line}\n").as_bytes()).expect("THINJAIL_INJECT_LOG");
     }
-    let meets = |p: &&Planned| if p.onwards { number >= p.first } else { number == p.first };
-    let fault = PLAN.iter().find(meets)?.fault;
+    // All of them, so that each counts what it waits for.
+    let met: Vec<&Planned> = PLAN.iter().filter(|planned| planned.meets(number, &line)).collect();
+    let fault = met.first()?.fault;
     if let Fault::Kill = fault {
         kill();
     }

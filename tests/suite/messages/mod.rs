@@ -109,11 +109,28 @@ fn sh(stage: &Host, line: &str) -> (i32, Vec<u8>, Vec<u8>) {
         .env("J", "zdata/jails")
         .env("T", stage.tools())
         .env("F", "var/db/standin")
+        .env("THINJAIL_INJECT_LOG", effects(stage))
         .current_dir(stage.root())
         .args(["-c", line])
         .output()
         .unwrap();
     (output.status.code().unwrap_or(-1), output.stdout, output.stderr)
+}
+
+/// Where the effects of a line's programs are noted.
+fn effects(stage: &Host) -> PathBuf {
+    stage.root().with_file_name("effects")
+}
+
+/// A fault of a line that hit nothing: the effect that it names is not there.
+fn unmet(stage: &Host, line: &str) -> Option<String> {
+    let (_, fault) = line.split_once("THINJAIL_INJECT=")?;
+    let (_, name) = fault.split(' ').next()?.split_once('@')?;
+    let name = name.trim_end_matches('+').split('#').next()?;
+    let (what, object) = name.split_once(':').unwrap_or((name, ""));
+    let log = fs::read_to_string(effects(stage)).unwrap_or_default();
+    let hit = |line: &str| line.contains(&what.replace('_', " ")) && line.contains(object);
+    (!log.lines().any(hit)).then(|| format!("{line}: no effect is {name:?}"))
 }
 
 /// The program that a line runs, behind variables that are set for it.
@@ -165,7 +182,9 @@ fn play(case: &Case) -> (String, Vec<String>, Vec<(String, String)>) {
             }
             Step::Run(run) => run,
         };
+        let _ = fs::remove_file(effects(&stage));
         let (status, stdout, stderr) = sh(&stage, &run.line);
+        flaws.extend(unmet(&stage, &run.line));
         let (stdout, stderr) = (steady(&stage, &stdout), steady(&stage, &stderr));
         text += &format!("! {}\n", run.line);
         if status != 0 {

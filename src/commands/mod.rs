@@ -32,7 +32,7 @@ use skel_split::SkelSplit;
 use skel_update::SkelUpdate;
 
 /// The command lines of all programs, for tests and completions.
-pub fn commands() -> [Command; 13] {
+pub fn all() -> [Command; 13] {
     [
         JailEpairUp::command(),
         JailEpairDown::command(),
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn declarations_are_sound() {
-        for command in commands() {
+        for command in all() {
             let name = command.get_name().to_owned();
             for argument in command.get_arguments() {
                 let help = argument.get_help().map(ToString::to_string).unwrap_or_default();

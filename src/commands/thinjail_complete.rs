@@ -252,7 +252,7 @@ type Candidates<'a> = &'a dyn Fn(WordKind, Option<&str>, &str) -> Vec<String>;
 /// Completes the last of some words; the first names the program.
 pub fn complete(words: &[String], on_host: Candidates) -> Reply {
     let Some(program) = words.first().and_then(|word| word.rsplit('/').next()) else { return Reply::none() };
-    let found = super::commands().into_iter().find(|command| command.get_name() == program);
+    let found = super::all().into_iter().find(|command| command.get_name() == program);
     let (Some(mut command), Some((current, before))) = (found, words[1..].split_last()) else {
         return Reply::none();
     };

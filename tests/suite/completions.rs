@@ -72,7 +72,7 @@ impl User {
         }
         fs::create_dir_all(stage.path("/usr/local/libexec")).unwrap();
         symlink(bin("thinjail-complete"), stage.path("/usr/local/libexec/thinjail-complete")).unwrap();
-        for program in commands::commands() {
+        for program in commands::all() {
             let link = vendor.join(format!("{}.fish", program.get_name()));
             symlink(Path::new(HERE).join("thinjail.fish"), link).unwrap();
         }
@@ -186,7 +186,7 @@ fn spellings(option: &Arg) -> impl Iterator<Item = String> {
 
 /// The parsers, with the options that clap adds by itself.
 fn parsers() -> impl Iterator<Item = clap::Command> {
-    commands::commands().into_iter().map(|mut command| {
+    commands::all().into_iter().map(|mut command| {
         command.build();
         command
     })
@@ -201,7 +201,7 @@ fn all_programs_are_completed() {
     for name in ["thinjail.bash", "_thinjail", "thinjail.fish"] {
         let text = fs::read_to_string(Path::new(HERE).join(name)).unwrap();
         let words: Vec<&str> = text.split_whitespace().collect();
-        for program in commands::commands() {
+        for program in commands::all() {
             assert!(words.contains(&program.get_name()), "{name}: {}", program.get_name());
         }
     }
@@ -553,7 +553,7 @@ fn fish_loads_each_program_once() {
         String::from_utf8(output.stdout).unwrap()
     };
     let once = count("complete -C 'jail-clone -' >/dev/null; complete -c jail-clone | count");
-    let programs = commands::commands();
+    let programs = commands::all();
     let every: String =
         programs.iter().map(|p| format!("complete -C '{} -' >/dev/null;", p.get_name())).collect();
     assert_eq!(once, count(&format!("{every} complete -c jail-clone | count")));

@@ -68,7 +68,7 @@ fn top() -> &'static Path {
 
 /// The parser of a program, with the options that clap adds by itself.
 fn parser_of(program: &str) -> clap::Command {
-    let found = commands::commands().into_iter().find(|command| command.get_name() == program);
+    let found = commands::all().into_iter().find(|command| command.get_name() == program);
     let mut command = found.unwrap_or_else(|| panic!("no program {program}"));
     command.build();
     command
@@ -355,7 +355,7 @@ fn the_description_has_every_option_in_the_order_of_the_synopsis() {
 
 #[test]
 fn every_program_has_a_page_that_says_the_same_of_it() {
-    assert_eq!(commands::commands().map(|command| command.get_name().to_owned()), PROGRAMS);
+    assert_eq!(commands::all().map(|command| command.get_name().to_owned()), PROGRAMS);
     for program in PROGRAMS {
         let about = parser_of(program).get_about().unwrap().to_string();
         let said = Page::of(program).once(".Nd ").to_owned();

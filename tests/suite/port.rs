@@ -240,7 +240,7 @@ impl Host {
         let directory = TempDir::with_prefix("thin jail ").unwrap();
         let built = directory.path().join("what was built");
         fs::create_dir(&built).unwrap();
-        let programs = commands::commands();
+        let programs = commands::all();
         for name in programs.iter().map(clap::Command::get_name).chain(["thinjail-complete"]) {
             fs::write(built.join(name), name).unwrap();
             fs::set_permissions(built.join(name), fs::Permissions::from_mode(0o755)).unwrap();

@@ -25,7 +25,7 @@ fn commands(text: &str) -> Vec<String> {
 
 /// The words of each of our programs that is called in some text.
 fn calls(text: &str) -> Vec<Vec<String>> {
-    let ours = |word: &&str| commands::commands().iter().any(|command| command.get_name() == *word);
+    let ours = |word: &&str| commands::all().iter().any(|command| command.get_name() == *word);
     let code = commands(text).into_iter().chain(text.split('`').skip(1).step_by(2).map(str::to_owned));
     code.flat_map(|line| line.split(" && ").map(str::to_owned).collect::<Vec<_>>())
         .filter(|command| command.split_whitespace().next().as_ref().is_some_and(ours))
@@ -57,8 +57,7 @@ fn every_command_is_understood() {
         let calls = calls(&read(file));
         assert!(calls.len() > 30, "{file}: only {}", calls.len());
         for call in calls.iter().filter(|call| call.len() > 1) {
-            let program =
-                commands::commands().into_iter().find(|command| command.get_name() == call[0]).unwrap();
+            let program = commands::all().into_iter().find(|command| command.get_name() == call[0]).unwrap();
             // In running text, operands may be left out, and words may stand for any value.
             let may_be = [
                 ErrorKind::DisplayHelp,
@@ -77,7 +76,7 @@ fn every_command_is_understood() {
 fn all_programs_are_told_of() {
     for file in LANGUAGES {
         let text = read(file);
-        for program in commands::commands() {
+        for program in commands::all() {
             let name = program.get_name();
             assert!(text.contains(&format!("\n| `{name}` | ")), "{file}: {name}");
         }

@@ -82,8 +82,15 @@ const HOOK: Case = Case { on: DIRECTORY, after: started_again, cheap: 30, ..CASE
 const SWEEP: Case = Case { on: DIRECTORY, prepare: mounted, on_error: OnError::GoesOn, cheap: 30, ..CASE };
 
 pub static CASES: &[Case] = &[
+    // A worked example. `..HOOK` fills in the rest: the host is that of `network` under
+    // directory storage, whatever was done is undone on an error, and after each run
+    // that was cut short `started_again` starts the jail.
     Case {
+        // Run once without a fault, to count its effects; then once for each effect
+        // and fault: failed, reported as failed, interrupted, killed before, killed
+        // after.
         line: "jail-epair-up -b igc0bridge web epair5",
+        // Refused on this host: such a line may look, and must change nothing.
         refused: &[
             "jail-epair-up -b nobridge web epair5",
             "jail-epair-up -b igc0bridge web epair77",

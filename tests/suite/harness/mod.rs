@@ -1,12 +1,21 @@
 //! What the tests have in common: a host to try the programs on, and oracles.
 
+#![cfg_attr(target_os = "freebsd", allow(dead_code))] // Few tests run there.
+
+#[cfg(not(target_os = "freebsd"))] // The kernel is a simulated one.
 pub mod bases;
 pub mod bin;
+#[cfg(not(target_os = "freebsd"))] // The kernel is a simulated one.
 pub mod facts;
+#[cfg(not(target_os = "freebsd"))] // The kernel is a simulated one.
 pub mod host;
+#[cfg(not(target_os = "freebsd"))] // The kernel is a simulated one.
 pub mod hostile;
 pub mod listing;
+#[cfg(not(target_os = "freebsd"))] // The kernel is a simulated one.
 pub mod pristine;
 pub mod rules;
+#[cfg(not(target_os = "freebsd"))] // The kernel is a simulated one.
 pub mod small;
+#[cfg(not(target_os = "freebsd"))] // The kernel is a simulated one.
 pub mod state;

@@ -57,7 +57,7 @@ const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
 impl User {
     fn new(storage: Storage) -> User {
-        let stage = Host::host(storage);
+        let stage = Host::on(storage);
         for (name, id) in [("db", "10"), ("web", "11"), ("wiki", "12")] {
             stage.ok_with("jail-clone", &[name, id]);
         }

@@ -31,7 +31,7 @@ fn healthy(storage: Storage) -> Host {
 
 /// The same with one jail, which runs.
 fn small(storage: Storage) -> Host {
-    let stage = Host::host(storage);
+    let stage = Host::on(storage);
     stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
     stage.ok_with("jail-clone", &["web", "10"]);
     stage.tool("jail", &["-c", "web"]);
@@ -939,7 +939,7 @@ fn a_jail_of_one_family_in_a_common_part_for_another() {
 #[test]
 fn a_resolver_on_the_hosts_loopback_is_noticed_everywhere() {
     for storage in [Storage::Zfs, Storage::Directory] {
-        let stage = Host::host(storage);
+        let stage = Host::on(storage);
         stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
         stage.write(&format!("{SKELETON}/etc/resolv.conf"), "search example.org\nnameserver ::1\n");
         if storage == Storage::Zfs {

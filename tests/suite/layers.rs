@@ -148,7 +148,7 @@ fn circle(module: &str, imports: &Imports) -> Option<Vec<String>> {
                 return Some(way);
             }
             if seen.insert(next.clone()) {
-                ways.push([way.as_slice(), &[next.clone()]].concat());
+                ways.push([way.as_slice(), std::slice::from_ref(next)].concat());
             }
         }
     }

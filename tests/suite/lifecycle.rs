@@ -10,7 +10,7 @@ use std::fs;
 const JAIL_CONF: &str = include_str!("../../share/examples/jail.conf");
 
 fn host(storage: Storage) -> Host {
-    let stage = Host::host(storage);
+    let stage = Host::on(storage);
     stage.ok_with("jail-clone", &["web", "10"]);
     stage
 }

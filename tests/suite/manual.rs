@@ -1005,7 +1005,7 @@ fn template_with_updates(stage: &Host) {
 /// A host as most pages mean it, with what its examples take for granted.
 fn ordinary_stage(page: &Page) -> Host {
     let storage = if page.file() == "thinjail.7" { Storage::Zfs } else { Storage::Directory };
-    let stage = Host::host(storage);
+    let stage = Host::on(storage);
     stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
     let link = |text: &str, at: String| symlink(text, stage.path(&at)).unwrap();
     let template = "/zdata/jails/templates/14.2-RELEASE";

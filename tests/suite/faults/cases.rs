@@ -295,7 +295,7 @@ pub fn plant_foreign(stage: &Host, storage: Storage) {
 
 /// The host of a hook.
 fn network(storage: Storage) -> Host {
-    let stage = Host::host(storage);
+    let stage = Host::on(storage);
     change(&stage, |s| {
         s.plug("em0");
         Ok(())
@@ -332,7 +332,7 @@ fn mounted(storage: Storage) -> Host {
 }
 
 fn template(storage: Storage) -> Host {
-    let stage = Host::host(storage);
+    let stage = Host::on(storage);
     stage.write("/etc/rc.conf", "hostname=\"host\"\n");
     stage
 }
@@ -450,7 +450,7 @@ fn torn(storage: Storage) -> Host {
 }
 
 fn with_broken_links(storage: Storage) -> Host {
-    let stage = Host::host(storage);
+    let stage = Host::on(storage);
     break_links(&stage, SKELETON);
     stage
 }
@@ -489,7 +489,7 @@ fn with_packages(storage: Storage) -> Host {
 
 /// All that jail-doctor mends.
 fn with_leavings(storage: Storage) -> Host {
-    let stage = Host::host(storage);
+    let stage = Host::on(storage);
     stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
     stage.ok_with("jail-clone", &["web", "10"]);
     stage.ok_with("jail-epair-up", &["-b", "igc0bridge", "web", "epair10"]);

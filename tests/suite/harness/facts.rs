@@ -495,7 +495,7 @@ fn default_routes() {
 #[test]
 fn a_jail_lives_on_a_host() {
     for storage in [Storage::Directory, Storage::Zfs] {
-        let stage = Host::host(storage);
+        let stage = Host::on(storage);
         stage.ok_with("jail-clone", &["web", "10"]);
         stage.tool("jail", &["-c", "web"]);
         assert_eq!(stage.tool("jexec", &["web", "ifconfig", "-l"]), "lo0 epair10b\n");

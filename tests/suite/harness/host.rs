@@ -100,7 +100,7 @@ impl Host {
 
     /// A host as the manual sets one up: the NIC igc0 in the bridge igc0bridge, settings, a template, the example
     /// jail.conf, and the built programs in `/usr/local/sbin`. No jail is configured.
-    pub fn host(storage: Storage) -> Self {
+    pub fn on(storage: Storage) -> Self {
         let mut stage = Self::furnished(storage);
         let skeleton = match storage {
             Storage::Zfs => {
@@ -243,7 +243,7 @@ impl Host {
         found
     }
 
-    /// Fails unless interfaces, mounts, jails and temporary files are those that [`Host::host`] left, and tells the
+    /// Fails unless interfaces, mounts, jails and temporary files are those that [`Host::on`] left, and tells the
     /// difference.
     #[track_caller]
     pub fn nothing_left(&self) {
@@ -404,12 +404,12 @@ impl Host {
 impl Host {
     /// A host on ZFS with a template, ready for jails.
     pub fn zfs() -> Self {
-        Self::host(Storage::Zfs)
+        Self::on(Storage::Zfs)
     }
 
     /// The same with directory storage.
     pub fn directory() -> Self {
-        Self::host(Storage::Directory)
+        Self::on(Storage::Directory)
     }
 
     /// A host for the hooks alone, without stand-ins: the NIC igc0 in the bridge

@@ -15,8 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 #[cfg(not(target_os = "freebsd"))]
-use thinjail::system::kernel::simulated::Simulated;
-use thinjail::system::root::Root;
+use thinjail::system::{kernel::simulated::Simulated, root::Root};
 
 /// Runs of each command; the median counts.
 const RUNS: usize = 15;

@@ -26,7 +26,7 @@
 //!    [`domain::template`] for the release. It changes nothing. Its result, `Found`, is
 //!    a plain value.
 //! 4. `steps` turns `Found` into a [`system::plan::Plan`]: clone the skeleton's
-//!    snapshot ([`system::zfs::CloneSnapshot`]), make the path, write the fstab, and
+//!    snapshot ([`domain::container::CloneContainer`]), make the path, write the fstab, and
 //!    last write the jail's block ([`system::file::WriteFile`]). The block is a
 //!    [`system::plan::CommitPoint`]: it makes the jail exist.
 //! 5. With `-n` the plan prints its commands, and nothing else happens. Otherwise

@@ -86,10 +86,10 @@ fn row(inventory: &Inventory, jail: &JailStatus) -> [String; COLUMNS.len()] {
         }
     };
     let (id, addresses) = match &jail.configuration {
-        Presence::Present(claim) => {
+        Presence::Present(resources) => {
             let addresses: Vec<String> = jail.addresses.iter().map(ToString::to_string).collect();
             let addresses = Some(addresses.join(",")).filter(|a| !a.is_empty());
-            (or(claim.id.as_deref().and_then(word), NONE), or(addresses, NONE))
+            (or(resources.id.as_deref().and_then(word), NONE), or(addresses, NONE))
         }
         Presence::Absent => (NONE.into(), NONE.into()),
         Presence::Unknown => (UNKNOWN.into(), UNKNOWN.into()),
@@ -160,9 +160,9 @@ pub fn document(inventory: &Inventory) -> Value {
 }
 
 fn object(inventory: &Inventory, jail: &JailStatus) -> Value {
-    let claim = jail.configuration.there();
+    let resources = jail.configuration.there();
     let held = jail.dataset.there();
-    let id = claim.and_then(|c| c.id.as_deref()).map(|id| match id.parse::<u32>() {
+    let id = resources.and_then(|c| c.id.as_deref()).map(|id| match id.parse::<u32>() {
         Ok(number) => json!(number),
         Err(_) => json!(id),
     });
@@ -191,7 +191,7 @@ fn object(inventory: &Inventory, jail: &JailStatus) -> Value {
         "release": jail.release().map(|r| r.as_str()),
         "snapshot": jail.origin.as_ref().map(|(_, snapshot)| snapshot),
         "id": id,
-        "addresses": claim.map(|_| addresses()),
+        "addresses": resources.map(|_| addresses()),
         "running": running,
         "jid": jail.running.there().map(|r| r.jid),
         "size": held.and_then(|h| h.used),
@@ -199,8 +199,8 @@ fn object(inventory: &Inventory, jail: &JailStatus) -> Value {
         "newest": template.and_then(|t| t.newest()).map(|s| &s.name),
         "version": version,
         "missing": missing,
-        "errors": claim.map(|c| &c.errors),
-        "file": claim.map(|c| c.file.display().to_string()),
+        "errors": resources.map(|c| &c.errors),
+        "file": resources.map(|c| c.file.display().to_string()),
         "container": container,
         "origin": held.and_then(|h| h.origin.as_ref()),
         "owner": held.and_then(|h| h.owner.as_ref()),
@@ -252,7 +252,7 @@ mod tests {
         })
     }
 
-    fn claim() -> impl Strategy<Value = JailResources> {
+    fn resources() -> impl Strategy<Value = JailResources> {
         let id = prop::option::of(prop_oneof![any::<u32>().prop_map(|n| n.to_string()), any::<String>()]);
         (id, prop::option::of("/[a-z]{0,9}"), prop::collection::vec(any::<String>(), 0..2))
             .prop_map(|(id, path, errors)| JailResources { id, path, errors, ..JailResources::default() })
@@ -286,7 +286,7 @@ mod tests {
         });
         (
             "[a-z][a-zA-Z0-9_-]{0,30}",
-            seen(claim()),
+            seen(resources()),
             prop::collection::vec(any::<std::net::IpAddr>(), 0..4),
             (seen(fstab), seen(Just(directory())), seen(Just(directory()))),
             (seen(held()), seen(running), origin),

@@ -72,6 +72,6 @@ fn request(arguments: &JailSweep) -> SweepRequest {
         path: arguments.path.clone(),
         pair: arguments.pair.clone(),
         kinds: arguments.kinds.clone(),
-        claim: !arguments.common.dry_run,
+        takes_ownership: !arguments.common.dry_run,
     }
 }

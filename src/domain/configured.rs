@@ -40,7 +40,7 @@ pub struct JailResources {
 
 impl JailResources {
     fn of(file: &Path, resolved: &Resolved) -> JailResources {
-        let mut claim = JailResources {
+        let mut resources = JailResources {
             jail: resolved.jail.clone(),
             file: file.to_owned(),
             id: resolved.var("id").map(str::to_owned),
@@ -54,15 +54,15 @@ impl JailResources {
         };
         for param in &resolved.params {
             for value in &param.values {
-                add(&mut claim.addresses, addresses_in(value));
-                add(&mut claim.pairs, pairs_in(value));
+                add(&mut resources.addresses, addresses_in(value));
+                add(&mut resources.pairs, pairs_in(value));
                 if param.name == "vnet.interface" {
                     // The jail's half, whatever the pair is called.
-                    add(&mut claim.pairs, value.strip_suffix('b').map(str::to_owned));
+                    add(&mut resources.pairs, value.strip_suffix('b').map(str::to_owned));
                 }
             }
         }
-        claim
+        resources
     }
 }
 
@@ -97,7 +97,7 @@ fn pairs_in(value: &str) -> impl Iterator<Item = String> + '_ {
 #[derive(Default)]
 pub struct JailConfigs {
     config: Config,
-    claims: Vec<JailResources>,
+    jails: Vec<JailResources>,
     /// Addresses that every jail mentions, because the common part does.
     common: Vec<IpAddr>,
     /// Whether jail.conf(5) exists and includes the directory of jails' files.
@@ -152,11 +152,11 @@ impl JailConfigs {
         for file in &others {
             config.load_more(files, file).map_err(located).context("jail.conf")?;
         }
-        let claims = config.jails().map(|j| JailResources::of(j.file(), &config.resolve(j))).collect();
+        let jails = config.jails().map(|j| JailResources::of(j.file(), &config.resolve(j))).collect();
         // An empty directory shows no file that was included from it.
         let includes_conf_dir =
             main_there.then(|| included || none && mentions(root, main, layout.conf_dir()));
-        let mut known = JailConfigs { config, claims, common: Vec::new(), includes_conf_dir };
+        let mut known = JailConfigs { config, jails, common: Vec::new(), includes_conf_dir };
         // A jail of which nothing is said has what the common part says. The
         // name can't be anybody's: it is too long.
         let nobody = "n".repeat(crate::types::jail_name::NAME_MAX + 1);
@@ -166,8 +166,8 @@ impl JailConfigs {
     }
 
     /// The jails.
-    pub fn claims(&self) -> &[JailResources] {
-        &self.claims
+    pub fn jails(&self) -> &[JailResources] {
+        &self.jails
     }
 
     /// The bytes of a jail's block in its file.
@@ -176,15 +176,15 @@ impl JailConfigs {
     }
 
     /// The configuration that they come from; its jails are those of
-    /// [`JailConfigs::claims`], in the same order.
+    /// [`JailConfigs::jails`], in the same order.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
     /// The addresses of a jail that it does not merely mention because the
     /// common part does, as every jail.
-    pub fn own_addresses<'a>(&'a self, claim: &'a JailResources) -> impl Iterator<Item = IpAddr> + 'a {
-        claim.addresses.iter().copied().filter(|a| !self.common.contains(a))
+    pub fn own_addresses<'a>(&'a self, resources: &'a JailResources) -> impl Iterator<Item = IpAddr> + 'a {
+        resources.addresses.iter().copied().filter(|a| !self.common.contains(a))
     }
 
     /// Whether jail.conf includes the directory of jails' files; `None` when
@@ -206,7 +206,7 @@ impl JailConfigs {
     /// Fails when the candidate has its name, id, an address or a pair from a
     /// jail that is there. `shared` are addresses every jail may mention.
     pub fn check(&self, candidate: &JailResources, shared: &[IpAddr]) -> Result<()> {
-        for other in &self.claims {
+        for other in &self.jails {
             let whose = format!("jail {} ({})", other.jail, other.file.display());
             if other.jail == candidate.jail {
                 bail!("{whose} is configured already");
@@ -323,18 +323,18 @@ mod tests {
 
     #[test]
     fn what_is_common_hides_nothing() {
-        let claim = |jail: &str, addresses: &[&str]| JailResources {
+        let resources = |jail: &str, addresses: &[&str]| JailResources {
             jail: jail.into(),
             addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
             ..JailResources::default()
         };
         let server = "192.168.7.2";
-        let claims = vec![claim("a", &[server, "192.168.7.5"]), claim("b", &[server, "192.168.7.6"])];
+        let jails = vec![resources("a", &[server, "192.168.7.5"]), resources("b", &[server, "192.168.7.6"])];
         let common = vec![server.parse().unwrap()];
-        let known = JailConfigs { config: Config::default(), claims, common, includes_conf_dir: None };
-        known.check(&claim("c", &[server, "192.168.7.7"]), &[]).unwrap();
-        let error = known.check(&claim("c", &[server, "192.168.7.6"]), &[]).unwrap_err().to_string();
+        let known = JailConfigs { config: Config::default(), jails, common, includes_conf_dir: None };
+        known.check(&resources("c", &[server, "192.168.7.7"]), &[]).unwrap();
+        let error = known.check(&resources("c", &[server, "192.168.7.6"]), &[]).unwrap_err().to_string();
         assert!(error.starts_with("address 192.168.7.6 is that of jail b"), "{error}");
-        known.check(&claim("c", &["192.168.7.6"]), &["192.168.7.6".parse().unwrap()]).unwrap();
+        known.check(&resources("c", &["192.168.7.6"]), &["192.168.7.6".parse().unwrap()]).unwrap();
     }
 }

@@ -38,7 +38,7 @@ pub struct SweepRequest {
     /// Further file system types that may be unmounted.
     pub kinds: Vec<String>,
     /// Note that the jail(8) that runs us has the jail in hand.
-    pub claim: bool,
+    pub takes_ownership: bool,
 }
 
 /// The plan that clears away, and what will be left although it is below the
@@ -63,7 +63,7 @@ pub fn look(host: &Host, request: &SweepRequest) -> Result<Sweep> {
     if kernel.running_jail(request.jail.as_str())?.is_some() {
         return Ok(sweep);
     }
-    if request.claim {
+    if request.takes_ownership {
         owner_lock::take(host, &request.jail)?;
     } else {
         owner_lock::check(host, &request.jail)?;

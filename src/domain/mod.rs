@@ -2,6 +2,7 @@
 
 pub mod base_version;
 pub mod configured;
+pub mod container;
 pub mod devfs;
 pub mod epair;
 pub mod fstab;

@@ -18,7 +18,7 @@ struct Trees {
 
 impl Trees {
     fn new(certificates: Certificates) -> Trees {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir_in(crate::harness::scratch()).unwrap();
         let trees = Trees { dir };
         basetree::split(&trees.base(), &trees.skeleton(), certificates).unwrap();
         trees

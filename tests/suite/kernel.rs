@@ -190,7 +190,7 @@ const NOT_NOTED: &[&str] = &["as nobody: SIOCGIFFLAGS"];
 
 #[test]
 fn every_recorded_request_ends_alike() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = tempfile::tempdir_in(crate::harness::scratch()).expect("a temporary directory");
     let kernel = Simulated::new(&Root::alternate(dir.path()).expect("a root"));
     kernel
         .change(|state| {
@@ -270,7 +270,7 @@ fn unmount(kernel: &Simulated, force: bool) -> std::result::Result<(), Errno> {
 /// the mount that is gone: stopped, it leaves nothing.
 #[test]
 fn a_dying_jail_holds_its_own_root_only() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = tempfile::tempdir_in(crate::harness::scratch()).expect("a temporary directory");
     let (kernel, path) = with_jail(dir.path());
     kernel.change(|state| state.remove_jail("pg-1", true)).expect("stop with a connection");
     let again = kernel.change(|state| state.mount("nullfs", Path::new("/base"), &path));
@@ -289,7 +289,7 @@ fn a_dying_jail_holds_its_own_root_only() {
 /// transcripts/ifconfig.txt: the b half of a pair comes into the group first.
 #[test]
 fn a_group_lists_the_b_half_first() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = tempfile::tempdir_in(crate::harness::scratch()).expect("a temporary directory");
     let kernel = Simulated::new(&Root::alternate(dir.path()).expect("a root"));
     kernel.create("epair253").expect("a pair");
     assert_eq!(kernel.group_members("epair").expect("members"), [name("epair253b"), name("epair253a")]);
@@ -299,7 +299,7 @@ fn a_group_lists_the_b_half_first() {
 /// gone, down, and an interface made by the host does not go with the jail.
 #[test]
 fn what_was_lent_returns() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = tempfile::tempdir_in(crate::harness::scratch()).expect("a temporary directory");
     let (kernel, _) = with_jail(dir.path());
     kernel
         .change(|state| {

@@ -657,7 +657,7 @@ fn words_are_spelled_right_and_wrong_ones_found() {
         left_out(&said);
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir_in(crate::harness::scratch()).unwrap();
     let page = dir.path().join("wrong.8");
     let text = ".Nd a naem\n.Pa nopath\n.Bd -literal\nlitteral\n.Ed\nOur favourite jail,\n.Va var_iable .\n";
     fs::write(&page, text).unwrap();

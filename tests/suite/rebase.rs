@@ -868,7 +868,7 @@ fn a_realistic_jail_as_an_oracle_has_it() {
             Storage::Directory => fs::create_dir_all(stage.path("/zdata/jails/containers")).unwrap(),
         }
         // The moved trees of a real base, in a base that is otherwise small.
-        let whole = tempfile::tempdir().unwrap();
+        let whole = tempfile::tempdir_in(crate::harness::scratch()).unwrap();
         let parts = [whole.path().join("base"), whole.path().join("skeleton")];
         basetree::split(&parts[0], &parts[1], basetree::Certificates::Files).unwrap();
         small::fill(&base);
@@ -1004,7 +1004,7 @@ fn a_realistic_jail_as_an_oracle_has_it() {
         assert!(ours + differ(&a, &o) >= 60, "{ours}");
         stage.ok("jail-rebase -k ours web 15.0");
         let result = without_control(&web);
-        let scratch = tempfile::tempdir().unwrap();
+        let scratch = tempfile::tempdir_in(crate::harness::scratch()).unwrap();
         let paths: BTreeSet<&PathBuf> = a.keys().chain(t.keys()).chain(o.keys()).collect();
         let mut merged = 0;
         for path in &paths {

@@ -69,7 +69,7 @@ pub(super) fn choose(
     for chosen in [&given4, &given6].into_iter().flatten() {
         let address = chosen.address();
         check(address)?;
-        if let Some(other) = known.claims().iter().find(|c| c.addresses.contains(&address)) {
+        if let Some(other) = known.jails().iter().find(|c| c.addresses.contains(&address)) {
             bail!("address {address} is that of jail {} ({})", other.jail, other.file.display());
         }
     }
@@ -96,7 +96,7 @@ pub(super) fn choose(
     // A given address says which id was meant, where one fits.
     let of_address = || match (arguments.v4, settings.jail_net) {
         (Some(v4), Some(net)) => address::id_of_v4(net, v4.address)
-            .filter(|id| !known.claims().iter().any(|c| c.id.as_deref() == Some(id.to_string().as_str()))),
+            .filter(|id| !known.jails().iter().any(|c| c.id.as_deref() == Some(id.to_string().as_str()))),
         _ => None,
     };
     let id = match arguments.id.or_else(of_address) {
@@ -125,8 +125,8 @@ pub(super) fn of_id_text(settings: &Settings, name: &str, id: Id) -> Option<Chos
 
 /// Fails if the jail could not be started because of the names of its pairs:
 /// they are too long for an interface, or another owner has them on this host.
-pub(super) fn check_pairs(host: &Host, jail: &JailName, claim: &JailResources) -> Result<()> {
-    for name in &claim.pairs {
+pub(super) fn check_pairs(host: &Host, jail: &JailName, resources: &JailResources) -> Result<()> {
+    for name in &resources.pairs {
         // What else a half may be called is the administrator's business.
         let half = |end: char| format!("{name}{end}").parse::<IfName>();
         half('b').with_context(|| format!("vnet.interface {name}b of jail {jail}"))?;
@@ -155,15 +155,17 @@ pub(super) fn lowest_free(
                 || c.pairs.contains(&format!("epair{number}"))
                 || [&v4, &v6].into_iter().flatten().any(|a| c.addresses.contains(&a.address()))
         };
-        if known.claims().iter().any(taken) {
+        if known.jails().iter().any(taken) {
             continue;
         }
         // What the common part makes of the id may clash in other ways too.
         let block =
             JailBlock { jail: arguments.name.clone(), id, addresses: [None, None], gateways: [None, None] };
         let text = block.to_text();
-        let claim = known.candidate(arguments.name.as_str(), &conf, text.as_bytes()).context("jail.conf")?;
-        if known.check(&claim, reserved).is_ok() && check_pairs(host, &arguments.name, &claim).is_ok() {
+        let resources =
+            known.candidate(arguments.name.as_str(), &conf, text.as_bytes()).context("jail.conf")?;
+        if known.check(&resources, reserved).is_ok() && check_pairs(host, &arguments.name, &resources).is_ok()
+        {
             return Ok(id);
         }
     }

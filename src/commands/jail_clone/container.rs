@@ -1,6 +1,7 @@
 //! The container of the new jail: a clone of the newest skeleton, or a copy of it.
 
 use super::new_file;
+use crate::domain::container::{CloneContainer, MountContainer, OWNER_PROPERTY, check_pristine};
 use crate::domain::layout::{Layout, Storage};
 use crate::domain::origin;
 use crate::domain::template;
@@ -28,9 +29,9 @@ pub(super) enum NewContainer {
         record: Option<WriteFile>,
     },
     /// A clone.
-    Clone(zfs::CloneSnapshot),
+    Clone(CloneContainer),
     /// A clone that a killed run did not mount.
-    Mount(zfs::MountDataset),
+    Mount(MountContainer),
     /// A clone that a killed run made.
     Present,
 }
@@ -127,7 +128,7 @@ fn look_at_dataset(
     let dataset = Layout::container_dataset(top, jail)?;
     let Some(found) = zfs::find(rows, dataset.as_str()) else {
         check_free(host, layout, top, &dataset, &container, rows)?;
-        return Ok(NewContainer::Clone(zfs::CloneSnapshot {
+        return Ok(NewContainer::Clone(CloneContainer {
             snapshot,
             container: dataset,
             jail: jail.clone(),
@@ -135,13 +136,13 @@ fn look_at_dataset(
             mountpoint: container,
         }));
     };
-    let (origin, owner) = (found.get("origin"), found.get(zfs::OWNER_PROPERTY));
+    let (origin, owner) = (found.get("origin"), found.get(OWNER_PROPERTY));
     if owner != jail.as_str() {
         let whose =
             if owner.is_empty() { "nobody's that is known".into() } else { format!("jail {owner}'s") };
         bail!(
             "dataset {dataset} is there already, {whose}; zfs get {},origin {dataset} shows what it is",
-            zfs::OWNER_PROPERTY
+            OWNER_PROPERTY
         );
     }
     if origin != snapshot {
@@ -152,14 +153,14 @@ fn look_at_dataset(
         );
     }
     if !found.is_mounted() {
-        return Ok(NewContainer::Mount(zfs::MountDataset {
+        return Ok(NewContainer::Mount(MountContainer {
             snapshot,
             container: dataset,
             mountpoint: container,
         }));
     }
     zfs::check_mounted(host, &dataset, &container).context("left by an earlier run")?;
-    zfs::check_pristine(host, &snapshot, &dataset)?;
+    check_pristine(host, &snapshot, &dataset)?;
     Ok(NewContainer::Present)
 }
 

@@ -8,6 +8,7 @@ mod notes;
 
 use crate::commands::common::{self, Common, arguments};
 use crate::domain::configured::{JailConfigs, JailResources};
+use crate::domain::container::OWNER_PROPERTY;
 use crate::domain::devfs;
 use crate::domain::fstab::{self, JailTrees};
 use crate::domain::layout::Layout;
@@ -97,7 +98,7 @@ fn run(arguments: &JailClone, host: &Host) -> Result<ExitCode> {
 }
 
 /// What zfs(8) is asked, once: every start of it costs more than the answer.
-const ASKED: [&str; 5] = ["mounted", "mountpoint", "origin", zfs::OWNER_PROPERTY, "createtxg"];
+const ASKED: [&str; 5] = ["mounted", "mountpoint", "origin", OWNER_PROPERTY, "createtxg"];
 
 /// What a new jail meets on the host.
 struct Found {
@@ -134,7 +135,7 @@ fn look(host: &Host, settings: &Settings, arguments: &JailClone) -> Result<Found
     let layout = Layout::from_properties(host, settings, &rows)?;
     let release = release()?;
     let configs = JailConfigs::read(host.root(), &layout)?;
-    if let Some(there) = configs.claims().iter().find(|c| c.jail == jail.as_str()) {
+    if let Some(there) = configs.jails().iter().find(|c| c.jail == jail.as_str()) {
         bail!("jail {jail} is configured already ({})", there.file.display());
     }
     let (choice, resources) = choose_resources(host, settings, &configs, &layout, arguments)?;
@@ -241,19 +242,24 @@ fn look_at_jail_list(host: &Host, configs: &JailConfigs, jail: &JailName) -> Res
     if present.iter().any(|n| n == jail.as_str()) {
         return Ok(None);
     }
-    let others: Vec<String> = configs.claims().iter().map(|c| c.jail.clone()).collect();
+    let others: Vec<String> = configs.jails().iter().map(|c| c.jail.clone()).collect();
     Ok(Some(AddToJailList::new(host, jail, &present, &others)))
 }
 
 /// Fails if jail.conf(5) and the layout disagree about where the jail is.
-fn check_places(layout: &Layout, known: &JailConfigs, jail: &JailName, claim: &JailResources) -> Result<()> {
+fn check_places(
+    layout: &Layout,
+    known: &JailConfigs,
+    jail: &JailName,
+    resources: &JailResources,
+) -> Result<()> {
     // There is no jail.conf(5) yet.
     if known.includes_conf_dir().is_none() {
         return Ok(());
     }
     let main = layout.jail_conf().display();
     for (name, value, ours) in
-        [("path", &claim.path, layout.path(jail)), ("mount.fstab", &claim.fstab, layout.fstab(jail))]
+        [("path", &resources.path, layout.path(jail)), ("mount.fstab", &resources.fstab, layout.fstab(jail))]
     {
         if let Some(value) = value.as_ref().filter(|value| Path::new(value) != ours) {
             bail!(
@@ -267,8 +273,8 @@ fn check_places(layout: &Layout, known: &JailConfigs, jail: &JailName, claim: &J
 }
 
 /// Fails if the jail would see all devices of the host.
-fn check_devices(host: &Host, jail: &JailName, claim: &JailResources) -> Result<()> {
-    let Some(ruleset) = claim.devfs_ruleset else { return Ok(()) };
+fn check_devices(host: &Host, jail: &JailName, resources: &JailResources) -> Result<()> {
+    let Some(ruleset) = resources.devfs_ruleset else { return Ok(()) };
     match devfs::problem(host, ruleset)? {
         Some(problem) => {
             bail!("jail {jail} would see every device of the host: {problem}; {}", devfs::advice(ruleset))

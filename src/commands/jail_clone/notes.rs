@@ -44,7 +44,7 @@ pub(super) fn notes(
     jail: &JailName,
     release: &Release,
     known: &JailConfigs,
-    claim: &JailResources,
+    resources: &JailResources,
 ) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(resolver_warning(host, layout, jail, release));
@@ -57,10 +57,11 @@ pub(super) fn notes(
         Some(true) => {}
     }
     if known.includes_conf_dir().is_some() {
-        notes.extend(claim.errors.iter().cloned());
-        for (name, value, ours) in
-            [("path", &claim.path, layout.path(jail)), ("mount.fstab", &claim.fstab, layout.fstab(jail))]
-        {
+        notes.extend(resources.errors.iter().cloned());
+        for (name, value, ours) in [
+            ("path", &resources.path, layout.path(jail)),
+            ("mount.fstab", &resources.fstab, layout.fstab(jail)),
+        ] {
             match value {
                 Some(_) => {}
                 None => notes.push(format!("{main}: no {name}; it should be {}", ours.display())),

@@ -28,7 +28,7 @@ pub(super) fn look_at_block(
     jail: &JailName,
     force: bool,
 ) -> Result<Option<(Block, String)>> {
-    let mut all = configs.claims().iter().filter(|c| c.jail == jail.as_str());
+    let mut all = configs.jails().iter().filter(|c| c.jail == jail.as_str());
     let Some(found) = all.next() else { return Ok(None) };
     let shown = found.file.display();
     if let Some(other) = all.next() {
@@ -37,7 +37,7 @@ pub(super) fn look_at_block(
             other.file.display()
         );
     }
-    if let Some(child) = configs.claims().iter().find(|c| c.jail.starts_with(&format!("{jail}."))) {
+    if let Some(child) = configs.jails().iter().find(|c| c.jail.starts_with(&format!("{jail}."))) {
         bail!("jail {} is configured inside of it; destroy that one first", child.jail);
     }
     for (name, value, ours) in

@@ -1,5 +1,6 @@
 //! The container of a jail that goes, with the proof that it is the jail's.
 
+use crate::domain::container::{OWNER_PROPERTY, own_snapshots_in};
 use crate::domain::layout::{self, Layout, Storage};
 use crate::domain::template;
 use crate::system::file;
@@ -93,9 +94,9 @@ fn look_at_dataset(
         }
         return Ok(FoundContainer::Absent);
     };
-    let (origin, owner) = (found.get("origin"), found.get(zfs::OWNER_PROPERTY));
+    let (origin, owner) = (found.get("origin"), found.get(OWNER_PROPERTY));
     if !owner.is_empty() && owner != jail.as_str() {
-        bail!("dataset {dataset} is jail {owner}'s ({}={owner})", zfs::OWNER_PROPERTY);
+        bail!("dataset {dataset} is jail {owner}'s ({}={owner})", OWNER_PROPERTY);
     }
     let of_template = origin
         .strip_prefix(top.as_str())
@@ -111,16 +112,16 @@ fn look_at_dataset(
         bail!(
             "dataset {dataset}: nothing says that it is jail {jail}'s: no {}, and configuration and \
              fstab are not both there; if it is: zfs set {}={jail} {dataset}",
-            zfs::OWNER_PROPERTY,
-            zfs::OWNER_PROPERTY
+            OWNER_PROPERTY,
+            OWNER_PROPERTY
         );
     }
     let adopt = owner.is_empty().then(|| zfs::SetProperty {
         dataset: dataset.clone(),
-        property: zfs::OWNER_PROPERTY.to_owned(),
+        property: OWNER_PROPERTY.to_owned(),
         value: jail.to_string(),
     });
-    let snapshots = zfs::own_snapshots_in(rows, &dataset)?;
+    let snapshots = own_snapshots_in(rows, &dataset)?;
     Ok(FoundContainer::Dataset { dataset, mounted: found.is_mounted(), mountpoint, snapshots, adopt })
 }
 

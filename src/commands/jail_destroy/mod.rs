@@ -6,6 +6,7 @@ mod container;
 
 use crate::commands::common::{self, Common, arguments};
 use crate::domain::configured::JailConfigs;
+use crate::domain::container::OWNER_PROPERTY;
 use crate::domain::epair;
 use crate::domain::layout::Layout;
 use crate::domain::leftovers;
@@ -115,7 +116,7 @@ fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
 }
 
 /// What zfs(8) is asked, once: every start of it costs more than the answer.
-const ASKED: [&str; 6] = ["mounted", "mountpoint", "origin", zfs::OWNER_PROPERTY, "clones", "userrefs"];
+const ASKED: [&str; 6] = ["mounted", "mountpoint", "origin", OWNER_PROPERTY, "clones", "userrefs"];
 
 /// Looks at the host. Every reason not to destroy the jail is found here.
 fn look(host: &Host, settings: &Settings, arguments: &JailDestroy) -> Result<Found> {
@@ -170,7 +171,7 @@ fn look(host: &Host, settings: &Settings, arguments: &JailDestroy) -> Result<Fou
     }
     let listed = rc_jail_list::names(host)?;
     if listed.iter().any(|n| n == jail.as_str()) {
-        let others = configs.claims().iter().any(|c| c.jail != jail.as_str());
+        let others = configs.jails().iter().any(|c| c.jail != jail.as_str());
         if listed.len() == 1 && others {
             found.notes.push(format!(
                 "jail_list keeps {jail}, its last name: an empty list would start every jail at boot"

@@ -85,7 +85,7 @@ pub const EXEC: [(&str, Where); 9] = [
 /// A jail of jail.conf(5).
 pub struct Configured {
     /// What it lays claim to.
-    pub claim: JailResources,
+    pub resources: JailResources,
     /// Its parameters.
     pub resolved: Resolved,
     /// Its name, if it is one that the suite takes.
@@ -291,25 +291,25 @@ impl<'a> Facts<'a> {
         let Some(inventory) = &self.inventory else { return };
         let config = inventory.known.config();
         let dir = inventory.layout.dir();
-        for (claim, jail) in inventory.known.claims().iter().zip(config.jails()) {
+        for (resources, jail) in inventory.known.jails().iter().zip(config.jails()) {
             let resolved = config.resolve(jail);
-            let name: Option<JailName> = claim.jail.parse().ok();
+            let name: Option<JailName> = resources.jail.parse().ok();
             let held = name.as_ref().and_then(|n| inventory.jail(n));
             let has_container = held.is_some_and(|j| {
                 j.directory.there().is_some() || j.dataset.there().is_some() || j.fstab.there().is_some()
             });
             let below = |path: &Option<String>| path.as_ref().is_some_and(|p| Path::new(p).starts_with(dir));
-            let thin = name.is_some() && (has_container || below(&claim.path) || below(&claim.fstab));
+            let thin = name.is_some() && (has_container || below(&resources.path) || below(&resources.fstab));
             // Below an alternate root are other jails than the system's.
             let here =
                 |path: &Path| !self.host.root().is_alternate() || path.starts_with(self.host.root().path());
-            let running = self.running.iter().any(|r| r.name == claim.jail && here(&r.path));
-            self.configured.push(Configured { claim: claim.clone(), resolved, name, thin, running });
+            let running = self.running.iter().any(|r| r.name == resources.jail && here(&r.path));
+            self.configured.push(Configured { resources: resources.clone(), resolved, name, thin, running });
         }
     }
 
     fn look_at_rulesets(&mut self) {
-        let of_jails = self.configured.iter().filter(|c| c.thin).filter_map(|c| c.claim.devfs_ruleset);
+        let of_jails = self.configured.iter().filter(|c| c.thin).filter_map(|c| c.resources.devfs_ruleset);
         let rulesets: BTreeSet<u32> = of_jails.collect();
         for ruleset in rulesets {
             match devfs::problem(self.host, ruleset) {

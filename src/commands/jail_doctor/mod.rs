@@ -110,7 +110,7 @@ fn matters(finding: &Finding, facts: &Facts, names: &[JailName]) -> bool {
 }
 
 fn is_known(facts: &Facts, name: &JailName) -> bool {
-    facts.configured.iter().any(|c| c.claim.jail == name.as_str())
+    facts.configured.iter().any(|c| c.resources.jail == name.as_str())
         || facts.inventory.as_ref().is_none_or(|i| i.jail(name).is_some())
 }
 

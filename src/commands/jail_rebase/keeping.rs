@@ -3,6 +3,7 @@
 use super::place::Places;
 use super::{Job, PROGRAM};
 use crate::commands::common;
+use crate::domain::container::own_snapshots;
 use crate::domain::origin;
 use crate::domain::template;
 use crate::system::console;
@@ -113,7 +114,7 @@ impl Job<'_> {
         // What goes then has the snapshots that the jail has now.
         let ends = if moved { &places.jail } else { &places.work };
         let snapshots = match &ends.dataset {
-            Some(dataset) if moved || built => zfs::own_snapshots(host, dataset)?,
+            Some(dataset) if moved || built => own_snapshots(host, dataset)?,
             _ => Vec::new(),
         };
         if self.arguments.common.dry_run {

@@ -3,6 +3,7 @@
 use super::merged::MergedTree;
 use super::place::{Container, Places};
 use super::{Job, PROGRAM, build, edit, place, preview};
+use crate::domain::container::{CloneContainer, check_movable, own_properties};
 use crate::domain::fstab::{self, JailTrees};
 use crate::domain::layout::{Layout, Storage};
 use crate::domain::origin;
@@ -130,7 +131,7 @@ impl Job<'_> {
             return Ok(None);
         }
         if let Some(dataset) = &places.jail.dataset {
-            zfs::check_movable(host, dataset)?;
+            check_movable(host, dataset)?;
         }
         self.check_mounted(&places.jail)?;
         let keep = places.keep(host, layout, release)?;
@@ -244,11 +245,11 @@ impl Job<'_> {
         // A killed run got no further than building.
         self.plan_clearing(places, &mut plan)?;
         match (layout.storage(), &places.work.dataset, &places.jail.dataset) {
-            (Storage::Zfs(top), Some(work), Some(old)) => plan.push(zfs::CloneSnapshot {
+            (Storage::Zfs(top), Some(work), Some(old)) => plan.push(CloneContainer {
                 snapshot: Layout::skeleton_dataset(top, &to.release)?.snapshot(&to.snapshot),
                 container: work.clone(),
                 jail: jail.clone(),
-                properties: zfs::own_properties(host, old)?,
+                properties: own_properties(host, old)?,
                 mountpoint: places.work.path.clone(),
             }),
             _ => {

@@ -1,5 +1,6 @@
 //! Where the trees of a jail that is being moved are.
 
+use crate::domain::container::{OWNER_PROPERTY, own_snapshots};
 use crate::domain::layout::{KEPT, Layout, Storage, WORK};
 use crate::domain::origin;
 use crate::domain::template;
@@ -56,15 +57,15 @@ impl Container {
                 _ => Ok(()),
             };
         };
-        let asked = ["origin", zfs::OWNER_PROPERTY];
+        let asked = ["origin", OWNER_PROPERTY];
         let Some(found) = zfs::query_one(host.tools(), dataset.as_str(), &asked)? else { return Ok(()) };
-        let (origin, owner) = (found.get("origin"), found.get(zfs::OWNER_PROPERTY));
+        let (origin, owner) = (found.get("origin"), found.get(OWNER_PROPERTY));
         if owner != jail.as_str() {
             let whose =
                 if owner.is_empty() { "nobody's that is known".into() } else { format!("jail {owner}'s") };
             bail!(
                 "dataset {dataset} is {whose}; if it is jail {jail}'s: zfs set {}={jail} {dataset}",
-                zfs::OWNER_PROPERTY
+                OWNER_PROPERTY
             );
         }
         if origin::of_snapshot(layout, origin).is_none() {
@@ -113,7 +114,7 @@ impl Container {
     /// Plans its end: snapshots that were taken of it go with it.
     pub fn destroy(&self, host: &Host, plan: &mut Plan) -> Result<usize> {
         let snapshots = match &self.dataset {
-            Some(dataset) => zfs::own_snapshots(host, dataset)?,
+            Some(dataset) => own_snapshots(host, dataset)?,
             None => Vec::new(),
         };
         for snapshot in &snapshots {

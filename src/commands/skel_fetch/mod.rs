@@ -191,7 +191,7 @@ fn plan(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
         }
     };
     let set = Rc::new(RefCell::new(None));
-    let accept = Accept {
+    let accept = VerifyArchive {
         archive: archive.clone(),
         manifest: manifest.clone(),
         media: media.clone(),
@@ -227,7 +227,7 @@ fn plan(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
 }
 
 /// Whether archive and MANIFEST are both files that nothing will replace.
-fn plan_is_local(accept: &Accept, arguments: &SkelFetch) -> bool {
+fn plan_is_local(accept: &VerifyArchive, arguments: &SkelFetch) -> bool {
     arguments.file.is_some() || arguments.manifest.is_some() || !accept.manifest.starts_with(&accept.media)
 }
 
@@ -435,7 +435,7 @@ impl Action for FetchArchive {
 }
 
 /// Verifies an archive; one that was fetched gets its name only then.
-struct Accept {
+struct VerifyArchive {
     archive: PathBuf,
     manifest: PathBuf,
     media: PathBuf,
@@ -444,7 +444,7 @@ struct Accept {
     sets_aside: bool,
 }
 
-impl Accept {
+impl VerifyArchive {
     /// Where the archive is while it is being fetched.
     fn part(&self) -> PathBuf {
         sibling_name::suffixed(&self.archive, "part")
@@ -483,7 +483,7 @@ pub fn sum_in(manifest: &Path) -> String {
     format!("\"$(/usr/bin/awk {program} {})\"", shell::quote(manifest))
 }
 
-impl Action for Accept {
+impl Action for VerifyArchive {
     fn shell(&self) -> String {
         let sum = match &*self.set.borrow() {
             Some(set) => manifest::to_hex(&set.sha256),

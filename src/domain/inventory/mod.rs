@@ -10,6 +10,7 @@ mod status;
 
 use crate::domain::base_version::{self};
 use crate::domain::configured::{JailConfigs, UnreadFile};
+use crate::domain::container::OWNER_PROPERTY;
 use crate::domain::fstab::{self};
 use crate::domain::layout::{self, Layout, Storage};
 use crate::domain::settings::Settings;
@@ -47,7 +48,7 @@ pub struct Inventory {
 }
 
 /// The properties of datasets that matter.
-const PROPERTIES: [&str; 6] = ["createtxg", "mounted", "mountpoint", "origin", "used", zfs::OWNER_PROPERTY];
+const PROPERTIES: [&str; 6] = ["createtxg", "mounted", "mountpoint", "origin", "used", OWNER_PROPERTY];
 
 /// Names in a directory, and what they are.
 type Names = Presence<Vec<(String, FileType)>>;
@@ -94,7 +95,7 @@ impl Inventory {
     /// What of a jail is known not to be there. A path or an fstab that its
     /// configuration has elsewhere is not missed here.
     pub fn missing(&self, jail: &JailStatus) -> Vec<JailPart> {
-        let claim = jail.configuration.there();
+        let resources = jail.configuration.there();
         let is_ours = |said: Option<&String>, ours: PathBuf| said.is_none_or(|s| Path::new(s) == ours);
         let mut missing = Vec::new();
         if jail.configuration.is_absent() {
@@ -107,11 +108,11 @@ impl Inventory {
         if container {
             missing.push(JailPart::Container);
         }
-        let said = claim.and_then(|c| c.path.as_ref());
+        let said = resources.and_then(|c| c.path.as_ref());
         if jail.path.is_absent() && is_ours(said, self.layout.path(&jail.name)) {
             missing.push(JailPart::Path);
         }
-        let said = claim.and_then(|c| c.fstab.as_ref());
+        let said = resources.and_then(|c| c.fstab.as_ref());
         if jail.fstab.is_absent() && is_ours(said, self.layout.fstab(&jail.name)) {
             missing.push(JailPart::Fstab);
         }
@@ -164,11 +165,12 @@ impl Inventory {
                 Err(_) => self.strangers.push(name),
             }
         }
-        for claim in self.known.claims() {
-            let Ok(name) = claim.jail.parse() else { continue };
+        for resources in self.known.jails() {
+            let Ok(name) = resources.jail.parse() else { continue };
             let is =
                 |said: &Option<String>, ours: PathBuf| said.as_ref().is_some_and(|s| Path::new(s) == ours);
-            if is(&claim.path, self.layout.path(&name)) || is(&claim.fstab, self.layout.fstab(&name)) {
+            if is(&resources.path, self.layout.path(&name)) || is(&resources.fstab, self.layout.fstab(&name))
+            {
                 names.push(name);
             }
         }
@@ -194,13 +196,13 @@ impl Inventory {
 
     fn add_configuration(&mut self, settings: &Settings) {
         let gateways = [settings.jail_gateway.map(IpAddr::from), settings.jail_gateway6.map(IpAddr::from)];
-        for claim in self.known.claims() {
-            let Some(at) = Inventory::slot(&mut self.jails, &claim.jail) else { continue };
+        for resources in self.known.jails() {
+            let Some(at) = Inventory::slot(&mut self.jails, &resources.jail) else { continue };
             let jail = &mut self.jails[at];
             if jail.configuration.there().is_none() {
                 jail.addresses =
-                    self.known.own_addresses(claim).filter(|a| !gateways.contains(&Some(*a))).collect();
-                jail.configuration = Presence::Present(claim.clone());
+                    self.known.own_addresses(resources).filter(|a| !gateways.contains(&Some(*a))).collect();
+                jail.configuration = Presence::Present(resources.clone());
             }
         }
     }
@@ -252,7 +254,7 @@ impl Inventory {
             self.jails[at].dataset = Presence::Present(ContainerDataset {
                 dataset,
                 origin: some("origin"),
-                owner: some(zfs::OWNER_PROPERTY),
+                owner: some(OWNER_PROPERTY),
                 mounted: row.is_mounted(),
                 mountpoint: row.get("mountpoint").to_owned(),
                 used: row.get("used").parse().ok(),

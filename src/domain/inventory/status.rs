@@ -45,7 +45,7 @@ pub struct ContainerDataset {
     pub dataset: Dataset,
     /// The full name of the snapshot it is a clone of.
     pub origin: Option<String>,
-    /// Whose it is by [`crate::system::zfs::OWNER_PROPERTY`], set on this dataset itself.
+    /// Whose it is by [`crate::domain::container::OWNER_PROPERTY`], set on this dataset itself.
     pub owner: Option<String>,
     /// Whether it is mounted.
     pub mounted: bool,

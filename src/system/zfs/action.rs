@@ -8,19 +8,18 @@
 //! done, and what takes something back first looks whether there is anything to
 //! take back.
 
-use super::query::{DatasetProperties, Property, query_one};
-use super::{OWNER_PROPERTY, check_mounted, check_pristine, exists};
+use super::query::{Property, query_one};
+use super::{check_mounted, exists};
 use crate::system::host::Host;
 use crate::system::plan::{Action, Undo};
 use crate::system::tool::{Tool, ToolError, Tools};
 use crate::system::zfs::Dataset;
-use crate::types::jail_name::JailName;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
 /// Runs zfs(8). An error of a program that may have done its work is passed
 /// over when `done` says that it has.
-fn run(host: &Host, arguments: &[String], done: impl Fn() -> Result<bool>) -> Result<()> {
+pub fn run(host: &Host, arguments: &[String], done: impl Fn() -> Result<bool>) -> Result<()> {
     let Err(error) = host.tools().run(Tool::Zfs, arguments) else { return Ok(()) };
     if error.may_have_made() && done().unwrap_or(false) {
         return Ok(());
@@ -30,11 +29,13 @@ fn run(host: &Host, arguments: &[String], done: impl Fn() -> Result<bool>) -> Re
     Err(if busy { error.context("somebody works in it (fstat -f shows who)") } else { error })
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+/// Owned arguments.
+pub fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn line(arguments: &[String]) -> String {
+/// The command line of zfs(8), for people.
+pub fn command_line(arguments: &[String]) -> String {
     Tools::line(Tool::Zfs, arguments)
 }
 
@@ -45,7 +46,7 @@ fn value(host: &Host, name: &str, property: &str) -> Result<Option<String>> {
 
 /// Mounts a dataset that ought to be mounted and is not, and fails unless it is
 /// then where the layout has it.
-fn ensure_mounted(host: &Host, dataset: &Dataset, mountpoint: &Path) -> Result<()> {
+pub fn ensure_mounted(host: &Host, dataset: &Dataset, mountpoint: &Path) -> Result<()> {
     if check_mounted(host, dataset, mountpoint).is_ok() {
         return Ok(());
     }
@@ -96,7 +97,7 @@ impl RenameDataset {
 
 impl Action for RenameDataset {
     fn shell(&self) -> String {
-        line(&self.arguments())
+        command_line(&self.arguments())
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
@@ -134,7 +135,7 @@ pub struct DestroyDataset {
 
 impl Action for DestroyDataset {
     fn shell(&self) -> String {
-        line(&words(&["destroy", &self.name]))
+        command_line(&words(&["destroy", &self.name]))
     }
 
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
@@ -175,7 +176,7 @@ impl TakeSnapshots {
 
 impl Action for TakeSnapshots {
     fn shell(&self) -> String {
-        line(&self.arguments())
+        command_line(&self.arguments())
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
@@ -194,7 +195,7 @@ struct DestroyIfPresent {
 
 impl Action for DestroyIfPresent {
     fn shell(&self) -> String {
-        line(&words(&["destroy", &self.name]))
+        command_line(&words(&["destroy", &self.name]))
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
@@ -229,7 +230,7 @@ impl SetProperty {
 
 impl Action for SetProperty {
     fn shell(&self) -> String {
-        line(&self.arguments())
+        command_line(&self.arguments())
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
@@ -274,7 +275,7 @@ impl RestoreProperty {
 
 impl Action for RestoreProperty {
     fn shell(&self) -> String {
-        line(&self.arguments)
+        command_line(&self.arguments)
     }
 
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
@@ -295,7 +296,7 @@ pub struct UnmountDataset {
 
 impl Action for UnmountDataset {
     fn shell(&self) -> String {
-        line(&words(&["unmount", self.dataset.as_str()]))
+        command_line(&words(&["unmount", self.dataset.as_str()]))
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
@@ -313,54 +314,11 @@ struct MountBack {
 
 impl Action for MountBack {
     fn shell(&self) -> String {
-        line(&words(&["mount", self.dataset.as_str()]))
+        command_line(&words(&["mount", self.dataset.as_str()]))
     }
 
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
         ensure_mounted(host, &self.dataset, &self.mountpoint)
-    }
-}
-
-/// Mounts a container that a killed run cloned and did not get to mount.
-pub struct MountDataset {
-    /// The snapshot it is a clone of, and must not differ from.
-    pub snapshot: String,
-    /// The container.
-    pub container: Dataset,
-    /// Where it must be mounted afterwards (a real path).
-    pub mountpoint: PathBuf,
-}
-
-impl Action for MountDataset {
-    fn shell(&self) -> String {
-        line(&words(&["mount", self.container.as_str()]))
-    }
-
-    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        undo.push(UnmountBack { dataset: self.container.clone() });
-        ensure_mounted(host, &self.container, &self.mountpoint)?;
-        check_pristine(host, &self.snapshot, &self.container)
-    }
-}
-
-/// Unmounts a file system that this run mounted.
-struct UnmountBack {
-    dataset: Dataset,
-}
-
-impl Action for UnmountBack {
-    fn shell(&self) -> String {
-        line(&words(&["unmount", self.dataset.as_str()]))
-    }
-
-    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        let mounted = |expected: &str| {
-            Ok(value(host, self.dataset.as_str(), "mounted")?.is_none_or(|value| value == expected))
-        };
-        if mounted("no")? {
-            return Ok(());
-        }
-        run(host, &words(&["unmount", self.dataset.as_str()]), || mounted("no"))
     }
 }
 
@@ -386,7 +344,7 @@ pub struct CreateDataset {
 
 impl Action for CreateDataset {
     fn shell(&self) -> String {
-        line(&create_arguments(self.dataset.as_str(), &self.properties))
+        command_line(&create_arguments(self.dataset.as_str(), &self.properties))
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
@@ -404,88 +362,6 @@ impl Action for CreateDataset {
             Err(error) => ensure_mounted(host, &self.dataset, &self.mountpoint).map_err(|_| error.into()),
             Ok(_) => ensure_mounted(host, &self.dataset, &self.mountpoint),
         }
-    }
-}
-
-/// Clones a snapshot as a jail's container, marked as that jail's.
-pub struct CloneSnapshot {
-    /// The snapshot.
-    pub snapshot: String,
-    /// The container.
-    pub container: Dataset,
-    /// Whose it is.
-    pub jail: JailName,
-    /// Further properties it gets.
-    pub properties: Vec<(String, String)>,
-    /// Where it must be mounted afterwards (a real path).
-    pub mountpoint: PathBuf,
-}
-
-impl CloneSnapshot {
-    fn arguments(&self) -> Vec<String> {
-        // Never -p: it succeeds without a word when something else has the name.
-        let mut words = vec!["clone".into(), "-o".into(), format!("{OWNER_PROPERTY}={}", self.jail)];
-        for (name, value) in &self.properties {
-            words.extend(["-o".into(), format!("{name}={value}")]);
-        }
-        words.extend([self.snapshot.clone(), self.container.to_string()]);
-        words
-    }
-
-    /// Whether there is a clone as it was to be made.
-    fn is_made(&self, host: &Host) -> Result<bool> {
-        let found = query_one(host.tools(), self.container.as_str(), &["origin", OWNER_PROPERTY])?;
-        let is_of_jail = |found: &DatasetProperties| found.get(OWNER_PROPERTY) == self.jail.as_str();
-        Ok(found.is_some_and(|found| found.get("origin") == self.snapshot && is_of_jail(&found)))
-    }
-}
-
-impl Action for CloneSnapshot {
-    fn shell(&self) -> String {
-        line(&self.arguments())
-    }
-
-    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        let done = host.tools().run(Tool::Zfs, &self.arguments());
-        if done.as_ref().err().is_none_or(ToolError::may_have_made) {
-            undo.push(DestroyClone { container: self.container.clone(), snapshot: self.snapshot.clone() });
-        }
-        // zfs clone exits 0 for a clone that it could not mount.
-        let complaint = match done {
-            Err(error) if !(error.may_have_made() && self.is_made(host)?) => return Err(error.into()),
-            Err(_) => String::new(),
-            Ok(printed) => printed.stderr,
-        };
-        let mounted = match complaint.is_empty() {
-            true => ensure_mounted(host, &self.container, &self.mountpoint),
-            // zfs(8) has tried, and said why it cannot be.
-            false => check_mounted(host, &self.container, &self.mountpoint),
-        };
-        mounted.with_context(|| {
-            if complaint.is_empty() { self.shell() } else { format!("{}: {complaint}", self.shell()) }
-        })
-    }
-}
-
-/// Destroys a container that this run cloned.
-struct DestroyClone {
-    container: Dataset,
-    /// The snapshot it was cloned from, as proof that it is that clone.
-    snapshot: String,
-}
-
-impl Action for DestroyClone {
-    fn shell(&self) -> String {
-        line(&words(&["destroy", self.container.as_str()]))
-    }
-
-    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        let Some(origin) = value(host, self.container.as_str(), "origin")? else { return Ok(()) };
-        if origin != self.snapshot {
-            bail!("{} is not a clone of {}", self.container, self.snapshot);
-        }
-        // Without -r: a clone of this run has neither snapshots nor children.
-        DestroyDataset { name: self.container.to_string() }.perform(host, undo)
     }
 }
 

@@ -125,7 +125,10 @@ fn faults(case: &Case, effects: &[String]) -> Vec<(usize, String)> {
             continue;
         }
         add(format!("kill@{number}"));
-        add(format!("kill-after@{number}"));
+        // Behind one effect is in front of the next: only all of them try both.
+        if all || number == effects.len() {
+            add(format!("kill-after@{number}"));
+        }
         let mut errors: Vec<String> = ERRNOS.map(str::to_owned).to_vec();
         if is_program {
             errors.push("hangup".into());

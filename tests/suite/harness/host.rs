@@ -14,7 +14,7 @@
 //! file counts as left behind.
 
 use super::bin::bin;
-use super::rules;
+use super::{rules, scratch};
 use assert_cmd::assert::OutputAssertExt;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -415,7 +415,7 @@ impl Host {
     /// A host for the hooks alone, without stand-ins: the NIC igc0 in the bridge
     /// igc0bridge, directory storage.
     pub fn hooks() -> Self {
-        let dir = tempfile::Builder::new().prefix("thinjail").tempdir().unwrap();
+        let dir = tempfile::Builder::new().prefix("thinjail").tempdir_in(scratch()).unwrap();
         fs::create_dir(dir.path().join("root")).unwrap();
         let mut host = Self { dir, has_tools: false, at_start: Vec::new() };
         host.kernel()
@@ -609,13 +609,6 @@ fn temporary_files(directory: &Path, found: &mut Vec<PathBuf>) {
             temporary_files(&entry.path(), found);
         }
     }
-}
-
-/// Where to work: in memory where the system has such a place, because much is written that nobody will miss. TMPDIR
-/// names another.
-fn scratch() -> PathBuf {
-    let memory = || Some(PathBuf::from("/dev/shm")).filter(|place| place.is_dir());
-    std::env::var_os("TMPDIR").map(PathBuf::from).or_else(memory).unwrap_or_else(std::env::temp_dir)
 }
 
 /// The directory that cargo builds into: a test is `target/debug/deps/test`.

@@ -19,3 +19,12 @@ pub mod rules;
 pub mod small;
 #[cfg(not(target_os = "freebsd"))] // The kernel is a simulated one.
 pub mod state;
+
+use std::path::PathBuf;
+
+/// Where to work: in memory where the system has such a place, because much is written that nobody will miss. TMPDIR
+/// names another.
+pub fn scratch() -> PathBuf {
+    let memory = || Some(PathBuf::from("/dev/shm")).filter(|place| place.is_dir());
+    std::env::var_os("TMPDIR").map(PathBuf::from).or_else(memory).unwrap_or_else(std::env::temp_dir)
+}

@@ -43,13 +43,14 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         ));
     }
     for jail in &facts.configured {
-        if jail.thin || jail.claim.file.starts_with(inventory.layout.conf_dir()) {
+        if jail.thin || jail.resources.file.starts_with(inventory.layout.conf_dir()) {
             for error in &jail.resolved.errors {
                 let text = error.to_string();
-                let what = text.trim_end_matches('.').trim_start_matches(&format!("{}: ", jail.claim.jail));
+                let what =
+                    text.trim_end_matches('.').trim_start_matches(&format!("{}: ", jail.resources.jail));
                 let mut finding = about(jail, &CONF_UNRESOLVED, what, correction(jail, error));
                 // What the common part gets wrong it gets wrong for all.
-                let common = error.position().is_some_and(|at| at.file() != jail.claim.file);
+                let common = error.position().is_some_and(|at| at.file() != jail.resources.file);
                 finding.group = common.then(|| but_for(jail, what));
                 found.push(finding);
             }
@@ -58,7 +59,8 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     clashes(facts, &mut found);
     // Without the common part every jail lacks everything, for one reason.
     let included = inventory.known.includes_conf_dir() == Some(true);
-    let orphan = |jail: &Configured| !included && jail.claim.file.starts_with(inventory.layout.conf_dir());
+    let orphan =
+        |jail: &Configured| !included && jail.resources.file.starts_with(inventory.layout.conf_dir());
     for (jail, name, _) in facts.thin().filter(|(jail, ..)| !orphan(jail)) {
         addresses(facts, jail, &mut found);
         places(facts, &inventory.layout, jail, name, &mut found);
@@ -81,14 +83,14 @@ fn about(
     what: impl Into<String>,
     advice: impl Into<String>,
 ) -> Finding {
-    let name = &jail.claim.jail;
+    let name = &jail.resources.jail;
     Finding::new(kind, FindingScope::Jail(name.clone()), format!("jail {name}"), what, advice)
 }
 
 /// What to do about a parameter that cannot be resolved: the cause is where the
 /// parameter is set, or where a variable that it uses is not.
 fn correction(jail: &Configured, error: &Error) -> String {
-    let own = &jail.claim.file;
+    let own = &jail.resources.file;
     let place = error.position().map_or(own.as_path(), |at| at.file());
     let Error::NotFound { variable, .. } = error else { return format!("correct {}", place.display()) };
     if place == own {
@@ -112,13 +114,13 @@ fn correction(jail: &Configured, error: &Error) -> String {
 /// A text without what is a jail's own: its pair, its addresses, its name.
 fn but_for(jail: &Configured, what: &str) -> String {
     let mut text = what.to_owned();
-    for pair in &jail.claim.pairs {
+    for pair in &jail.resources.pairs {
         text = text.replace(pair.as_str(), "\u{1}");
     }
     for address in own_addresses(jail) {
         text = text.replace(&address.to_string(), "\u{2}");
     }
-    text.replace(&jail.claim.jail, "\u{3}")
+    text.replace(&jail.resources.jail, "\u{3}")
 }
 
 /// jail(8)'s own reading against ours, jail by jail.
@@ -138,10 +140,11 @@ fn differences(facts: &Facts, found: &mut Vec<Finding>) {
         let ours = export_line(&jail.resolved, SEPARATOR);
         // Values with line breaks are on several lines; a jail of a file that
         // is not included is in none.
-        let named = |line: &&&str| line.split(SEPARATOR).any(|p| p == format!("name={}", jail.claim.jail));
+        let named =
+            |line: &&&str| line.split(SEPARATOR).any(|p| p == format!("name={}", jail.resources.jail));
         let Some(line) = theirs.iter().find(named).filter(|_| !ours.contains('\n')) else { continue };
         // What could not be resolved is printed in part.
-        if jail.claim.errors.is_empty() && **line != *ours {
+        if jail.resources.errors.is_empty() && **line != *ours {
             let differs =
                 line.split(SEPARATOR).zip(ours.split(SEPARATOR)).find(|(theirs, ours)| theirs != ours);
             let (theirs, ours) = differs.unwrap_or((line, &ours));
@@ -160,12 +163,13 @@ fn clashes(facts: &Facts, found: &mut Vec<Finding>) {
     let mut pairs: BTreeMap<&str, &Configured> = BTreeMap::new();
     let mut paths: BTreeMap<&Path, &Configured> = BTreeMap::new();
     for jail in &facts.configured {
-        let other =
-            |other: &Configured| format!("jail {} ({})", other.claim.jail, other.claim.file.display());
+        let other = |other: &Configured| {
+            format!("jail {} ({})", other.resources.jail, other.resources.file.display())
+        };
         // The same block of a jail that has two.
-        let differs = |o: &&Configured| o.claim.jail != jail.claim.jail;
+        let differs = |o: &&Configured| o.resources.jail != jail.resources.jail;
         let same_id =
-            jail.claim.id.as_deref().and_then(|id| ids.insert(id, jail).filter(differs).map(|o| (id, o)));
+            jail.resources.id.as_deref().and_then(|id| ids.insert(id, jail).filter(differs).map(|o| (id, o)));
         if let Some((id, first)) = same_id {
             let what = format!("id {id} is also that of {}", other(first));
             found.push(about(jail, &ID_DUPLICATE, what, "give it a $id of its own"));
@@ -174,20 +178,20 @@ fn clashes(facts: &Facts, found: &mut Vec<Finding>) {
             if let Some(first) = ips.insert(address, jail).filter(differs) {
                 let what = format!("address {address} is also that of {}", other(first));
                 // One cause is told once.
-                if same_id.is_none_or(|(_, o)| o.claim.jail != first.claim.jail) {
+                if same_id.is_none_or(|(_, o)| o.resources.jail != first.resources.jail) {
                     found.push(about(jail, &IP_DUPLICATE, what, "give it an address of its own"));
                 }
             }
         }
-        for pair in &jail.claim.pairs {
+        for pair in &jail.resources.pairs {
             if let Some(first) = pairs.insert(pair, jail).filter(differs)
-                && same_id.is_none_or(|(_, o)| o.claim.jail != first.claim.jail)
+                && same_id.is_none_or(|(_, o)| o.resources.jail != first.resources.jail)
             {
                 let what = format!("pair {pair} is also that of {}", other(first));
                 found.push(about(jail, &PAIR_DUPLICATE, what, "give it a pair of its own"));
             }
         }
-        if let Some(path) = &jail.claim.path
+        if let Some(path) = &jail.resources.path
             && let Some(first) = paths.insert(Path::new(path), jail).filter(differs)
             && (jail.thin || first.thin)
         {
@@ -257,16 +261,16 @@ fn addresses(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
 
 /// Where its path and its fstab are.
 fn places(facts: &Facts, layout: &Layout, jail: &Configured, name: &JailName, found: &mut Vec<Finding>) {
-    let claim = &jail.claim;
-    match &claim.path {
+    let resources = &jail.resources;
+    match &resources.path {
         Some(path) if Path::new(path) != layout.path(name) => {
             let what = format!("path is {path}, not {}", layout.path(name).display());
             found.push(about(jail, &PATH_DIFFERS, what, "name path and container after the jail"));
         }
         _ => {}
     }
-    match &claim.fstab {
-        None if claim.errors.is_empty() => {
+    match &resources.fstab {
+        None if resources.errors.is_empty() => {
             let advice = format!("mount.fstab = \"{}\";", layout.fstab(name).display());
             found.push(about(jail, &FSTAB_MISSING, "no mount.fstab", advice));
         }
@@ -338,11 +342,11 @@ fn hooks(jail: &Configured, name: &JailName, found: &mut Vec<Finding>) {
         jail.words(parameter).iter().flatten().any(|word| programs.contains(&program(word)))
     };
     // What could not be resolved is missing too, and told already.
-    if !jail.claim.errors.is_empty() {
+    if !jail.resources.errors.is_empty() {
         return;
     }
-    let pair = jail.claim.pairs.first().map_or("PAIR", String::as_str);
-    let path = jail.claim.path.as_deref().unwrap_or("PATH");
+    let pair = jail.resources.pairs.first().map_or("PAIR", String::as_str);
+    let path = jail.resources.path.as_deref().unwrap_or("PATH");
     let sweep =
         |parameter: &str| format!("{parameter} = \"/usr/local/sbin/jail-sweep {name} {path} {pair}\";");
     let mut missing = |kind, what: &str, advice: String| found.push(about(jail, kind, what, advice));
@@ -479,7 +483,7 @@ fn needless_shell(command: &str) -> bool {
 
 /// What the jail sees in /dev.
 fn devices(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
-    let Some(ruleset) = jail.claim.devfs_ruleset else { return };
+    let Some(ruleset) = jail.resources.devfs_ruleset else { return };
     if let Some((_, problem)) = facts.open_rulesets.iter().find(|(open, _)| *open == ruleset) {
         found.push(about(jail, &DEVFS_RULESET, problem.as_str(), devfs::advice(ruleset)));
     }

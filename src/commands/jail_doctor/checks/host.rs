@@ -235,7 +235,7 @@ fn rc_conf(facts: &Facts, found: &mut Vec<Finding>) {
     let known = facts.inventory.as_ref().is_some_and(|i| !i.unread.iter().any(|u| is_of_jail_conf(&u.why)));
     for name in facts.rc("jail_list").unwrap_or_default().split_whitespace().filter(|_| known) {
         let own = facts.host_path(Path::new(&format!("/etc/jail.{name}.conf"))).is_file();
-        if !own && !facts.configured.iter().any(|c| c.claim.jail == name) {
+        if !own && !facts.configured.iter().any(|c| c.resources.jail == name) {
             let what = format!("names {name}, which is not configured");
             found.push(host(
                 &JAIL_LIST_UNKNOWN,
@@ -257,13 +257,13 @@ fn rc_conf(facts: &Facts, found: &mut Vec<Finding>) {
 /// libexec/rc/rc.d/jail).
 fn files_of_jails(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
     let directory = layout.conf_dir();
-    let own = |c: &&super::super::facts::Configured| c.claim.file.starts_with(directory);
+    let own = |c: &&super::super::facts::Configured| c.resources.file.starts_with(directory);
     let Some(jail) = facts.configured.iter().filter(|c| c.thin).find(own) else { return };
     let main = layout.jail_conf().display().to_string();
     let includes = facts.inventory.as_ref().and_then(|i| i.known.includes_conf_dir());
     if includes != Some(true) {
         let advice = format!(".include \"{}/*.conf\"; in {main}", directory.display());
-        let what = format!("does not include {}, where jail {} is", directory.display(), jail.claim.jail);
+        let what = format!("does not include {}, where jail {} is", directory.display(), jail.resources.jail);
         found.push(host(&CONF_NOT_INCLUDED, main, what, advice));
         return;
     }

@@ -110,7 +110,7 @@ impl One<'_> {
         let Some(known) = self.known else { return };
         let gone = |what: String| {
             let advice =
-                format!("jail-clone makes a new one once {} is away", self.jail.claim.file.display());
+                format!("jail-clone makes a new one once {} is away", self.jail.resources.file.display());
             self.about(&CONTAINER_MISSING, &object, what, advice)
         };
         match (self.layout.storage(), &known.dataset) {
@@ -178,7 +178,7 @@ impl One<'_> {
     }
 
     fn path(&self, found: &mut Vec<Finding>) {
-        let Some(path) = self.jail.claim.path.as_deref().map(Path::new) else { return };
+        let Some(path) = self.jail.resources.path.as_deref().map(Path::new) else { return };
         let real = self.facts.host_path(path);
         match std::fs::symlink_metadata(&real) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -213,7 +213,7 @@ impl One<'_> {
 
     /// Checks the fstab; gives the real path of the base that it mounts.
     fn fstab(&self, found: &mut Vec<Finding>) -> Option<PathBuf> {
-        let path = Path::new(self.jail.claim.fstab.as_deref()?);
+        let path = Path::new(self.jail.resources.fstab.as_deref()?);
         let real = self.facts.host_path(path);
         if !real.is_file() {
             return None;
@@ -227,7 +227,7 @@ impl One<'_> {
             }
         };
         // The layout's own paths are what it is held against.
-        let ours = self.jail.claim.path.as_deref().map(Path::new) == Some(&self.layout.path(self.name));
+        let ours = self.jail.resources.path.as_deref().map(Path::new) == Some(&self.layout.path(self.name));
         match fstab::check(self.facts.host, self.layout, self.name, &text) {
             _ if !ours => {}
             Err(e) => found.push(self.about(&FSTAB_WRONG, path, console::line(&e), advice)),

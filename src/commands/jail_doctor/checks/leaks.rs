@@ -43,7 +43,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
 fn idle_paths(facts: &Facts) -> Vec<(JailName, PathBuf)> {
     let mut all: Vec<(JailName, PathBuf)> = Vec::new();
     for (jail, name, _) in facts.thin() {
-        if let Some(path) = &jail.claim.path {
+        if let Some(path) = &jail.resources.path {
             all.push((name.clone(), PathBuf::from(path)));
         }
     }
@@ -86,7 +86,13 @@ fn mounts(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 fn wanted(jail: &JailName, path: &Path) -> SweepRequest {
-    SweepRequest { jail: jail.clone(), path: path.to_owned(), pair: None, kinds: Vec::new(), claim: false }
+    SweepRequest {
+        jail: jail.clone(),
+        path: path.to_owned(),
+        pair: None,
+        kinds: Vec::new(),
+        takes_ownership: false,
+    }
 }
 
 /// Adds what jail-sweep would do, where that is everything.
@@ -155,7 +161,7 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
             None => {
                 let stem = half.as_str().strip_suffix('a').unwrap_or_default();
                 let Ok(pair) = stem.parse::<PairName>() else { continue };
-                let claimed = facts.configured.iter().find(|c| c.claim.pairs.iter().any(|p| p == stem));
+                let claimed = facts.configured.iter().find(|c| c.resources.pairs.iter().any(|p| p == stem));
                 // Somebody else's may look the same.
                 let ours =
                     claimed.is_some_and(|c| !c.running) || pair.unit().is_some_and(|u| u >= SCRATCH_FIRST);
@@ -167,8 +173,9 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
                 if !ours || !facts.network.has(pair.b().as_str()) || !untouched() {
                     continue;
                 }
-                let whose = claimed.map(|c| format!(" of jail {}", c.claim.jail)).unwrap_or_default();
-                let scope = claimed.map_or(FindingScope::Host, |c| FindingScope::Jail(c.claim.jail.clone()));
+                let whose = claimed.map(|c| format!(" of jail {}", c.resources.jail)).unwrap_or_default();
+                let scope =
+                    claimed.map_or(FindingScope::Host, |c| FindingScope::Jail(c.resources.jail.clone()));
                 let what = format!("a pair{whose} that was made and never described");
                 let advice = format!("ifconfig {half} destroy, if nobody is about to use it");
                 found.push(Finding::new(&PAIR_UNTAGGED, scope, half.as_str(), what, advice));

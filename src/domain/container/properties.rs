@@ -1,8 +1,8 @@
 //! The properties that a dataset has of its own, as another one is to get them.
 
-use super::query::{DatasetProperties, Property, query_one};
-use super::{Dataset, OWNER_PROPERTY};
+use super::OWNER_PROPERTY;
 use crate::system::host::Host;
+use crate::system::zfs::{Dataset, DatasetProperties, Property, query_one};
 use anyhow::Result;
 
 /// Properties that say where a dataset is, who uses it or how it was made. A
@@ -60,8 +60,8 @@ fn own_of<'p>(all: impl Iterator<Item = &'p Property>) -> Vec<(String, String)> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
     use super::*;
+    use crate::system::zfs::parse;
     use proptest::prelude::*;
 
     fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -28,7 +28,7 @@ pub struct JailEpairUp {
     /// The bridge to join
     #[arg(short, long, value_name = "bridge")]
     pub bridge: IfName,
-    /// What it shares with others.
+    /// The options of every program.
     #[command(flatten)]
     pub common: Common,
     /// The jail

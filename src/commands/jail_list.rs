@@ -16,7 +16,7 @@ use std::process::ExitCode;
 #[derive(Parser, Clone, Debug)]
 #[command(name = "jail-list", version)]
 pub struct JailList {
-    /// What it shares with others.
+    /// The options of every program.
     #[command(flatten)]
     pub common: CommonOfData,
 }

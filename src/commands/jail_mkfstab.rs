@@ -37,7 +37,7 @@ pub struct JailMkfstab {
     /// The release, instead of bsd_ver
     #[arg(short, long, value_name = "release")]
     pub release: Option<Release>,
-    /// What it shares with others.
+    /// The options of every program.
     #[command(flatten)]
     pub common: Common,
     /// The jail

@@ -19,7 +19,7 @@ pub struct JailSweep {
     /// Unmount file systems of this type too
     #[arg(short = 't', long = "type", value_name = "type")]
     pub kinds: Vec<String>,
-    /// What it shares with others.
+    /// The options of every program.
     #[command(flatten)]
     pub common: Common,
     /// The jail

@@ -31,7 +31,7 @@ pub struct SkelFixcerts {
     /// The base that the links point into, when a directory is given
     #[arg(short, long, value_name = "base", value_hint = ValueHint::DirPath)]
     pub base: Option<PathBuf>,
-    /// What it shares with others.
+    /// The options of every program.
     #[command(flatten)]
     pub common: Common,
     /// A release, or the directory of a skeleton or container

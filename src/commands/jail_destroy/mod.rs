@@ -40,7 +40,7 @@ pub struct JailDestroy {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// What it shares with others.
+    /// The options of every program.
     #[command(flatten)]
     pub common: Common,
     /// The jail

@@ -30,7 +30,7 @@ pub struct JailDoctor {
     /// Fix what can be fixed without any risk
     #[arg(short = 'x', long)]
     pub fix: bool,
-    /// What it shares with others.
+    /// The options of every program.
     #[command(flatten)]
     pub common: CommonOfBoth,
     /// Report only what matters to these jails

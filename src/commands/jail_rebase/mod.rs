@@ -79,7 +79,7 @@ pub struct JailRebase {
     /// Go back to what the jail was before
     #[arg(long, conflicts_with_all = ["edit", "keep"])]
     revert: bool,
-    /// What it shares with others.
+    /// The options of every program.
     #[command(flatten)]
     pub common: Common,
     /// The jail

@@ -48,7 +48,7 @@ pub struct SkelFetch {
     /// The MANIFEST to verify with
     #[arg(short = 'M', long, value_name = "manifest", value_hint = ValueHint::FilePath)]
     pub manifest: Option<PathBuf>,
-    /// What it shares with others.
+    /// The options of every program.
     #[command(flatten)]
     pub common: Common,
     /// The release: 14.2, 14.2-RELEASE, 15.0-RC1

@@ -44,7 +44,7 @@ pub struct SkelSplit {
     /// A further directory for host trees, besides docs
     #[arg(short = 'd', long = "directory", value_name = "name", value_parser = directory)]
     pub directories: Vec<PathBuf>,
-    /// What it shares with others.
+    /// The options of every program.
     #[command(flatten)]
     pub common: Common,
     /// The release: 14.2, 14.2-RELEASE, 15.0-RC1

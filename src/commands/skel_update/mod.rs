@@ -45,7 +45,7 @@ use std::rc::Rc;
 #[derive(Parser, Clone, Debug)]
 #[command(name = "skel-update", version)]
 pub struct SkelUpdate {
-    /// What it shares with others.
+    /// The options of every program.
     #[command(flatten)]
     pub common: Common,
     /// Do not ask

@@ -20,7 +20,7 @@ use crate::system::host::Host;
 use crate::system::lock::{Lock, LockId};
 use crate::system::plan::{Action, Plan, Undo};
 use crate::system::tree::RemoveTree;
-use crate::system::zfs::{self};
+use crate::system::zfs;
 use crate::types::jail_name::JailName;
 use crate::types::sibling_name;
 use anyhow::{Context, Result, bail};

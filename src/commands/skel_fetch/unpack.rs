@@ -1,7 +1,7 @@
 //! A base from its archive: unpacked aside, made ready, and put in its place by
 //! one rename.
 
-use crate::commands::skel_fetch::sum_in;
+use super::download::sum_in;
 use crate::domain::base_version;
 use crate::formats::manifest::{self, Set};
 use crate::formats::shell;

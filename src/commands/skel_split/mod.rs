@@ -27,7 +27,7 @@ use crate::system::host::Host;
 use crate::system::kernel;
 use crate::system::lock::{Lock, LockMode};
 use crate::system::plan::Plan;
-use crate::system::zfs;
+use crate::system::zfs::{self, Dataset};
 use crate::types::release::Release;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -84,19 +84,19 @@ fn run(arguments: &SkelSplit, host: &Host) -> Result<ExitCode> {
     let _lock =
         if common.dry_run { None } else { Some(Lock::template(host.root(), release, LockMode::Exclusive)?) };
     let layout = Layout::find(host, &settings)?;
-    let split = plan(host, &layout, arguments)?;
-    for note in &split.notes {
+    let found = look(host, &layout, arguments)?;
+    for note in &found.notes {
         console::note(PROGRAM, note);
     }
+    let (mut plan, clear) = steps(found);
     if common.dry_run {
-        let mut all = split.plan;
-        all.append(split.clear);
-        return common::dry_run(PROGRAM, &all, common.json);
+        plan.append(clear);
+        return common::dry_run(PROGRAM, &plan, common.json);
     }
-    let nothing = split.plan.is_empty() && split.clear.is_empty();
-    split.plan.carry_out(host)?;
+    let nothing = plan.is_empty() && clear.is_empty();
+    plan.carry_out(host)?;
     // From here the template is complete, and what goes is not needed.
-    let failures = split.clear.carry_out_all(host);
+    let failures = clear.carry_out_all(host);
     let text = match nothing {
         true => format!("{release}: split already"),
         false => format!("{release}: split; jail-clone -r {release} makes jails of it"),
@@ -108,92 +108,192 @@ fn run(arguments: &SkelSplit, host: &Host) -> Result<ExitCode> {
     }
 }
 
-struct Split {
-    /// All or nothing.
-    plan: Plan,
-    /// What goes afterwards.
-    clear: Plan,
+/// What a split meets on the host.
+struct Found {
+    trees: Trees,
+    skeleton: SkeletonState,
+    /// What is left to do for each directory that is moved.
+    parts: Vec<part::Steps>,
+    /// Plain directories that the skeleton lacks.
+    directories: Vec<PathBuf>,
+    /// The mount point of the skeleton, if the base lacks it.
+    point: Option<PathBuf>,
+    /// Whether links of the skeleton have to be repaired.
+    repairs: bool,
+    /// The snapshot that ends a split, if it has yet to be taken.
+    snapshot: Option<String>,
     notes: Vec<String>,
 }
 
-fn plan(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Split> {
+/// The skeleton as it is found.
+enum SkeletonState {
+    Present,
+    NoDirectory(PathBuf),
+    NoDataset(Dataset, PathBuf),
+}
+
+/// Looks at the host. Every reason not to split is found here.
+fn look(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Found> {
     let release = &arguments.release;
     let at = |path: PathBuf| host.root().host_path(&path);
     let trees = Trees { base: at(layout.base(release)), skeleton: at(layout.skeleton(release)) };
     check_base(host, layout, &trees.base, release)?;
-    let mut split = Split { plan: Plan::default(), clear: Plan::default(), notes: Vec::new() };
-
-    let snapshot = plan_skeleton(host, layout, release, &trees, &mut split.plan)?;
-    let mut copies = Plan::default();
-    let mut links = Plan::default();
+    let (skeleton, snapshot) = look_at_skeleton(host, layout, release, &trees)?;
+    let mut notes = Vec::new();
+    let mut parts = Vec::new();
     for name in MOVED {
         let part = trees.part(name);
         let found = part::look(&trees, &part, arguments.keep)?;
-        let steps = part::steps(&part, &found, arguments.keep);
-        copies.append(steps.copies);
-        links.append(steps.links);
-        split.clear.append(steps.clear);
-        split.notes.extend(steps.notes);
+        let mut steps = part::steps(&part, &found, arguments.keep);
+        notes.append(&mut steps.notes);
+        parts.push(steps);
     }
-    let skeleton_changes = !copies.is_empty();
     let taken = snapshot.as_ref().filter(|s| s.exists);
     // A template made by hand may lack it, and is none the worse.
     let docs = Some(Path::new(DOCS)).filter(|_| taken.is_none());
+    let mut directories = Vec::new();
     for name in arguments.directories.iter().map(|d| d.as_path()).chain(docs) {
-        let new = plan_directory(&trees.skeleton, name, &mut copies)?;
-        if let (true, Some(taken)) = (new, taken) {
-            split.notes.push(format!(
-                "{}: jails that are cloned from {} lack it",
-                name.display(),
+        let Some(missing) = missing_directory(&trees.skeleton, name)? else { continue };
+        directories.push(missing);
+        if let Some(taken) = taken {
+            notes.push(format!("{}: jails that are cloned from {} lack it", name.display(), taken.name));
+        }
+    }
+    let point = trees.base.join(SKELETON);
+    let point = match file::look(&point)? {
+        None => Some(point),
+        Some(there) if there.is_dir() => None,
+        Some(there) => bail!("{}: {}, not a mount point", point.display(), file::kind(&there)),
+    };
+    let incomplete = parts.iter().any(|steps| !steps.copies.is_empty());
+    let changes = incomplete
+        || !directories.is_empty()
+        || point.is_some()
+        || !matches!(skeleton, SkeletonState::Present)
+        || parts.iter().any(|steps| !steps.links.is_empty());
+    if changes {
+        check_unused(host, &trees)?;
+    }
+    let repairs = changes || needs_repair(&trees, taken.is_some(), &mut notes)?;
+    if let Some(taken) = taken {
+        if incomplete {
+            bail!(
+                "{} exists, but the skeleton is not complete; if no jail was cloned from it: zfs destroy {}",
+                taken.name,
+                taken.name
+            );
+        }
+        if repairs && !changes {
+            notes.push(format!(
+                "links of {} miss the base; skel-fixcerts repairs them in the skeleton and in each jail, \
+                 and a snapshot taken afterwards has them right",
                 taken.name
             ));
         }
     }
-    split.plan.append(copies);
-    split.plan.append(links);
-    let point = trees.base.join(SKELETON);
-    match file::look(&point)? {
-        None => split.plan.push(MakeDirectory { path: point }),
-        Some(there) if there.is_dir() => {}
-        Some(there) => bail!("{}: {}, not a mount point", point.display(), file::kind(&there)),
-    }
-    if !split.plan.is_empty() {
-        check_unused(host, &trees)?;
-    }
+    let repairs = repairs && (changes || taken.is_none());
+    let snapshot = snapshot.filter(|s| !s.exists).map(|s| s.name);
+    Ok(Found { trees, skeleton, parts, directories, point, repairs, snapshot, notes })
+}
 
-    let survey = if split.plan.is_empty() {
-        let survey = links::survey(&trees.skeleton, &trees.base, LinkScope::All)?;
-        for (path, what) in &survey.findings {
-            split.notes.push(format!("{}: {what}", path.display()));
-        }
-        // What a killed run left matters as long as it is not in the snapshot.
-        survey.repairs.len() + if taken.is_none() { survey.leftovers() } else { 0 }
-    } else {
-        1
-    };
-    match &snapshot {
-        Some(taken) if taken.exists && skeleton_changes => bail!(
-            "{} exists, but the skeleton is not complete; if no jail was cloned from it: zfs destroy {}",
-            taken.name,
-            taken.name
-        ),
-        Some(taken) if taken.exists && survey > 0 && split.plan.is_empty() => split.notes.push(format!(
-            "links of {} miss the base; skel-fixcerts repairs them in the skeleton and in each jail, \
-             and a snapshot taken afterwards has them right",
-            taken.name
-        )),
-        _ if survey > 0 => {
-            let (base, skeleton) = (trees.base.clone(), trees.skeleton.clone());
-            split.plan.push(RepairLinks { program: PROGRAM, base, skeleton });
-        }
-        _ => {}
+/// Whether links of a skeleton that is complete otherwise have to be repaired.
+fn needs_repair(trees: &Trees, is_taken: bool, notes: &mut Vec<String>) -> Result<bool> {
+    let survey = links::survey(&trees.skeleton, &trees.base, LinkScope::All)?;
+    for (path, what) in &survey.findings {
+        notes.push(format!("{}: {what}", path.display()));
     }
-    if let Some(taken) = snapshot
-        && !taken.exists
+    // What a killed run left matters as long as it is not in the snapshot.
+    Ok(!survey.repairs.is_empty() || !is_taken && survey.leftovers() > 0)
+}
+
+/// The steps of a split:
+///
+/// 1. The skeleton is made if it is missing.
+/// 2. All directories are copied into it and verified, before anything of the base
+///    changes.
+/// 3. Each original is renamed aside and its link takes its place.
+/// 4. The links inside of the skeleton are repaired: they were made for another
+///    depth.
+/// 5. The snapshot is taken. Jails are cloned from it, so everything is in it.
+///
+/// and those behind it, each of which is tried: the originals go.
+fn steps(found: Found) -> (Plan, Plan) {
+    let Found { trees, skeleton, parts, directories, point, repairs, snapshot, .. } = found;
+    let (mut plan, mut clear) = (Plan::default(), Plan::default());
+    match skeleton {
+        SkeletonState::Present => {}
+        SkeletonState::NoDirectory(path) => plan.push(MakeDirectory { path }),
+        SkeletonState::NoDataset(dataset, mountpoint) => {
+            let mut make = Plan::default();
+            make.push(zfs::CreateDataset { dataset, properties: Vec::new(), mountpoint });
+            let links = MOVED.map(|name| trees.part(name).at_base).to_vec();
+            plan.push(undone_without_links(make, links));
+        }
+    }
+    let mut links = Plan::default();
+    for steps in parts {
+        plan.append(steps.copies);
+        links.append(steps.links);
+        clear.append(steps.clear);
+    }
+    directories.into_iter().for_each(|path| plan.push(MakeDirectory { path }));
+    plan.append(links);
+    if let Some(path) = point {
+        plan.push(MakeDirectory { path });
+    }
+    if repairs {
+        plan.push(RepairLinks { program: PROGRAM, base: trees.base, skeleton: trees.skeleton });
+    }
+    if let Some(name) = snapshot {
+        plan.push(zfs::TakeSnapshots::one(name));
+    }
+    (plan, clear)
+}
+
+/// The skeleton, and the snapshot of it under ZFS.
+fn look_at_skeleton(
+    host: &Host,
+    layout: &Layout,
+    release: &Release,
+    trees: &Trees,
+) -> Result<(SkeletonState, Option<Taken>)> {
+    let there = file::look(&trees.skeleton)?;
+    if let Some(there) = &there
+        && !there.is_dir()
     {
-        split.plan.push(zfs::TakeSnapshots::one(taken.name.clone()));
+        bail!("{}: {}, not a directory", trees.skeleton.display(), file::kind(there));
     }
-    Ok(split)
+    let Storage::Zfs(top) = layout.storage() else {
+        if there.is_some() {
+            return Ok((SkeletonState::Present, None));
+        }
+        file::check_writable_parent(&trees.skeleton)?;
+        return Ok((SkeletonState::NoDirectory(trees.skeleton.clone()), None));
+    };
+    let base = Layout::base_dataset(top, release)?;
+    zfs::check_mounted(host, &base, &trees.base).context("base")?;
+    let dataset = Layout::skeleton_dataset(top, release)?;
+    let name = dataset.snapshot(BASE_SNAPSHOT);
+    if zfs::exists(host.tools(), dataset.as_str())? {
+        zfs::check_mounted(host, &dataset, &trees.skeleton).context("skeleton")?;
+        let exists = zfs::exists(host.tools(), &name)?;
+        return Ok((SkeletonState::Present, Some(Taken { name, exists })));
+    }
+    if there.is_some() && fs_err::read_dir(&trees.skeleton)?.next().is_some() {
+        bail!("{}: there already, but no dataset {dataset}", trees.skeleton.display());
+    }
+    let state = SkeletonState::NoDataset(dataset, trees.skeleton.clone());
+    Ok((state, Some(Taken { name, exists: false })))
+}
+
+/// A plain directory of the skeleton, if it is missing.
+fn missing_directory(skeleton: &Path, name: &Path) -> Result<Option<PathBuf>> {
+    let path = skeleton.join(name);
+    match file::look(&path)? {
+        None => Ok(Some(path)),
+        Some(there) if there.is_dir() => Ok(None),
+        Some(there) => bail!("{}: {}, not a directory", path.display(), file::kind(&there)),
+    }
 }
 
 fn check_base(host: &Host, layout: &Layout, base: &Path, release: &Release) -> Result<()> {
@@ -225,64 +325,6 @@ fn check_base(host: &Host, layout: &Layout, base: &Path, release: &Release) -> R
 struct Taken {
     name: String,
     exists: bool,
-}
-
-/// Plans the skeleton itself.
-fn plan_skeleton(
-    host: &Host,
-    layout: &Layout,
-    release: &Release,
-    trees: &Trees,
-    plan: &mut Plan,
-) -> Result<Option<Taken>> {
-    let there = file::look(&trees.skeleton)?;
-    if let Some(there) = &there
-        && !there.is_dir()
-    {
-        bail!("{}: {}, not a directory", trees.skeleton.display(), file::kind(there));
-    }
-    match layout.storage() {
-        Storage::Directory => {
-            if there.is_none() {
-                file::check_writable_parent(&trees.skeleton)?;
-                plan.push(MakeDirectory { path: trees.skeleton.clone() });
-            }
-            Ok(None)
-        }
-        Storage::Zfs(top) => {
-            let base = Layout::base_dataset(top, release)?;
-            zfs::check_mounted(host, &base, &trees.base).context("base")?;
-            let dataset = Layout::skeleton_dataset(top, release)?;
-            let name = dataset.snapshot(BASE_SNAPSHOT);
-            if zfs::exists(host.tools(), dataset.as_str())? {
-                zfs::check_mounted(host, &dataset, &trees.skeleton).context("skeleton")?;
-                let exists = zfs::exists(host.tools(), &name)?;
-                return Ok(Some(Taken { name, exists }));
-            }
-            if there.is_some() && fs_err::read_dir(&trees.skeleton)?.next().is_some() {
-                bail!("{}: there already, but no dataset {dataset}", trees.skeleton.display());
-            }
-            let mut made = Plan::default();
-            made.push(zfs::CreateDataset {
-                dataset,
-                properties: Vec::new(),
-                mountpoint: trees.skeleton.clone(),
-            });
-            plan.push(undone_without_links(made, MOVED.map(|name| trees.part(name).at_base).to_vec()));
-            Ok(Some(Taken { name, exists: false }))
-        }
-    }
-}
-
-/// A plain directory of the skeleton; true if it has yet to be made.
-fn plan_directory(skeleton: &Path, name: &Path, plan: &mut Plan) -> Result<bool> {
-    let path = skeleton.join(name);
-    match file::look(&path)? {
-        None => plan.push(MakeDirectory { path }),
-        Some(there) if there.is_dir() => return Ok(false),
-        Some(there) => bail!("{}: {}, not a directory", path.display(), file::kind(&there)),
-    }
-    Ok(true)
 }
 
 /// Fails while somebody uses base or skeleton: what is to be moved must not be

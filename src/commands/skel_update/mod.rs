@@ -84,7 +84,7 @@ fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
     let (recover, takes_back) = plan_recovery(host, &state)?;
     if common.dry_run {
         // What is half done can't be planned on; it is taken back first.
-        let update = if recover.is_empty() { plan(host, &layout, state)? } else { Update::default() };
+        let update = if recover.is_empty() { steps(look(host, &layout, state)?) } else { Update::default() };
         let mut all = recover;
         all.append(update.plan);
         all.append(update.clear);
@@ -97,7 +97,7 @@ fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
         console::note(PROGRAM, "an earlier run was killed; its update is taken back first");
         recover.carry_out(host)?;
     }
-    let update = plan(host, &layout, state.clone())?;
+    let update = steps(look(host, &layout, state.clone())?);
     update.plan.carry_out(host)?;
     let failures = update.clear.carry_out_all(host);
     let version = base_version::of_base(&state.base)?;
@@ -159,7 +159,17 @@ impl State {
     }
 }
 
-fn plan(host: &Host, layout: &Layout, state: Rc<State>) -> Result<Update> {
+/// What an update meets on the host.
+struct Found {
+    state: Rc<State>,
+    /// Whether the base is made of packages.
+    packaged: bool,
+    /// What is made again from files that an update brings.
+    rebuild: Vec<Box<dyn Action>>,
+}
+
+/// Looks at the host. Every reason not to update is found here.
+fn look(host: &Host, layout: &Layout, state: Rc<State>) -> Result<Found> {
     let release = &state.release;
     template::check(host, layout, release)?;
     let version = base_version::of_base(&state.base)?;
@@ -168,14 +178,28 @@ fn plan(host: &Host, layout: &Layout, state: Rc<State>) -> Result<Update> {
     }
     let packaged = is_packaged(host, &state)?;
     check_host(host, &state, packaged)?;
+    let mut rebuild = rebuild_steps(host, &state)?;
+    if is_script(&state.base.join("usr/sbin/certctl"))? {
+        rebuild.insert(0, Box::new(RemoveCopies::new(&state)?));
+    }
+    Ok(Found { state, packaged, rebuild })
+}
 
-    let mut plan = Plan::default();
-    let mut clear = Plan::default();
+/// The steps of an update:
+///
+/// 1. Base and skeleton are kept as they are. From here on a failure brings them
+///    back.
+/// 2. The skeleton is mounted where the links of the base lead, so that the update
+///    sees one tree.
+/// 3. The update itself.
+/// 4. What is made from files that it brought, if it brought any.
+/// 5. The skeleton is unmounted and gets its next snapshot. With it the update is
+///    there for good.
+fn steps(found: Found) -> Update {
+    let Found { state, packaged, rebuild } = found;
+    let (mut plan, mut clear) = (Plan::default(), Plan::default());
     match &state.kept {
-        Kept::Snapshots { .. } => {
-            plan.push(Checkpoint(state.clone()));
-            clear.push(DropCheckpoint(state.clone()));
-        }
+        Kept::Snapshots { .. } => plan.push(Checkpoint(state.clone())),
         Kept::Copies => {
             // The base last: with it the copies are complete.
             for tree in [&state.skeleton, &state.base] {
@@ -183,29 +207,25 @@ fn plan(host: &Host, layout: &Layout, state: Rc<State>) -> Result<Update> {
             }
             // Should the update fail, the copies must not be removed: they are all there is.
             plan.push(UndoWith(Rollback(state.clone())));
-            clear.push(DropCheckpoint(state.clone()));
         }
     }
+    clear.push(DropCheckpoint(state.clone()));
     plan.push(MountSkeleton(state.clone()));
     if packaged {
         plan.push(UpgradePackages(state.clone()));
     } else {
-        let conf = state.base.with_file_name(format!(".{release}-update.conf"));
+        let conf = state.base.with_file_name(format!(".{}-update.conf", state.release));
         plan.push(WriteConf { path: conf.clone() });
         plan.push(InstallPatches { state: state.clone(), conf });
     }
-    let mut steps = rebuild_steps(host, &state)?;
-    if is_script(&state.base.join("usr/sbin/certctl"))? {
-        steps.insert(0, Box::new(RemoveCopies::new(&state)?));
-    }
-    for step in steps {
+    for step in rebuild {
         plan.push(IfChanged { state: state.clone(), step });
     }
     plan.push(UnmountSkeleton(state.clone()));
     if let Kept::Snapshots { .. } = &state.kept {
         plan.push(TakeSkeletonSnapshot(state.clone()));
     }
-    Ok(Update { plan, clear })
+    Update { plan, clear }
 }
 
 /// Takes the skeleton's next snapshot: with it the update is there for good.

@@ -8,10 +8,10 @@
 
 mod status;
 
-use crate::domain::base_version::{self};
+use crate::domain::base_version;
 use crate::domain::configured::{JailConfigs, UnreadFile};
 use crate::domain::container::OWNER_PROPERTY;
-use crate::domain::fstab::{self};
+use crate::domain::fstab;
 use crate::domain::layout::{self, Layout, Storage};
 use crate::domain::settings::Settings;
 use crate::domain::template;

@@ -1,0 +1,193 @@
+//! Getting and verifying the archive and its MANIFEST.
+
+use super::SET;
+use crate::formats::manifest;
+use crate::formats::shell;
+use crate::system::archive;
+use crate::system::effect;
+use crate::system::file;
+use crate::system::host::Host;
+use crate::system::plan::{Action, Undo};
+use crate::system::progress::Progress;
+use crate::system::tool::{Tool, Tools};
+use crate::types::mirror::Mirror;
+use crate::types::sibling_name;
+use anyhow::{Context, Result, bail};
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Fetches the MANIFEST of a release.
+pub(super) struct FetchManifest {
+    pub(super) url: String,
+    pub(super) to: PathBuf,
+    pub(super) mirror: Mirror,
+}
+
+impl FetchManifest {
+    fn arguments(&self, to: &Path) -> [OsString; 4] {
+        ["-q".into(), "-o".into(), to.into(), self.url.clone().into()]
+    }
+}
+
+impl Action for FetchManifest {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Fetch, &self.arguments(&self.to))
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        // Aside: a failing fetch must not take the place of an older one.
+        let aside = sibling_name::temporary(&self.to);
+        // Nor must an earlier one be taken for what came now.
+        if file::look(&aside)?.is_some() {
+            effect::remove_file(&aside)?;
+        }
+        let fetched = retry(|| host.tools().run(Tool::Fetch, &self.arguments(&aside)))
+            .map_err(|e| self.mirror.explain(e))
+            .and_then(|_| manifest::parse(&fs_err::read_to_string(&aside)?))
+            .with_context(|| format!("MANIFEST from {}", self.url));
+        if let Err(e) = fetched {
+            let _ = effect::remove_file(&aside);
+            return Err(e);
+        }
+        Ok(effect::rename(&aside, &self.to)?)
+    }
+}
+
+/// How long a download may make no progress. fetch(1) itself waits for ever
+/// once a transfer has begun: its -T covers only what comes before.
+pub(super) const STALLED: Duration = Duration::from_secs(120);
+
+/// Once more after a failure: connections break.
+pub(super) fn retry<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    attempt().or_else(|_| attempt())
+}
+
+/// Fetches the archive, going on with a part that is there.
+pub(super) struct FetchArchive {
+    pub(super) url: String,
+    pub(super) part: PathBuf,
+    pub(super) mirror: Mirror,
+}
+
+impl FetchArchive {
+    fn arguments(&self) -> Vec<OsString> {
+        // -F: a part that a killed fetch(1) left has not got the server's time yet.
+        let how = ["-F", "-R", "-r", "-o"].map(OsString::from);
+        how.into_iter().chain([self.part.clone().into(), self.url.clone().into()]).collect()
+    }
+
+    fn size(&self) -> Result<u64> {
+        Ok(file::look(&self.part)?.map_or(0, |m| m.len()))
+    }
+}
+
+impl Action for FetchArchive {
+    fn shell(&self) -> String {
+        Tools::line(Tool::Fetch, &self.arguments())
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        let tools = host.tools();
+        let answer = retry(|| tools.ask(Tool::Fetch, &["-s", self.url.as_str()]))
+            .map_err(|e| self.mirror.explain(e))?;
+        // A server need not know.
+        let expected: Option<u64> = answer.stdout.trim().parse().ok();
+        if expected.is_some_and(|e| self.size().is_ok_and(|s| s > e)) {
+            effect::remove_file(&self.part)?;
+        }
+        // The part stays, whatever happens: the next attempt goes on with it. A
+        // connection that breaks is not always an error to fetch(1).
+        let mut attempts = 0;
+        while expected != Some(self.size()?) && attempts < 2 {
+            attempts += 1;
+            let mut arguments = self.arguments();
+            if !Progress::wanted() {
+                arguments.insert(0, "-q".into());
+            }
+            let fetched = tools.run_growing(Tool::Fetch, &arguments, &self.part, STALLED);
+            match fetched {
+                Ok(()) if expected.is_none() => break,
+                Err(e) if attempts == 2 => return Err(self.mirror.explain(e)),
+                _ => {}
+            }
+        }
+        let size = self.size()?;
+        if let Some(expected) = expected
+            && size != expected
+        {
+            bail!("{}: {size} bytes came, not {expected}; run it again to go on", self.url);
+        }
+        Ok(())
+    }
+}
+
+/// Verifies an archive; one that was fetched gets its name only then.
+pub(super) struct VerifyArchive {
+    pub(super) archive: PathBuf,
+    pub(super) manifest: PathBuf,
+    pub(super) set: Rc<RefCell<Option<manifest::Set>>>,
+    pub(super) downloads: bool,
+    pub(super) sets_aside: bool,
+}
+
+impl VerifyArchive {
+    /// Where the archive is while it is being fetched.
+    pub(super) fn part(&self) -> PathBuf {
+        sibling_name::suffixed(&self.archive, "part")
+    }
+
+    pub(super) fn read_manifest(&self) -> Result<manifest::Set> {
+        let text = fs_err::read_to_string(&self.manifest)?;
+        let set = manifest::find(&text, SET).with_context(|| self.manifest.display().to_string())?;
+        *self.set.borrow_mut() = Some(set.clone());
+        Ok(set)
+    }
+
+    pub(super) fn judge(&self, host: &Host) -> Result<()> {
+        let set = self.read_manifest()?;
+        let path = if self.downloads { self.part() } else { self.archive.clone() };
+        let verified = archive::check_sum(&path, &set, &mut Progress::new(format!("verify {SET}")));
+        if let Err(e) = verified {
+            if !self.sets_aside {
+                return Err(e);
+            }
+            let bad = sibling_name::suffixed(&self.archive, "bad");
+            effect::rename(&path, &bad)?;
+            bail!("{e:#}; it is set aside as {}; run it again to fetch it anew", bad.display());
+        }
+        archive::check(host.tools(), &path, set.entries, &mut Progress::new(format!("check {SET}")))?;
+        if self.downloads {
+            effect::rename(&path, &self.archive)?;
+        }
+        Ok(())
+    }
+}
+
+/// What sh(1) puts in place of the checksum that a MANIFEST to come will have.
+pub fn sum_in(manifest: &Path) -> String {
+    let program = shell::quote(format!("$1 == \"{SET}\" {{print $2}}"));
+    format!("\"$(/usr/bin/awk {program} {})\"", shell::quote(manifest))
+}
+
+impl Action for VerifyArchive {
+    fn shell(&self) -> String {
+        let sum = match &*self.set.borrow() {
+            Some(set) => manifest::to_hex(&set.sha256),
+            None => sum_in(&self.manifest),
+        };
+        if self.downloads {
+            let (part, archive) = (self.part(), &self.archive);
+            let rename = shell::line(["/bin/mv".as_ref(), part.as_os_str(), archive.as_os_str()]);
+            format!("/sbin/sha256 -c {sum} {}\n{rename}", shell::quote(&part))
+        } else {
+            format!("/sbin/sha256 -c {sum} {}", shell::quote(&self.archive))
+        }
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        self.judge(host)
+    }
+}

@@ -53,7 +53,7 @@ fn run(arguments: &SkelFixcerts, host: &Host) -> Result<ExitCode> {
     let common = &arguments.common;
     let (skeleton, base) = trees(arguments, host)?;
     let scope = if arguments.all { LinkScope::All } else { LinkScope::Certificates };
-    // Two runs at once would each take the other's temporary link for a leaving.
+    // Two runs at once would each take the other's temporary link for a leftover.
     let _lock = match common.dry_run || arguments.check {
         true => None,
         false => Lock::of_links(host.root(), &skeleton)?,

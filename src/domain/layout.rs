@@ -67,7 +67,7 @@ impl Layout {
         Layout::find_with(host, settings, |top| mountpoint(host, top, zfs::find(rows, top.as_str())))
     }
 
-    /// The same; `mountpoint` tells where jail_zfs is mounted.
+    /// The same; `mountpoint` says where jail_zfs is mounted.
     pub fn find_with(
         host: &Host,
         settings: &Settings,
@@ -206,7 +206,7 @@ impl Layout {
     }
 
     /// The names of a jail's containers: its own, and what jail-rebase(8) builds
-    /// and keeps beside it.
+    /// and keeps next to it.
     pub fn containers_of(&self, host: &Host, jail: &JailName) -> Result<Vec<String>> {
         if let Storage::Zfs(top) = &self.storage {
             let containers = top.child("containers")?;
@@ -224,7 +224,7 @@ impl Layout {
         Ok(names)
     }
 
-    /// Trees beside a jail's containers that a killed jail-rebase(8) left half
+    /// Trees next to a jail's containers that a killed jail-rebase(8) left half
     /// made or half removed, real paths; ZFS leaves none.
     pub fn partial_trees(&self, host: &Host, jail: &JailName) -> Result<Vec<PathBuf>> {
         let mut partial = Vec::new();
@@ -300,7 +300,7 @@ fn is_container_of(name: &str, jail: &JailName) -> bool {
     rest.is_empty() || rest == WORK || rest.starts_with(KEPT) && !rest.contains('@')
 }
 
-/// Whether a name among the containers is that of what stands beside one: the
+/// Whether a name among the containers is that of what stands next to one: the
 /// note of its origin, or what a move to another release builds or keeps.
 pub fn is_beside(name: &str) -> bool {
     name.split_once('.').is_some_and(|(jail, rest)| {

@@ -3,7 +3,7 @@
 //! A jail stopped with an open connection stays dying, and its root stays
 //! mounted: umount(8) says "Device busy", jail(8) does not try again, and the
 //! next start fails at the first fstab line with "Resource deadlock avoided".
-//! Forcing the unmount is safe then: nobody is in that jail any more.
+//! Forcing the unmount is safe then: nobody is in that jail any longer.
 
 use crate::domain::epair;
 use crate::domain::layout::Layout;
@@ -37,7 +37,7 @@ pub struct SweepRequest {
     pub pair: Option<PairName>,
     /// Further file system types that may be unmounted.
     pub kinds: Vec<String>,
-    /// Note that the jail(8) that runs us has the jail in hand.
+    /// Note that the jail(8) that runs us owns the jail.
     pub takes_ownership: bool,
 }
 
@@ -57,7 +57,7 @@ pub fn look(host: &Host, request: &SweepRequest) -> Result<Sweep> {
     let kernel = host.kernel()?;
     let mut sweep = Sweep { plan: Plan::default(), left: Vec::new(), blocked: Vec::new() };
     check_path(&request.path)?;
-    // Before all that tells whether the jail is idle: what a start mounts from
+    // Before all that says whether the jail is idle: what a start mounts from
     // here on is not among these, and one that was under way shows below.
     let mounts = kernel.mounts()?;
     if kernel.running_jail(request.jail.as_str())?.is_some() {
@@ -69,7 +69,7 @@ pub fn look(host: &Host, request: &SweepRequest) -> Result<Sweep> {
         owner_lock::check(host, &request.jail)?;
     }
     let running = kernel.running_jails()?;
-    // The jail(8) that had it in hand may just have ended.
+    // The jail(8) that owned it may just have ended.
     if running.iter().any(|j| j.name == request.jail.as_str()) {
         return Ok(sweep);
     }
@@ -117,7 +117,7 @@ fn check_path(path: &Path) -> Result<()> {
 }
 
 /// The real path, which must be what the jail's path says: below a link
-/// somebody else's mounts could lie. `None` when there is nothing.
+/// mounts of others could lie. `None` when there is nothing.
 fn resolve(host: &Host, path: &Path) -> Result<Option<PathBuf>> {
     // Collects doubled slashes, as the kernel does in the mount table.
     let real: PathBuf = host.root().host_path(path).components().collect();
@@ -140,7 +140,7 @@ fn look_at_mounts(mounts: Vec<Mount>, request: &SweepRequest, path: &Path, sweep
     let shown = request.path.display();
     let own: Vec<&Mount> = below.iter().filter(|m| m.on == path).collect();
     // Nothing but the base is ever mounted on the path itself: /dev and a
-    // tmpfs on /tmp are somebody else's.
+    // tmpfs on /tmp belong to others.
     if let Some(other) = own.iter().find(|m| m.kind != ROOT_KIND) {
         bail!(
             "path {shown}: it is itself where {} ({}) is mounted, not the empty directory of a thin jail",
@@ -157,7 +157,7 @@ fn look_at_mounts(mounts: Vec<Mount>, request: &SweepRequest, path: &Path, sweep
     for mount in below.iter().rev() {
         let on = mount.on.display();
         if let Some(in_it) = stays.iter().find(|s| is_at_or_below(&s.on, &mount.on)) {
-            // By force it would go, and leave the other on a path that is no more.
+            // By force it would go, and leave the other on a path that no longer exists.
             sweep.blocked.push(format!("{on}: still mounted, because of {}", in_it.on.display()));
         } else if may(mount) {
             sweep.plan.push(UnmountLeftover { mount: mount.clone(), jail: request.jail.clone() });

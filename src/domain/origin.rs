@@ -1,8 +1,8 @@
 //! What containers are clones of, under directory storage.
 //!
 //! ZFS knows the origin of a clone, and keeps it as it was. Without ZFS the
-//! skeleton is copied once beside itself before anything is cloned from it
-//! (`14.2-RELEASE-skeleton@base`), and a file beside the container names that
+//! skeleton is copied once next to itself before anything is cloned from it
+//! (`14.2-RELEASE-skeleton@base`), and a file next to the container names that
 //! copy (`web.origin`).
 
 use crate::domain::layout::{BASE_SNAPSHOT, KEPT, Layout, Storage};
@@ -77,7 +77,7 @@ pub fn record(origins: &[&Origin]) -> Vec<u8> {
     origins.iter().flat_map(|origin| format!("{origin}\n").into_bytes()).collect()
 }
 
-/// Whether a record tells that what a container was is not wanted any more.
+/// Whether a record says that what a container was is not wanted any longer.
 pub fn is_committed(record: &Path) -> Result<bool> {
     let there = file::look(record)?.is_some_and(|there| there.is_file());
     Ok(there && fs_err::read_to_string(record)?.lines().count() == 1)

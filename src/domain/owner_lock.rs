@@ -1,4 +1,4 @@
-//! Which jail(8) process has a jail in hand.
+//! Which jail(8) process owns a jail.
 //!
 //! jail(8) knows nothing of other jail(8) processes: two of them can start the
 //! same jail at once (rc.d/jail does it with jail_parallel_start and `depend`),
@@ -6,7 +6,7 @@
 //! creation of the jail its mounts and its pair look exactly like what a failed
 //! start left, and clearing them would pull the ground from under the other
 //! process. So the hook that runs first notes the process that runs it, by its
-//! id and start time, and for as long as that process lives nobody else's hook
+//! id and start time, and for as long as that process lives no hook of another process
 //! touches the jail.
 
 use crate::system::console;
@@ -21,7 +21,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// The names, as processes, of those that have a jail in hand: jail(8), and the
+/// The names, as processes, of those that own a jail: jail(8), and the
 /// program that moves a jail to another release.
 const OWNER_PROGRAMS: [&str; 2] = [JAIL, REBASE];
 const JAIL: &str = "jail";
@@ -31,7 +31,7 @@ fn path(host: &Host, jail: &JailName) -> PathBuf {
     host.root().host_path(Path::new(&format!("/var/run/thinjail-{jail}.claim")))
 }
 
-/// The process that has the jail in hand, if it still lives and is not the one
+/// The process that owns the jail, if it still lives and is not the one
 /// that runs us.
 fn other(kernel: &dyn Kernel, noted: &str) -> Result<Option<Process>> {
     let mut words = noted.split_whitespace();
@@ -88,7 +88,7 @@ pub fn hold(host: &Host, jail: &JailName) -> Result<()> {
     note(kernel, jail, &path, &ours).with_context(|| format!("claim {}", path.display()))
 }
 
-/// Notes who has the jail in hand, unless somebody else has.
+/// Notes who owns the jail, unless another process has.
 fn note(kernel: &dyn Kernel, jail: &JailName, path: &Path, ours: &Process) -> Result<()> {
     let (file, noted) = open(path)?;
     if let Some(other) = other(kernel, &noted)? {
@@ -107,7 +107,7 @@ fn open(path: &Path) -> Result<(File, String)> {
     Ok((file, noted))
 }
 
-/// Fails when another jail(8) than the one that runs us has the jail in hand.
+/// Fails when another jail(8) than the one that runs us owns the jail.
 pub fn check(host: &Host, jail: &JailName) -> Result<()> {
     // Nobody ever claimed it, or the directory is not ours to read.
     let Ok(noted) = std::fs::read_to_string(path(host, jail)) else { return Ok(()) };

@@ -173,7 +173,7 @@ pub struct AddToJailList {
 
 impl AddToJailList {
     /// Adds a jail. To an empty list, which means all of `others`, those are
-    /// added too: otherwise they would not start at the next boot any more.
+    /// added too: otherwise they would not start at the next boot any longer.
     pub fn new(host: &Host, jail: &JailName, present: &[String], others: &[String]) -> AddToJailList {
         let mut names = if present.is_empty() { others.to_vec() } else { Vec::new() };
         names.push(jail.to_string());

@@ -1,5 +1,5 @@
 //! The text of an fstab(5), as jail(8) reads it (freebsd-src: usr.sbin/jail/
-//! command.c). The file written here suits getfsent(3) as well, which wants `ro`
+//! command.c). The file written here is valid for getfsent(3) as well, which wants `ro`
 //! or `rw` first among the options.
 
 use crate::formats::vis;

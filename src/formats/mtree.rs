@@ -15,7 +15,7 @@ pub fn directories(text: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut here = PathBuf::new();
     let mut default = true;
-    // A line goes on after a backslash at its end.
+    // A line continues after a backslash at its end.
     let text = text.replace("\\\n", " ");
     for line in text.lines() {
         let mut words = line.split_whitespace();

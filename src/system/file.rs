@@ -59,7 +59,7 @@ pub fn check_writable_parent(path: &Path) -> Result<()> {
 }
 
 /// Writes `contents` to `target` so that a reader, or the next boot, finds the
-/// old file or the new one, never a part: a temporary file beside it, fsync,
+/// old file or the new one, never a part: a temporary file next to it, fsync,
 /// rename. A file that is replaced keeps its mode and owner.
 pub fn write(target: &Path, contents: &[u8]) -> Result<()> {
     write_noting(target, contents, &mut false)
@@ -106,7 +106,7 @@ fn write_inner(target: &Path, contents: &[u8], renamed: &mut bool) -> Result<()>
 }
 
 /// Opens the temporary file, new or left by a run that was killed. The lock on
-/// it tells that from one in use.
+/// it shows that it is in use.
 fn open_temp(temp: &Path) -> Result<File> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = effect::open(temp, flags, Mode::RUSR | Mode::WUSR)

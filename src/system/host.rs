@@ -16,7 +16,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host below `root`; `verbose` has every action told on standard error.
+    /// A host below `root`; `verbose` has every action reported on standard error.
     pub fn new(root: Root, verbose: bool) -> Host {
         let tools = Tools::new(&root);
         Host { root, tools, verbose, kernel: OnceCell::new() }

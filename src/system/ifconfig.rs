@@ -24,7 +24,7 @@ pub enum Ifconfig {
     },
     /// Destroys a cloned interface. One that is gone already is as good.
     Destroy(IfName),
-    /// Destroys a bridge made by this run, unless somebody else joined it.
+    /// Destroys a bridge made by this run, unless another program joined it.
     DestroyBridge {
         /// The bridge.
         bridge: IfName,

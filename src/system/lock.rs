@@ -77,7 +77,7 @@ impl Lock {
     }
 
     /// Waits for the lock of a jail's move to another release and takes it. The
-    /// zfs(8) that a killed move was waiting for goes on, and may hold it still.
+    /// zfs(8) that a killed move was waiting for continues, and may hold it still.
     pub fn of_move(root: &Root, jail: &JailName) -> Result<Lock> {
         let (file, path) = open(root, &format!("rebase-{jail}"))?;
         effect::lock(&file).with_context(|| format!("lock {}", path.display()))?;
@@ -132,7 +132,7 @@ pub fn jails_are_made(root: &Root) -> bool {
     is_held(root, "jails")
 }
 
-/// Whether somebody is at work on the template of a release.
+/// Whether somebody is working on the template of a release.
 pub fn template_is_changed(root: &Root, release: &Release) -> bool {
     is_held(root, &format!("template-{release}"))
 }

@@ -60,7 +60,7 @@ pub fn came() -> bool {
     CAME.load(Ordering::SeqCst) != 0
 }
 
-/// From now on nothing is interrupted any more.
+/// From now on nothing is interrupted any longer.
 pub fn undo() {
     UNDOING.store(true, Ordering::SeqCst);
 }

@@ -183,7 +183,7 @@ impl Tools {
         command
     }
 
-    /// Runs a program that only tells something.
+    /// Runs a program that only reports something.
     pub fn ask<S: AsRef<OsStr>>(&self, tool: Tool, arguments: &[S]) -> Result<Printed, ToolError> {
         effect::program(|| Tools::line(tool, arguments), || self.output(tool, arguments))
     }

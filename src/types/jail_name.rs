@@ -13,7 +13,7 @@ use thiserror::Error;
 pub struct JailName(String);
 
 /// Longest jail name in bytes: `NAME-nullfs-base.fstab` and the temporary file
-/// beside it must fit into NAME_MAX (255).
+/// next to it must fit into NAME_MAX (255).
 pub const NAME_MAX: usize = 255 - "-nullfs-base.fstab".len() - crate::types::sibling_name::TEMPORARY_OVERHEAD;
 
 /// Why a string is no [`JailName`].

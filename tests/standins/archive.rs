@@ -56,7 +56,7 @@ pub type Fatal = String;
 
 /// What is wrong with the next entry.
 pub enum Flaw {
-    /// There is no way to go on.
+    /// There is no way to continue.
     Fatal(Fatal),
     /// What follows may be good.
     Retry(String),
@@ -159,7 +159,7 @@ impl Archive {
         Ok(&self.piece[start..end])
     }
 
-    /// The block that comes next; less than a block if there is no more that can be read.
+    /// The block that comes next; less than a block if there no longer exists that can be read.
     fn block(&mut self) -> Vec<u8> {
         let mut block = Vec::with_capacity(BLOCK);
         while block.len() < BLOCK {

@@ -227,7 +227,7 @@ impl<'a> Session<'a> {
             _ if !self.exists()? => return Err(absent(&self.name)),
             words => words,
         };
-        // An address of the link is a family of its own, beside which no other word has a meaning.
+        // An address of the link is a family of its own, next to which no other word has a meaning.
         if words.len() > 2 && words.contains(&"ether") {
             return Err("ether: bad value".into());
         }
@@ -354,7 +354,7 @@ impl<'a> Session<'a> {
                     return Err(format!("jail {jid} not found"));
                 }
                 self.ask("SIOCSIFVNET", |state| state.lend(&name, jid))?;
-                // It is not here any more.
+                // It is not here any longer.
                 &[]
             }
             ["inet6", address, rest @ ..] => self.address(&inet6(address, rest)?, rest)?,

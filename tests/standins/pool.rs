@@ -744,7 +744,7 @@ impl Pool {
             let wanted: BTreeMap<&str, u64> =
                 self.snapshots_of(dataset.id).map(|(id, snapshot)| (snapshot.name.as_str(), id)).collect();
             tree::unseen(&root, || Ok(fs::create_dir_all(&shown)?))?;
-            // Made anew each time: a snapshot of the same name may be another one by now.
+            // Made again each time: a snapshot of the same name may be another one by now.
             for entry in fs::read_dir(&shown)? {
                 tree::remove(&entry?.path())?;
             }

@@ -1,4 +1,4 @@
-//! The simulated kernel as the stand-ins reach it, and what they keep beside it.
+//! The simulated kernel as the stand-ins reach it, and what they keep next to it.
 
 use std::fs;
 

@@ -233,7 +233,7 @@ struct Extraction<'a> {
     is_root: bool,
     /// Directories made here: on the way to something in them there is no link.
     made: HashSet<PathBuf>,
-    /// Modes and times that directories get at the end, when nothing is made in them any more.
+    /// Modes and times that directories get at the end, when nothing is made in them any longer.
     directories: BTreeMap<PathBuf, (u32, Option<(i64, i64)>)>,
 }
 
@@ -353,7 +353,7 @@ fn strip_absolute(mut path: &[u8]) -> &[u8] {
     path
 }
 
-/// Writes the data of an entry. If there is no more, that is fatal.
+/// Writes the data of an entry. If there no longer exists, that is fatal.
 fn pour(archive: &mut Archive, entry: &Entry, mut file: &File, is_fatal: &mut bool) -> Result<(), Failure> {
     let failed = |cause: io::Error| ("Write failed".to_owned(), reason(&cause));
     let mut misc = |cause| {

@@ -818,7 +818,7 @@ impl Run<'_> {
             self.backup_kernel()?;
             fs::write(pending.join("kerneldone"), "")?;
         }
-        // An installation that was interrupted later goes on from there.
+        // An installation that was interrupted later continues from there.
         if !pending.join("worlddone").exists() && !self.world(&old, &new, &stored)? {
             return Ok(Some(1));
         }
@@ -914,7 +914,7 @@ impl Run<'_> {
         }
         let own = match view.own(&self.inside(path)) {
             Ok(own) => own,
-            // The loop that installs goes on after an error.
+            // The loop that installs continues after an error.
             Err(cause) => {
                 self.reply.complain(format!("install: {full}: {cause}"));
                 return Ok(true);

@@ -1470,7 +1470,7 @@ fn arrange(found: &mut Vec<Target>) {
     found.dedup();
 }
 
-/// Finds what the operands of list and get stand for; without any, everything. The flag tells whether all of them
+/// Finds what the operands of list and get stand for; without any, everything. The flag says whether all of them
 /// exist.
 fn choose(zfs: &mut Zfs, choice: &Choice, words: &[String]) -> Result<(Vec<Target>, bool), Stop> {
     let mut found = Vec::new();

@@ -101,7 +101,7 @@ fn few_questions() {
     assert_eq!(commands, ["zfs get", "zfs clone", "zfs get"], "{calls:?}");
 }
 
-/// Killed while zfs(8) makes a clone, which goes on: nobody may take the clone
+/// Killed while zfs(8) makes a clone, which continues: nobody may take the clone
 /// for finished, or for left unmounted, before it is.
 #[test]
 fn killed_before_zfs_is_done() {
@@ -155,7 +155,7 @@ fn leavings_and_strangers() {
     let error = fails(&stage, "jail-clone pg-1 111");
     assert!(error.contains("was changed"), "{error}");
     assert!(stage.path("/zdata/jails/containers/pg-1/etc/mine").exists());
-    // Made, but not mounted any more.
+    // Made, but not mounted any longer.
     stage.tool("zfs", &["destroy", CONTAINER]);
     ok(&stage, "jail-clone pg-1 111");
     fs::remove_file(stage.path("/etc/jail.conf.d/pg-1.conf")).unwrap();

@@ -164,7 +164,7 @@ const fn alone(fault: Fault) -> Fault {
     Fault { with_others: false, ..fault }
 }
 
-/// Faults, each planted so that others can be beside it.
+/// Faults, each planted so that others can be next to it.
 const FAULTS: &[Fault] = &[
     // The host.
     fault(&["no-vimage"], |s, _| add(s, "/var/db/standin/sysctl.conf", "kern.features.vimage=0")),

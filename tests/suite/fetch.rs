@@ -242,11 +242,11 @@ fn a_download_that_breaks_goes_on() {
     entries.push((b'0', "./etc/long", "", 20_000, &long));
     let archive = tar(&entries);
     serve(&stage, &archive);
-    // Once: the second attempt goes on.
+    // Once: the second attempt continues.
     stage.fault_with("fetch-break", "7000");
     stage.ok("skel-fetch 14.2");
 
-    // Every time: the part stays, and the next run goes on with it.
+    // Every time: the part stays, and the next run continues with it.
     for storage in [Storage::Directory, Storage::Zfs] {
         let stage = Host::bare(storage);
         serve(&stage, &archive);

@@ -184,7 +184,7 @@ impl Watched {
         assert!(real.is_dir(), "{seed}: {}", real.display());
     }
 
-    /// Removes the container in a way of its own, and makes the jail anew.
+    /// Removes the container in a way of its own, and makes the jail again.
     fn again(&self, seed: u64) {
         let output = self.line("jail-destroy -y web");
         assert!(output.status.success(), "{seed}: {output:?}");

@@ -266,7 +266,7 @@ fn unmount(kernel: &Simulated, force: bool) -> std::result::Result<(), Errno> {
 }
 
 /// transcripts/thin-jail.txt: a jail stopped with an open connection keeps its root busy, and mounting it again is a
-/// deadlock, until it is unmounted by force. A new jail of the name then runs beside the dying one, whose hold was on
+/// deadlock, until it is unmounted by force. A new jail of the name then runs next to the dying one, whose hold was on
 /// the mount that is gone: stopped, it leaves nothing.
 #[test]
 fn a_dying_jail_holds_its_own_root_only() {

@@ -704,7 +704,7 @@ fn messages() -> String {
                 text.push_str("%s");
                 rest = &after[end + 1..];
             }
-            // A line of a message that goes on in the next one.
+            // A line of a message that continues in the next one.
             _ if what == "\\" && after.starts_with('\n') => rest = after.trim_start(),
             _ if what == "\\" => {}
             _ => text.push('{'),
@@ -729,7 +729,7 @@ fn messages_are_quoted_as_they_are() {
                 .flat_map(|p| p.split(": "))
                 .flat_map(|p| p.split("; "))
             {
-                // What stands beside something that is put in may be put in itself.
+                // What stands next to something that is put in may be put in itself.
                 let part = part.trim();
                 assert!(messages.contains(part), "{}: {message:?}: no message has {part:?}", page.file());
             }

@@ -1,6 +1,6 @@
 //! Every pair of programs at once: one is stopped in front of one of its effects,
 //! the other runs from its beginning until it ends or waits for a lock, and the
-//! first goes on. What comes out is what one of the two orders gives, or what one
+//! first continues. What comes out is what one of the two orders gives, or what one
 //! of them alone gives when the other was refused.
 //!
 //! A sample in `make check`; THINJAIL_FAULTS=all tries more places.
@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 /// The jail `moved` was moved from 14.2 to 15.0, and has its pair; there are
-/// leavings of a killed run too.
+/// leftovers of a killed run too.
 const PROGRAMS: [&str; 14] = [
     "jail-clone new 30",
     "jail-clone other 31",
@@ -190,8 +190,8 @@ impl Scene {
         state(&self.stage)
     }
 
-    /// The state, but for leavings that a doctor clears away, or leaves when
-    /// somebody is at work.
+    /// The state, but for leftovers that a doctor clears away, or leaves when
+    /// somebody is working.
     fn state(&self, lines: &[&str]) -> Vec<String> {
         let mut now = state(&self.stage);
         if lines.contains(&"jail-doctor -x") {

@@ -82,7 +82,7 @@ fn flaws(makefile: &str) -> Vec<String> {
             let Some((name, value)) =
                 line.split_once('=').filter(|(name, _)| !name.contains(char::is_whitespace))
             else {
-                // What goes on from the line before stands below its value.
+                // What continues from the line before stands below its value.
                 if line.trim_start_matches('\t').starts_with(char::is_whitespace) || !line.starts_with('\t') {
                     flaw(format!("neither a variable nor tabs in front: {line:?}"));
                 }

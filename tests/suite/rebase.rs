@@ -406,7 +406,7 @@ fn a_running_jail_is_stopped_only_by_force() {
     }
 }
 
-/// What is decided stays decided when all is compared anew.
+/// What is decided stays decided when all is compared again.
 #[test]
 fn force_with_conflicts_that_are_decided() {
     for storage in STORAGES {
@@ -655,7 +655,7 @@ fn killed_before_each_effect() {
             let mut all = lines(all);
             all.push(read(stage, "/zdata/jails/web-nullfs-base.fstab"));
             let record = fs::read_to_string(stage.path("/zdata/jails/containers/web.origin"));
-            // In its first line; a second one counts beside what is kept only.
+            // In its first line; a second one counts next to what is kept only.
             all.extend(record.ok().and_then(|r| Some(r.lines().next()?.to_owned())));
             // A dataset leaves an empty directory where it was mounted.
             let empty = |p: &PathBuf| p.is_dir() && fs::read_dir(p).unwrap().next().is_none();
@@ -822,7 +822,7 @@ fn git_merge(dir: &Path, texts: [&[u8]; 3]) -> Vec<u8> {
     output.stdout
 }
 
-/// What there should be at a path of the merged tree, told apart from any of the
+/// What there should be at a path of the merged tree, distinguished from any of the
 /// suite's own code.
 fn expected(dir: &Path, [a, t, o]: [Option<&Version>; 3]) -> Option<Version> {
     if t == o || a == o {

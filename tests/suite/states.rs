@@ -1,6 +1,6 @@
 //! Every program against every state that an administrator can bring datasets
 //! into. The rows are in tests/states/table.txt: state, program, and what it said;
-//! STATES_WRITE=1 writes them anew.
+//! STATES_WRITE=1 writes them again.
 //!
 //! Whatever refuses has changed nothing, and what its message tells to do is done
 //! and helps.
@@ -245,7 +245,7 @@ fn one(scene: &Scene, name: &str, make: Make, line: &str) -> (Vec<String>, Vec<S
         flaws.push(format!("{name}: {line}: {told:?}: {changed}"));
     }
     let outcome = if refused { "refused" } else { "done" };
-    // What the doctor finds is told once, with its cure.
+    // What the doctor finds is reported once, with its cure.
     if line == "jail-doctor -x" {
         told.clear();
     } else if line == "jail-doctor" {

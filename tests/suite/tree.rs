@@ -866,7 +866,7 @@ fn every_single_change_is_found() {
         mutate(&to);
         let found = differences(&from, &to);
         assert!(found.iter().any(|d| d.path == Path::new(path) && d.what == what), "{name}: {found:?}");
-        // And nothing that is not so; what was made anew is new in all.
+        // And nothing that is not so; what was made again is new in all.
         let renewed = [Aspect::HardLinks, Aspect::Kind, Aspect::Target, Aspect::Device].contains(&what);
         // Rights show in the mode as well.
         let found: Vec<_> =

@@ -355,7 +355,7 @@ fn a_base_of_another_architecture() {
     assert!(told.contains("can only be updated on a host of its own kind"), "{told}");
 }
 
-/// Somebody at work on the template keeps others away.
+/// Somebody working on the template keeps others away.
 #[test]
 fn one_at_a_time() {
     let stage = stage(Storage::Zfs);

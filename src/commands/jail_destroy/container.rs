@@ -189,7 +189,7 @@ impl FoundContainer {
     }
 
     /// The steps that take a directory out of use: one rename, and nobody takes it
-    /// for a container any more. Before the fstab goes, which is what proves whose
+    /// for a container any longer. Before the fstab goes, which is what proves whose
     /// it is.
     pub(super) fn set_aside(&self, plan: &mut Plan) {
         if let FoundContainer::Directory { path, has_aside } = self {

@@ -174,7 +174,7 @@ impl Finding {
         }
     }
 
-    /// The same with a mend.
+    /// The same with a fix.
     pub fn mended_by(mut self, plan: Plan) -> Finding {
         self.mend = Some(plan);
         self
@@ -206,7 +206,7 @@ impl Finding {
     }
 }
 
-/// All of them for people; what jails have in common is told once.
+/// All of them for people; what jails have in common is reported once.
 pub fn text(findings: &[Finding]) -> String {
     let mut text = String::new();
     for (at, finding) in findings.iter().enumerate() {

@@ -1,5 +1,5 @@
 //! What jail-doctor does: gather facts, hold them against what a host of thin
-//! jails should be, tell what is wrong, and mend what can be mended safely.
+//! jails should be, report what is wrong, and fix what can be fixed safely.
 //!
 //! A check is a function from facts to findings. Those about trees read them as
 //! they go, since a tree is too much to gather: always from an open directory
@@ -56,7 +56,7 @@ pub fn main() -> ExitCode {
     common::run(run)
 }
 
-/// Examines, mends, and tells.
+/// Examines, fixes and reports.
 fn run(arguments: &JailDoctor, host: &Host) -> Result<ExitCode> {
     let common = &arguments.common;
     let facts = Facts::gather(host);

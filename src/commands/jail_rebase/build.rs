@@ -1,4 +1,4 @@
-//! Building the new container, in a place where nobody is at work.
+//! Building the new container, in a place that nothing else uses.
 
 use super::merged::MergedTree;
 use super::policy::{DATABASES, DatabaseRule};
@@ -42,7 +42,7 @@ impl Action for MergeTrees {
     }
 }
 
-/// Makes the databases anew whose texts were merged.
+/// Rebuilds the databases whose texts were merged.
 ///
 /// The programs that do it run on copies of those texts in a directory of the
 /// host's own: in the container they would write through whatever links the
@@ -159,7 +159,7 @@ impl Action for RepairCopiedLinks {
     }
 }
 
-/// Fails if the jail's further mounts would have no place any more.
+/// Fails if the jail's further mounts would have no place any longer.
 pub struct CheckMounts {
     pub layout: Layout,
     pub jail: JailName,

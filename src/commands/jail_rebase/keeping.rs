@@ -30,7 +30,7 @@ impl Job<'_> {
         self.check_agreement(places, to)?;
         let mut snapshots = 0;
         if kept.dataset.is_none() {
-            // First of all: a record of one line tells that there is no way back,
+            // First of all: a record of one line says that there is no way back,
             // because part of the former container may be gone.
             if let Some(origin) = origin::recorded(&places.record, true)? {
                 let (old, new) = (fs_err::read(&places.record)?, origin::record(&[&origin]));

@@ -13,7 +13,7 @@ pub struct MergedTree {
     edits: Vec<Edit>,
 }
 
-/// A text that somebody has edited.
+/// A text that was edited.
 struct Edit {
     path: PathBuf,
     marked: Marked,
@@ -38,7 +38,7 @@ impl MergedTree {
         &self.found
     }
 
-    /// Those that nobody has decided about.
+    /// Those that are undecided.
     pub fn conflicts(&self) -> impl Iterator<Item = &TreeChange> {
         self.found.iter().filter(|found| found.conflict.is_some())
     }
@@ -76,7 +76,7 @@ impl MergedTree {
         }
     }
 
-    /// Gives a conflict the text that somebody made of it.
+    /// Gives a conflict the text that the administrator made of it.
     pub fn edit(&mut self, path: &Path, edited: Vec<u8>) {
         let Some(found) = self.found.iter_mut().find(|found| found.path == path) else { return };
         let Some(conflict) = &found.conflict else { return };
@@ -87,7 +87,7 @@ impl MergedTree {
         }
     }
 
-    /// Takes over what was edited before things were compared anew.
+    /// Takes over what was edited before things were compared again.
     pub fn take_edits(&mut self, before: &MergedTree) -> Result<()> {
         for edit in &before.edits {
             let still =

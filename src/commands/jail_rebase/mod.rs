@@ -1,7 +1,7 @@
-//! What jail-rebase does: a jail's container anew, as a clone of another
+//! jail-rebase(8): builds a jail's container again, as a clone of another
 //! skeleton, with what the jail made of its own.
 //!
-//! The new container is built beside the old one, which nothing touches, and
+//! The new container is built next to the old one, which nothing touches, and
 //! the two change places at the end. Applying the changes in the old container
 //! would move less where blocks can't be shared; but then its origin, which is
 //! the ancestor of the next move, would be the wrong one for ever, and could
@@ -250,7 +250,7 @@ impl Job<'_> {
         }
     }
 
-    /// Plans to remove what a killed run left beside the jail's containers.
+    /// Plans to remove what a killed run left next to the jail's containers.
     fn plan_clearing(&self, places: &Places, plan: &mut Plan) -> Result<()> {
         if places.work.exists(self.host)? {
             places.work.destroy(self.host, plan)?;

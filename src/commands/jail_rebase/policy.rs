@@ -82,9 +82,9 @@ pub enum DatabaseRule {
     Theirs,
     /// From the jail, whose text it is.
     Ours,
-    /// It has to be made anew.
+    /// It has to be rebuilt.
     Anew,
-    /// There is no such text any more.
+    /// There is no such text any longer.
     Gone,
 }
 

@@ -98,7 +98,7 @@ impl Action for FetchArchive {
         if expected.is_some_and(|e| self.size().is_ok_and(|s| s > e)) {
             effect::remove_file(&self.part)?;
         }
-        // The part stays, whatever happens: the next attempt goes on with it. A
+        // The part stays, whatever happens: the next attempt continues with it. A
         // connection that breaks is not always an error to fetch(1).
         let mut attempts = 0;
         while expected != Some(self.size()?) && attempts < 2 {

@@ -31,7 +31,7 @@ const DATE_PROPERTY: &str = "thinjail:fetched";
 
 /// How a base is kept.
 pub enum Base {
-    /// As a directory, with a file beside it that says where it came from.
+    /// As a directory, with a file next to it that says where it came from.
     Directory {
         /// That file.
         record: PathBuf,

@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
     common::run(run)
 }
 
-/// Splits, or goes on with a split.
+/// Splits, or continues with a split.
 fn run(arguments: &SkelSplit, host: &Host) -> Result<ExitCode> {
     let common = &arguments.common;
     let release = &arguments.release;

@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
     common::run(run)
 }
 
-/// Updates, and tells who is still on what was before.
+/// Updates, and reports which jails still have the former one.
 fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
     let common = &arguments.common;
     let release = &arguments.release;

@@ -17,7 +17,7 @@ pub(super) const PACKAGES: &str = "var/db/pkg/local.sqlite";
 /// usr.sbin/freebsd-update/freebsd-update.sh, check_pkgbase).
 pub(super) const OF_EVERY_BASE: &str = "/usr/bin/uname";
 
-/// Whether the base is made of packages. One package of somebody else's in it
+/// Whether the base is made of packages. One package of another origin in it
 /// does not make it one that freebsd-update(8) no longer serves.
 pub(super) fn is_packaged(host: &Host, state: &State) -> Result<bool> {
     let database = state.skeleton.join(PACKAGES);

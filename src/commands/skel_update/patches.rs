@@ -18,7 +18,7 @@ use std::rc::Rc;
 /// libraries are only removed by a further one.
 pub(super) const INSTALLS: usize = 3;
 
-/// Settings for freebsd-update(8) that suit a split base.
+/// Settings for freebsd-update(8) for a split base.
 pub(super) struct WriteConf {
     pub(super) path: PathBuf,
 }

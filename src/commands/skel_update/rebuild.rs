@@ -46,7 +46,7 @@ impl Action for RebuildDatabases {
     }
 }
 
-/// What has to follow an update, in this order: certificates are hashed anew
+/// What has to follow an update, in this order: certificates are hashed again
 /// first, because certctl(8) of 13 and 14 makes links, which are then repaired.
 pub(super) fn rebuild_steps(host: &Host, state: &Rc<State>) -> Result<Vec<Box<dyn Action>>> {
     let mut steps: Vec<Box<dyn Action>> = Vec::new();

@@ -211,7 +211,7 @@ pub fn foreign_owner(host: &Host, jail: &JailName, pair: &PairName) -> Result<Op
     })
 }
 
-/// Fails when the jail runs or is being started: its pair is no leaving then.
+/// Fails when the jail runs or is being started: its pair is not a leftover then.
 fn check_idle(host: &Host, jail: &JailName, pair: &PairName) -> Result<()> {
     if let Some(running) = host.kernel()?.running_jail(jail.as_str())? {
         bail!("pair {pair} is in use by jail {jail}, which runs (jid {})", running.jid);

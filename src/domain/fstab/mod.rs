@@ -3,7 +3,7 @@
 //! jail(8) reads the file itself and is stricter than mount(8): every component
 //! of a mount point below the jail's path must exist and must be no link, and
 //! `path` is compared as text (freebsd-src: usr.sbin/jail/command.c,
-//! check_path; config.c). The file written here suits getfsent(3) as well, which
+//! check_path; config.c). The file written here is valid for getfsent(3) as well, which
 //! wants `ro` or `rw` first among the options.
 
 mod check;

@@ -120,7 +120,7 @@ impl Inventory {
     }
 
     /// How old what a jail has of its own is. Under directory storage nothing
-    /// tells what a container is a copy of.
+    /// says what a container is a copy of.
     pub fn age(&self, jail: &JailStatus) -> TemplateAge {
         let Some((release, origin)) = &jail.origin else { return TemplateAge::Unknown };
         let Some(template) = self.template(release) else { return TemplateAge::Unknown };

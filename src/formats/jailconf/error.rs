@@ -69,7 +69,7 @@ pub enum Error {
         at: Position,
     },
     /// A block inside others whose full name is beyond any use
-    /// ([`NAME_LIMIT`](super::NAME_LIMIT)). jail(8) goes on until its parser's
+    /// ([`NAME_LIMIT`](super::NAME_LIMIT)). jail(8) continues until its parser's
     /// stack or memory is full.
     NameTooLong {
         /// The start of the block.
@@ -159,7 +159,7 @@ pub enum Error {
         at: Position,
     },
     /// Variables that multiply beyond
-    /// [`EXPANSION_LIMIT`](super::EXPANSION_LIMIT). jail(8) goes on until
+    /// [`EXPANSION_LIMIT`](super::EXPANSION_LIMIT). jail(8) continues until
     /// memory is full.
     TooLong {
         /// The jail.
@@ -263,7 +263,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// The words of strerror(3), without the number Rust adds: the text is compared
-/// with and printed beside that of jail(8).
+/// with and printed next to that of jail(8).
 fn cause(error: &io::Error) -> String {
     let text = error.to_string();
     match (error.raw_os_error(), error.kind()) {

@@ -145,7 +145,7 @@ impl Token {
     }
 }
 
-/// Translates a pattern, and tells whether it is one. After glob0() in
+/// Translates a pattern, and says whether it is one. After glob0() in
 /// lib/libc/gen/glob.c, in the C locale, which is the one jail(8) runs in.
 fn compile(pattern: &[u8]) -> (Vec<Token>, bool) {
     let mut rest = Vec::new();
@@ -224,7 +224,7 @@ fn segment_matches(segment: &[Token], name: &[u8]) -> bool {
         return false;
     }
     let (mut token, mut byte) = (0, 0);
-    // Where to go on when the latest star has to take one byte more. An earlier
+    // Where to continue when the latest star has to take one byte more. An earlier
     // star never needs to: what it could gain, the later one can too.
     let mut retry = None;
     loop {

@@ -6,7 +6,7 @@
 //! text compare the lengths, so that odd input is cut where jail(8) cuts it.
 //!
 //! Two things differ on purpose. The first complaint ends the run, where
-//! jail(8) goes on to find more. And a byte from 0x80 outside quotes and
+//! jail(8) continues to find more. And a byte from 0x80 outside quotes and
 //! comments is always a syntax error: jail(8) returns it as a signed char, so
 //! on amd64 the parser takes it for the end of the file and silently ignores
 //! the rest, while platforms with an unsigned char report it.
@@ -182,7 +182,7 @@ impl<'a> Lexer<'a> {
                 match close {
                     Some(quote) => Ok(Some(self.double(start, quote))),
                     // Only a variable that swallowed the closing quote leads
-                    // here, as in "${a\\" }. jail(8) goes on word by word.
+                    // here, as in "${a\\" }. jail(8) continues word by word.
                     None if is_word(first) => {
                         let end = self.run(start, is_word);
                         Ok(Some(self.literal(start..end, end)))

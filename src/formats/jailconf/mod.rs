@@ -14,11 +14,11 @@
 //! gives one jail its parameters, after globals, wildcards, `+=` and variables.
 //! [`export_line`] prints them as `jail -e` does. [`quote_literal`] and
 //! [`quote_with_variables`] write values, [`cut`] removes a block, and
-//! [`command_words`] tells how jail(8) would run one of the exec commands.
+//! [`command_words`] says how jail(8) would run one of the exec commands.
 //!
 //! # Where this differs from jail(8)
 //!
-//! - The first error in a file ends the reading; jail(8) goes on to find more.
+//! - The first error in a file ends the reading; jail(8) continues to find more.
 //! - Names and values must be UTF-8. Comments may hold any bytes.
 //! - A byte from 0x80 outside quotes and comments is a syntax error; on
 //!   platforms with a signed char jail(8) stops reading there without a word.

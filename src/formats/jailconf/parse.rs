@@ -28,7 +28,7 @@ pub(super) struct Statement {
 }
 
 /// Part of a value. A value never holds an empty literal nor two in a row, so
-/// the number of pieces tells whether a variable stands alone.
+/// the number of pieces says whether a variable stands alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     Literal(String),
@@ -343,7 +343,7 @@ mod tests {
         let error = chain(33).unwrap_err();
         assert_eq!(error.to_string(), "maximum include depth exceeded");
         assert_eq!(error.position().unwrap().file(), Path::new("/etc/i32"));
-        // Only files within files count, not files beside each other.
+        // Only files within files count, not files next to each other.
         let many = ".include \"i\";".repeat(40);
         assert!(load(&[("/etc/j", &many), ("/etc/i", "")]).is_ok());
     }

@@ -17,7 +17,7 @@
 //! - `late-` and one of these: the effect is done, and reported as failed.
 //! - `kill` and `kill-after`: SIGKILL before or after it.
 //! - `wait`: before it the program writes to the FIFO `here` of the directory
-//!   `THINJAIL_WAIT`, and goes on when it has read from the FIFO `go`. A program
+//!   `THINJAIL_WAIT`, and continues when it has read from the FIFO `go`. A program
 //!   that has to wait for a lock writes to `blocked` there.
 //!
 //! `THINJAIL_INJECT_LOG` names a file that gets a line for each effect.
@@ -161,7 +161,7 @@ fn read_plan(text: &str) -> Option<Planned> {
     Some(Planned { fault, place: read_place(place)?, onwards, seen: AtomicUsize::new(0) })
 }
 
-/// Counts an effect, and tells what it meets.
+/// Counts an effect, and says what it meets.
 fn announce(what: fmt::Arguments) -> Option<Fault> {
     static PLAN: LazyLock<Vec<Planned>> = LazyLock::new(|| {
         let text = std::env::var("THINJAIL_INJECT").unwrap_or_default();

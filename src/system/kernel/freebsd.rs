@@ -389,7 +389,7 @@ fn each_address(each: &mut dyn FnMut(String, Address)) -> Result<()> {
         };
         each(name, address);
     }
-    // SAFETY: the list came from getifaddrs and is not used any more.
+    // SAFETY: the list came from getifaddrs and is not used any longer.
     unsafe { libc::freeifaddrs(first) };
     Ok(())
 }

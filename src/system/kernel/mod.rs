@@ -104,7 +104,7 @@ pub trait Interfaces {
     }
 }
 
-/// One mounted file system, as getfsstat(2) tells it.
+/// One mounted file system, as getfsstat(2) reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// The file system's id, which names exactly this mount even when others
@@ -178,7 +178,7 @@ pub trait Jails {
 
 /// Creates an interface. Without its module there is no cloner for it, which is
 /// EINVAL; GENERIC has neither of the two built in. Then the module is loaded
-/// and creation tried once more, whoever loaded it.
+/// and creation tried once more, no matter who loaded it.
 #[cfg_attr(not(target_os = "freebsd"), allow(dead_code, reason = "the simulated kernel has no modules"))]
 fn create_with_module(
     name: &str,
@@ -253,7 +253,7 @@ fn usable_uuid(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// The module is loaded once, whoever was faster, and creation is tried
+    /// The module is loaded once, no matter who was faster, and creation is tried
     /// again.
     #[test]
     fn a_missing_cloner_is_loaded_and_tried_again() {

@@ -27,7 +27,7 @@ pub struct Object<'a> {
     pub kind: FileType,
 }
 
-/// What a file has beside its inode's fixed fields.
+/// What a file has besides the fixed fields of its inode.
 pub struct Attributes {
     /// The names of its extended attributes, as far as they can be copied.
     pub names: Vec<CString>,

@@ -20,7 +20,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     copy_telling(from, to, &mut |_| ())
 }
 
-/// The same; tells how many entries were copied after each.
+/// The same; says how many entries were copied after each.
 pub fn copy_telling(from: &Path, to: &Path, tell: &mut dyn FnMut(u64)) -> Result<()> {
     let flags = copy_but_flags(from, to, tell)?;
     set_top_flags(to, flags)

@@ -1,4 +1,4 @@
-//! Looking into a tree that somebody else writes: from its open top downwards,
+//! Looking into a tree that another program writes: from its open top downwards,
 //! no link followed, nothing opened that could block, and a bounded part read.
 
 use crate::system::tree;

@@ -248,7 +248,7 @@ fn descend(depth: &mut usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies a tree so that it appears whole or not at all: beside its target
+/// Copies a tree so that it appears whole or not at all: next to its target
 /// first, then by rename.
 pub struct CopyTree {
     /// The tree.

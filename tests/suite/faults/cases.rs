@@ -30,7 +30,7 @@ pub const PROGRAMS: [&str; 12] = [
 pub enum OnError {
     /// It is undone.
     Undoes,
-    /// It stays, and the same command goes on from there.
+    /// It stays, and the same command continues from there.
     Keeps,
     /// The rest is done nevertheless: for clearing away.
     GoesOn,
@@ -45,7 +45,7 @@ pub struct Case {
     pub on: &'static [Storage],
     pub prepare: fn(Storage) -> Host,
     pub on_error: OnError,
-    /// Texts of errors behind the point where nothing is undone any more.
+    /// Texts of errors behind the point where nothing is undone any longer.
     pub beyond: &'static [&'static str],
     /// Whether every error is told on standard error.
     pub tells: bool,
@@ -58,7 +58,7 @@ pub struct Case {
     pub cheap: usize,
 }
 
-/// What proves a container that nothing else proves any more.
+/// What proves a container that nothing else proves any longer.
 const ADOPT: &[&str] = &["zfs set thinjail:jail=web zdata/jails/containers/web", "jail-mkfstab web"];
 
 const BOTH: &[Storage] = &[Storage::Directory, Storage::Zfs];
@@ -257,7 +257,7 @@ pub static CASES: &[Case] = &[
         line: "jail-doctor -x",
         prepare: with_leavings,
         on_error: OnError::GoesOn,
-        // It tells what is left as findings.
+        // It says what is left as findings.
         tells: false,
         ..CASE
     },
@@ -268,7 +268,7 @@ fn change(stage: &Host, change: impl FnOnce(&mut State) -> thinjail::system::ker
     kernel.change(change).unwrap();
 }
 
-/// Things of somebody else, beside those of the jail.
+/// Things of somebody else, next to those of the jail.
 pub fn plant_foreign(stage: &Host, storage: Storage) {
     if storage == Storage::Zfs {
         stage.tool("zfs", &["create", "zdata/foreign"]);

@@ -192,7 +192,7 @@ fn once_more(case: &Case, scene: &Scene, calm: &Undisturbed) -> Result<(), Strin
     let output = scene.run(case.line, "");
     let mut told = scene.told(&output);
     if !output.status.success() && told != calm.again {
-        // It says which command removes the leavings.
+        // It says which command removes the leftovers.
         if told.lines().count() != 1 {
             return Err(format!("again: {told:?}"));
         }
@@ -457,7 +457,7 @@ fn looking_changes_nothing() {
             "/usr/local/sbin/pkg -o",
         ];
         let locks = effect.starts_with("open /var/run/thinjail-") && effect.ends_with(".lock");
-        // jail-rebase notes that it has the jail in hand before it looks.
+        // jail-rebase notes that it owns the jail before it looks.
         let claims = effect.starts_with("open /var/run/thinjail-") && effect.ends_with(".claim");
         locks
             || claims

@@ -229,7 +229,7 @@ pub struct Tree {
     pub top: PathBuf,
     /// Whether it has more levels than a path can name.
     pub deep: bool,
-    /// Directories that can be swapped with what is beside them.
+    /// Directories that can be swapped with what is next to them.
     swapped: Vec<(Arc<Name>, Arc<Name>)>,
     growing: Option<PathBuf>,
     /// Sockets exist while somebody holds them, or their names do.
@@ -333,7 +333,7 @@ pub struct Race {
 }
 
 impl Race {
-    /// Waits until nothing changes any more.
+    /// Waits until nothing changes any longer.
     pub fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {

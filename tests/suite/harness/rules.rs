@@ -69,7 +69,7 @@ pub fn hold<S: AsRef<std::ffi::OsStr>>(program: &str, arguments: &[S], stderr: &
 }
 
 /// What is wrong with a usage error, which is as clap prints it: the error, then
-/// the usage or what is wrong with a value, then how to go on.
+/// the usage or what is wrong with a value, then how to continue.
 pub fn usage_flaw(program: &str, text: &str) -> Option<String> {
     let usage = text.lines().any(|line| line.starts_with(&format!("Usage: {program}")));
     if !text.ends_with("\nFor more information, try '--help'.\n") {

@@ -217,7 +217,7 @@ fn together(
         let mut after = before.clone();
         let mut verdicts: Vec<(usize, Verdict)> = Vec::new();
         for at in order {
-            // Who comes while another jail(8) has the jail in hand does nothing; a second
+            // Who comes while another jail(8) owns the jail does nothing; a second
             // start of a jail that runs at that moment stumbles over its root.
             let refused = ["is in the hands of another jail(8)", "Resource deadlock avoided"];
             let refused = refused.iter().any(|text| said[at].stderr.contains(text));

@@ -1,5 +1,5 @@
 //! The simulated host: does what an operation says, with the real programs, and
-//! tells what is there.
+//! says what is there.
 
 use super::common_bin::bin;
 use super::op::*;

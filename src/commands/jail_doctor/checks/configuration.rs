@@ -177,7 +177,7 @@ fn clashes(facts: &Facts, found: &mut Vec<Finding>) {
         for address in own_addresses(jail) {
             if let Some(first) = ips.insert(address, jail).filter(differs) {
                 let what = format!("address {address} is also that of {}", other(first));
-                // One cause is told once.
+                // One cause is reported once.
                 if same_id.is_none_or(|(_, o)| o.resources.jail != first.resources.jail) {
                     found.push(about(jail, &IP_DUPLICATE, what, "give it an address of its own"));
                 }

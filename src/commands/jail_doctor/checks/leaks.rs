@@ -29,7 +29,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         mounts(facts, &mut found);
         pairs(facts, &mut found);
     }
-    // What somebody is just making looks the same.
+    // What another program is just making looks the same.
     if let Some(layout) = facts.layout()
         && !lock::jails_are_made(facts.host.root())
     {
@@ -232,13 +232,13 @@ fn release_of(temporary: &Path) -> Option<Release> {
 }
 
 /// The jail whose container was to be in the place of a temporary tree, or
-/// beside it.
+/// next to it.
 fn jail_of(temporary: &Path) -> Option<JailName> {
     let name = temporary.file_name()?.to_str()?.strip_prefix('.')?;
     name.split('.').next()?.parse().ok()
 }
 
-/// Whether a program that lives is at work on it: it holds a lock then.
+/// Whether a program that lives is working on it: it holds a lock then.
 fn in_use(path: &Path) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match rustix::fs::open(path, flags, Mode::empty()) {

@@ -225,7 +225,7 @@ pub fn links_of(
         found.push(Finding::new(&TEMP_LEFT, scope.clone(), object, what, advice).mended_by(mend()));
     }
     for (path, what) in survey.findings {
-        // What is no directory and what is too deep is told elsewhere.
+        // What is no directory and what is too deep is reported elsewhere.
         if what.starts_with("dangling") {
             let what = format!("{}: {what}", path.display());
             found.push(Finding::new(kind, scope.clone(), object, what, "remove it, or make what it names"));

@@ -25,7 +25,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Where the state lies below the alternate root: this is the file that is
-/// locked and counts the changes; the state itself is beside it, after an even
+/// locked and counts the changes; the state itself is next to it, after an even
 /// number of changes in `.0`, after an odd one in `.1`.
 pub const STATE: &str = "/var/run/thinjail-simulated";
 

@@ -14,7 +14,7 @@ pub enum ChangedBy {
     Jail,
     /// Both.
     Both,
-    /// Both, in conflict, and somebody decided for one side.
+    /// Both, in conflict, and the administrator decided for one side.
     Decided,
 }
 
@@ -102,7 +102,7 @@ impl fmt::Display for ConflictReason {
     }
 }
 
-/// An entry that somebody has to decide about.
+/// An entry that the administrator has to decide about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeConflict {
     /// Why.
@@ -131,7 +131,7 @@ impl TreeConflict {
         }
     }
 
-    /// What is done when somebody has edited the text.
+    /// What is done when the administrator has edited the text.
     pub fn edited(&self, contents: Vec<u8>) -> Option<Step> {
         let compose = self.steps.iter().flatten().find_map(|step| match step {
             Step::MergeMetadata(compose) => Some(compose.clone()),

@@ -40,7 +40,7 @@ fn run(arguments: &JailList, host: &Host) -> Result<ExitCode> {
     }
     if let Some((first, rest)) = inventory.unread.split_first() {
         let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
-        console::note(PROGRAM, &format!("not all can be read: {}{more}", first.why));
+        console::note(PROGRAM, &format!("warning: cannot read everything: {}{more}", first.why));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -142,7 +142,7 @@ fn plan_target(target: PathBuf, contents: Vec<u8>, plan: &mut Plan) -> Result<()
         Some(there) if there.is_file() => {
             if fs_err::read(&target)? != contents {
                 bail!(
-                    "{}: there already, with other lines; move it away to have it written anew",
+                    "{}: already exists with other lines; move it away to have it written again",
                     target.display()
                 );
             }

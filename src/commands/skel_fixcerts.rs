@@ -61,7 +61,11 @@ fn run(arguments: &SkelFixcerts, host: &Host) -> Result<ExitCode> {
     let survey = links::survey(&skeleton, &base, scope)?;
     if arguments.check {
         for repair in &survey.repairs {
-            links::warn(PROGRAM, &repair.path, &format!("link to {} misses the base", repair.old.display()));
+            links::warn(
+                PROGRAM,
+                &repair.path,
+                &format!("link to {} does not reach the base", repair.old.display()),
+            );
         }
     }
     let (wrong, repairs) = (!survey.repairs.is_empty(), survey.repairs.len());
@@ -135,5 +139,5 @@ fn base_of(directory: &Path, host: &Host) -> Result<PathBuf> {
             return Ok(host.root().host_path(&first.source));
         }
     }
-    bail!("{}: which base it belongs to can't be told; name it with -b", directory.display())
+    bail!("{}: cannot determine its base; use -b", directory.display())
 }

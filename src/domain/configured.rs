@@ -212,15 +212,15 @@ impl JailConfigs {
                 bail!("{whose} is configured already");
             }
             if candidate.id.is_some() && other.id == candidate.id {
-                bail!("id {} is that of {whose}", other.id.as_deref().unwrap_or_default());
+                bail!("id {} is used by {whose}", other.id.as_deref().unwrap_or_default());
             }
             let mut both = candidate.addresses.iter().filter(|a| other.addresses.contains(a));
             // What every jail of the common part says is nobody's own.
             if let Some(address) = both.find(|a| !shared.contains(a) && !self.common.contains(a)) {
-                bail!("address {address} is that of {whose}");
+                bail!("address {address} is used by {whose}");
             }
             if let Some(pair) = candidate.pairs.iter().find(|p| other.pairs.contains(p)) {
-                bail!("pair {pair} is that of {whose}");
+                bail!("pair {pair} is used by {whose}");
             }
         }
         Ok(())
@@ -334,7 +334,7 @@ mod tests {
         let known = JailConfigs { config: Config::default(), jails, common, includes_conf_dir: None };
         known.check(&resources("c", &[server, "192.168.7.7"]), &[]).unwrap();
         let error = known.check(&resources("c", &[server, "192.168.7.6"]), &[]).unwrap_err().to_string();
-        assert!(error.starts_with("address 192.168.7.6 is that of jail b"), "{error}");
+        assert!(error.starts_with("address 192.168.7.6 is used by jail b"), "{error}");
         known.check(&resources("c", &["192.168.7.6"]), &["192.168.7.6".parse().unwrap()]).unwrap();
     }
 }

@@ -95,7 +95,7 @@ impl Layout {
         };
         if resolved != real {
             let name = host.root().strip(&resolved).unwrap_or(resolved);
-            bail!("jail_dir: {} leads through a link; set it to {}", dir.display(), name.display());
+            bail!("jail_dir: {} contains a symbolic link; set it to {}", dir.display(), name.display());
         }
         Ok(Layout { dir, conf_dir: settings.jail_conf_dir.clone(), storage })
     }

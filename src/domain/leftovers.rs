@@ -127,7 +127,7 @@ fn resolve(host: &Host, path: &Path) -> Result<Option<PathBuf>> {
         Ok(resolved) if resolved == real => Ok(Some(real)),
         Ok(resolved) => {
             let name = host.root().strip(&resolved).unwrap_or(resolved);
-            bail!("path {}: leads through a link; set path to {}", path.display(), name.display())
+            bail!("path {}: contains a symbolic link; set path to {}", path.display(), name.display())
         }
     }
 }
@@ -163,7 +163,7 @@ fn look_at_mounts(mounts: Vec<Mount>, request: &SweepRequest, path: &Path, sweep
             sweep.plan.push(UnmountLeftover { mount: mount.clone(), jail: request.jail.clone() });
         } else {
             let kind = &mount.kind;
-            sweep.left.push(format!("{on}: {kind}, left mounted (-t {kind} unmounts it)"));
+            sweep.left.push(format!("warning: {on}: {kind}, left mounted; -t {kind} unmounts it"));
             stays.push(mount);
         }
     }

@@ -54,7 +54,7 @@ fn own() -> i32 {
 
 fn refuse(jail: &JailName, other: &Process) -> Result<()> {
     let who = if other.command == JAIL { "another jail(8)" } else { "jail-rebase" };
-    bail!("jail {jail} is in the hands of {who}, process {}; wait until that has ended", other.pid)
+    bail!("jail {jail} is being started, stopped or moved by {who}, process {}; try again later", other.pid)
 }
 
 /// Claims the jail for the jail(8) that runs us, if one does. Fails when

@@ -146,7 +146,7 @@ impl Settings {
     pub fn release(&self, given: Option<&Release>) -> Result<Release> {
         match given.or(self.bsd_ver.as_ref()) {
             Some(release) => Ok(release.clone()),
-            None => bail!("no release: give -r, or set bsd_ver in {FILE}"),
+            None => bail!("no release: use -r, or set bsd_ver in {FILE}"),
         }
     }
 }

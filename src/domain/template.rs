@@ -99,10 +99,9 @@ fn check_trees(release: &Release, base: &Path, skeleton: &Path) -> Result<()> {
             Some(there) => {
                 bail!("{what} of {release}: {}: {}, not a directory", path.display(), file::kind(&there))
             }
-            None => bail!(
-                "no {what} of {release}: {} does not exist; {program} {release} makes it",
-                path.display()
-            ),
+            None => {
+                bail!("no {what} of {release}: {} does not exist; run {program} {release}", path.display())
+            }
         }
     }
     let mut view = JailRootView::new(base).context("base")?;
@@ -119,18 +118,18 @@ fn check_trees(release: &Release, base: &Path, skeleton: &Path) -> Result<()> {
         let found = view.look_up(Path::new("/"), Path::new(moved), Symlinks::Follow)?;
         if !split || !matches!(&found, LookupResult::Directory(real) if *real == point.join(moved)) {
             bail!(
-                "template {release}: {} is no link to {SKELETON}/{moved} of {}; skel-split {release} makes it one",
+                "template {release}: {} is not a link to {SKELETON}/{moved} of {}; run skel-split {release}",
                 original.display(),
                 skeleton.display()
             );
         }
         if file::look(&sibling_name::temporary(&original))?.is_some() {
-            bail!("template {release}: its split was interrupted; skel-split {release} finishes it");
+            bail!("template {release}: its split was interrupted; run skel-split {release} to finish it");
         }
     }
     if file::look(&before_update(base))?.is_some() {
         bail!(
-            "template {release}: its update was interrupted; skel-update {release} takes it back and starts anew"
+            "template {release}: its update was interrupted; skel-update {release} rolls it back and starts again"
         );
     }
     Ok(())
@@ -144,7 +143,7 @@ pub fn check_kernel(host: &Host, release: &Release, base: &Path) -> Result<()> {
     let Some(kernel) = base_version::major_and_minor(&host.kernel()?.os_release()?) else { return Ok(()) };
     if installed.version() > kernel {
         bail!(
-            "{installed} is later than this host's kernel, {}.{}; update the host first",
+            "{installed} is newer than this host's kernel, {}.{}; update the host first",
             kernel.0,
             kernel.1
         );
@@ -171,12 +170,12 @@ pub fn newest_snapshot(host: &Host, release: &Release, skeleton: &Dataset) -> Re
 pub fn newest_of(snapshots: Vec<String>, release: &Release, skeleton: &Dataset) -> Result<String> {
     if snapshots.contains(&skeleton.snapshot(BEFORE_UPDATE)) {
         bail!(
-            "template {release}: its update was interrupted; skel-update {release} takes it back and starts anew"
+            "template {release}: its update was interrupted; skel-update {release} rolls it back and starts again"
         );
     }
     let newest = snapshots.into_iter().rfind(|full| is_ours(full));
     newest.with_context(|| {
-        format!("{skeleton} has no snapshot; skel-split {release} completes the template and takes it")
+        format!("{skeleton} has no snapshot; run skel-split {release} to complete the template")
     })
 }
 

@@ -40,7 +40,7 @@ pub fn kind(metadata: &Metadata) -> &'static str {
 /// directory it goes into exists and can be written.
 pub fn check_creatable(path: &Path) -> Result<()> {
     if let Some(there) = look(path)? {
-        bail!("{}: {} is there already", path.display(), kind(&there));
+        bail!("{}: {} already exists", path.display(), kind(&there));
     }
     check_writable_parent(path)
 }
@@ -277,7 +277,7 @@ impl Action for RenameFile {
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
         // Renaming onto an empty directory would succeed, so look first.
         if let Some(there) = look(&self.to)? {
-            bail!("{}: {} is there already", self.to.display(), kind(&there));
+            bail!("{}: {} already exists", self.to.display(), kind(&there));
         }
         let done = effect::rename(&self.from, &self.to);
         // Over a network it may be done and fail nevertheless.

@@ -71,7 +71,9 @@ impl Lock {
         };
         match taken {
             Ok(()) => Ok(Lock(file)),
-            Err(TryLockError::WouldBlock) => bail!("another program is at work on the template of {release}"),
+            Err(TryLockError::WouldBlock) => {
+                bail!("template {release} is locked by another program; try again later")
+            }
             Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("lock {}", path.display())),
         }
     }

@@ -118,7 +118,7 @@ pub fn v4_of_id(network: Ipv4Net, id: Id) -> Result<Chosen, BadAddress> {
     let host = u32::from(id.0);
     let address = u32::from(network.network()).checked_add(host).map(Ipv4Addr::from);
     let Some(address) = address.filter(|a| network.contains(a)) else {
-        return bad(format!("its address is beyond the network {network}"));
+        return bad(format!("its address is outside the network {network}"));
     };
     check_v4_host(network, address)?;
     let net = Ipv4Net::new_assert(address, network.prefix_len());
@@ -140,7 +140,7 @@ pub fn v6_of_id(network: Ipv6Net, id: Id) -> Result<Chosen, BadAddress> {
     let digits = u128::from_str_radix(&id.to_string(), 16).unwrap_or(0);
     let address = if prefix <= 112 { base.checked_add(digits) } else { base.checked_add(u128::from(id.0)) };
     let Some(address) = address.map(Ipv6Addr::from).filter(|a| network.contains(a)) else {
-        return bad(format!("its address is beyond the network {network}"));
+        return bad(format!("its address is outside the network {network}"));
     };
     let net = Ipv6Net::new_assert(address, prefix);
     let base_text = network.network().to_string();

@@ -36,7 +36,7 @@ case_fetch() {
     [ ! -e "$root/etc/resolv.conf" ] || cmp "$root/etc/resolv.conf" "$root/$base/etc/resolv.conf" ||
         fail "resolv.conf is not the host's"
     run skel-fetch -f /$pool/media/base.txz -M /$pool/media/MANIFEST "$release"
-    said "is there already"
+    said "already exists"
 }
 
 have split "" "skel-split makes a template of it"

@@ -251,7 +251,7 @@ case_rebase_patch() {
     run jail-rebase -y --commit tjweb
     is "$(containers)" "tjweb " "containers"
     run jail-rebase tjweb "$older"
-    said "is what it is a clone of already"
+    said "already at"
     zfs snapshot $pool/jails/containers/tjweb@weekly
     [ -n "$simulated" ] || ls $container/.zfs/snapshot/weekly >/dev/null
     doctor
@@ -322,9 +322,9 @@ case_rebase_busy() {
     done
     kill -STOP $mover
     start_fails tjweb
-    said "in the hands of"
+    said "is being started, stopped or moved by"
     refused jail-rebase -k ours tjweb "$release"
-    said "in the hands of"
+    said "is being started, stopped or moved by"
     refused jail-destroy -y tjweb
     kill -CONT $mover
     wait $mover || fail "it failed: $(cat moved)"

@@ -8,7 +8,7 @@ case_untagged() {
     # As the hand-made hook of an article does it.
     run ifconfig epair201 create up
     start_fails tjweb
-    said "epair201.*not ours"
+    said "epair201a is up, but not described"
     has_if epair201a
     no_mounts tjweb
     ifconfig epair201a destroy
@@ -72,7 +72,7 @@ case_other_bridge() {
     run ifconfig epair201 create
     run ifconfig $bridge2 addm epair201a
     start_fails tjweb
-    said "epair201.*not ours"
+    said "epair201a is a member of"
     is "$(members $bridge2)" epair201a "members of $bridge2"
     ifconfig epair201a destroy
     # The uplink of one bridge does not become another's.
@@ -120,7 +120,7 @@ case_renamed_inside() {
     run jail -R tjweb
     wait_until there epair202b
     start_fails tjdb
-    said "epair202b is there without epair202a"
+    said "epair202b exists without epair202a"
     has_if epair201a
     run jail-sweep tjweb "$(path tjweb)" epair201
     no_if epair201a

@@ -230,7 +230,7 @@ case_hidden() {
     for line in "jail-clone tjnew 202" "skel-split $release" "jail-mkfstab tjweb"; do
         refused $line
         said "$base is hidden by $pool/tjcover"
-        not_said "skel-split $release completes"
+        not_said "run skel-split $release to complete"
     done
     # Each of the two commands that the message has, for base and skeleton.
     for dataset in $base $pool/jails/templates/$release-skeleton; do

@@ -64,7 +64,7 @@ case_same_pair() {
         running=$(jls name | grep '^tj')
         is "$(echo "$running" | grep -c .)" 1 "jails that run"
         is "$(described epair201a)" "jail:$running" "description of epair201a"
-        said "not ours: epair201a belongs to jail $running"
+        said "pair epair201 of jail .*: epair201a belongs to jail $running"
         is "$(mount -p | grep -c -e "-nullfs-base")" 3 "mounts"
         stop $running
         nothing_of $running epair201

@@ -108,7 +108,7 @@ fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Runs sync(8): what was written is there already.
+/// Runs sync(8): what was written already exists.
 fn sync(_: &Host, args: &[String], _: &mut Reply) -> Result<u8> {
     if !args.is_empty() {
         bail!("sync: takes no arguments");

@@ -82,13 +82,13 @@ fn ids() {
     assert_eq!(host.ok("jail-clone a"), "a: id 4, 192.168.7.4/24\n");
     assert_eq!(host.ok("jail-clone b"), "b: id 5, 192.168.7.5/24\n");
     for (id, expect) in [
-        ("1", "id 1 is that of jail one (/etc/jail.conf)"),
-        ("2", "address 192.168.7.2 is that of jail old (/etc/jail.conf)"),
-        ("3", "pair epair3 is that of jail old (/etc/jail.conf)"),
-        ("4", "id 4 is that of jail a (/etc/jail.conf.d/a.conf)"),
-        ("101", "192.168.7.101 is that of the gateway"),
+        ("1", "id 1 is used by jail one (/etc/jail.conf)"),
+        ("2", "address 192.168.7.2 is used by jail old (/etc/jail.conf)"),
+        ("3", "pair epair3 is used by jail old (/etc/jail.conf)"),
+        ("4", "id 4 is used by jail a (/etc/jail.conf.d/a.conf)"),
+        ("101", "192.168.7.101 is the gateway"),
         ("255", "255 is the broadcast address"),
-        ("300", "beyond the network 192.168.7.0/24"),
+        ("300", "outside the network 192.168.7.0/24"),
     ] {
         let error = host.refuses(1, &format!("jail-clone c {id}"));
         assert!(error.contains(expect), "{id}: {error}");
@@ -99,7 +99,7 @@ fn ids() {
     let error = host.refuses(1, "jail-clone one 20");
     assert!(error.contains("jail one is configured already (/etc/jail.conf)"), "{error}");
     let error = host.refuses(1, "jail-clone -i 192.168.7.4 c");
-    assert!(error.contains("is that of jail a"), "{error}");
+    assert!(error.contains("is used by jail a"), "{error}");
 }
 
 #[test]
@@ -116,15 +116,15 @@ fn addresses() {
     );
     for (arguments, status, expect) in [
         ("-i 192.168.8.1", 1, "outside the network 192.168.7.0/24"),
-        ("-i 192.168.7.101", 1, "192.168.7.101 is that of the gateway"),
+        ("-i 192.168.7.101", 1, "192.168.7.101 is the gateway"),
         ("-i 192.168.7.255", 1, "broadcast"),
         ("-i 192.168.7.0", 1, "of the network 192.168.7.0/24 itself"),
         ("-i fd00::1", 2, "not an IPv4 address"),
         ("-6 192.168.7.9", 2, "not an IPv6 address"),
         ("-6 fd00:7::9", 1, "needs a prefix length"),
         ("-i 192.168.7.9/33", 2, "prefix length"),
-        ("-i 192.168.7.50", 1, "is that of jail a"),
-        ("-6 fd00:7::9/64", 1, "address fd00:7::9 is that of jail c"),
+        ("-i 192.168.7.50", 1, "is used by jail a"),
+        ("-6 fd00:7::9/64", 1, "address fd00:7::9 is used by jail c"),
     ] {
         let error = host.refuses(status, &format!("jail-clone {arguments} d"));
         assert!(error.contains(expect), "{arguments}: {error}");
@@ -181,7 +181,7 @@ fn the_hosts_own_addresses() {
         })
         .unwrap();
     let error = host.refuses(1, "jail-clone a 1");
-    assert!(error.contains("192.168.7.1 is that of this host"), "{error}");
+    assert!(error.contains("192.168.7.1 belongs to this host"), "{error}");
     assert_eq!(clone_ok(&host, "jail-clone a"), "a: id 2, 192.168.7.2/24\n");
 }
 
@@ -199,7 +199,7 @@ fn a_template_must_be_whole() {
         }
         let error = host.refuses(1, "jail-clone web");
         assert!(
-            error.contains(&format!("{moved} is no link to skeleton/{moved}")),
+            error.contains(&format!("{moved} is not a link to skeleton/{moved}")),
             "{moved} -> {text}: {error}"
         );
         let _ = fs::remove_file(base.join(moved));
@@ -243,7 +243,7 @@ fn leavings_and_strangers() {
     fs::remove_file(host.path(CONF)).unwrap();
     fs::write(container.join("etc/mine"), "m").unwrap();
     let error = host.refuses(1, "jail-clone pg-1 111");
-    assert!(error.contains("no pristine copy of the skeleton"), "{error}");
+    assert!(error.contains("not a pristine copy of the skeleton"), "{error}");
     fs::remove_dir_all(&container).unwrap();
     thinjail::system::tree::copy(&skeleton, &container).unwrap();
     // A foreign fstab, a path in use.
@@ -257,7 +257,7 @@ fn leavings_and_strangers() {
             _ => fs::create_dir(host.path(FSTAB)).unwrap(),
         }
         let error = host.refuses(1, "jail-clone pg-1 111");
-        assert!(error.contains("is there already"), "{error}");
+        assert!(error.contains("already exists"), "{error}");
         fs::remove_dir(host.path(FSTAB)).or_else(|_| fs::remove_file(host.path(FSTAB))).unwrap();
     }
     fs::write(host.path("zdata/jails/pg-1-nullfs-base/file"), "").unwrap();
@@ -276,7 +276,7 @@ fn templates_and_settings() {
     let host = Host::hooks();
     let error = host.refuses(1, "jail-clone web");
     assert!(
-        error.contains("no base of 14.2-RELEASE") && error.contains("skel-fetch 14.2-RELEASE makes it"),
+        error.contains("no base of 14.2-RELEASE") && error.contains("run skel-fetch 14.2-RELEASE"),
         "{error}"
     );
     let host = Host::hooks_with_template();
@@ -300,12 +300,12 @@ fn templates_and_settings() {
     );
     symlink("jails", host.path("zdata/link")).unwrap();
     let error = host.refuses(1, "jail-clone web");
-    assert!(error.contains("leads through a link; set it to /zdata/jails"), "{error}");
+    assert!(error.contains("contains a symbolic link; set it to /zdata/jails"), "{error}");
     host.write("usr/local/etc/thinjail.conf", SETTINGS);
     fs::remove_file(host.path("zdata/jails/templates/14.2-RELEASE-base/etc")).unwrap();
     fs::create_dir(host.path("zdata/jails/templates/14.2-RELEASE-base/etc")).unwrap();
     let error = host.refuses(1, "jail-clone web");
-    assert!(error.contains("etc is no link to skeleton/etc"), "{error}");
+    assert!(error.contains("etc is not a link to skeleton/etc"), "{error}");
 }
 
 #[test]

@@ -168,13 +168,13 @@ fn leavings_and_strangers() {
     stage.tool("zfs", &["set", "thinjail:jail=pg-1", "zdata/jails/containers"]);
     stage.tool("zfs", &["clone", SNAPSHOT, CONTAINER]);
     let error = fails(&stage, "jail-clone pg-1 111");
-    assert!(error.contains("nobody's that is known"), "{error}");
+    assert!(error.contains("belongs to no known jail"), "{error}");
     stage.tool("zfs", &["inherit", "thinjail:jail", "zdata/jails/containers"]);
     // Not ours, or of another origin.
     stage.tool("zfs", &["destroy", CONTAINER]);
     stage.tool("zfs", &["clone", SNAPSHOT, CONTAINER]);
     let error = fails(&stage, "jail-clone pg-1 111");
-    assert!(error.contains("nobody's that is known"), "{error}");
+    assert!(error.contains("belongs to no known jail"), "{error}");
     stage.tool("zfs", &["destroy", CONTAINER]);
     stage.tool("zfs", &["create", "-o", "thinjail:jail=pg-1", CONTAINER]);
     let error = fails(&stage, "jail-clone pg-1 111");
@@ -192,7 +192,7 @@ fn missing_pieces() {
     stage.write("/usr/local/etc/thinjail.conf", SETTINGS);
     stage.tool("zfs", &["destroy", SNAPSHOT]);
     let error = fails(&stage, "jail-clone pg-1");
-    assert!(error.contains("-skeleton has no snapshot; skel-split 14.2-RELEASE"), "{error}");
+    assert!(error.contains("-skeleton has no snapshot; run skel-split 14.2-RELEASE"), "{error}");
     nothing_left(&stage);
 }
 

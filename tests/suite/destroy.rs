@@ -93,7 +93,7 @@ fn a_running_jail_is_stopped_only_by_force() {
         stage.ok("jail-clone web 10");
         stage.tool("jail", &["-c", "web"]);
         let told = stage.fails("jail-destroy -y web");
-        assert!(told.contains("jail web is running; service jail stop web, or give -f"), "{told}");
+        assert!(told.contains("jail web is running; service jail stop web, or use -f"), "{told}");
         let told = stage.ok("jail-destroy -nf web");
         assert!(told.starts_with("/usr/sbin/service jail onestop web\n"), "{told}");
         assert!(stage.state().jails.iter().any(|j| j.name == "web"));
@@ -127,7 +127,7 @@ fn not_without_an_answer() {
     stage.ok("jail-clone web 10");
     let before = state(&stage);
     let told = stage.fails("jail-destroy web");
-    assert!(told.contains("there is no terminal to ask on; give -y"), "{told}");
+    assert!(told.contains("no terminal to ask on; use -y"), "{told}");
     assert_eq!(before, state(&stage));
     let told = stage.ok("jail-destroy -n web");
     assert!(told.contains("/etc/jail.conf.d/web.conf\n"), "{told}");

@@ -951,8 +951,7 @@ fn a_resolver_on_the_hosts_loopback_is_noticed_everywhere() {
             assert!(output.status.success(), "{told}");
             assert_eq!(
                 told,
-                "jail-clone: warning: jail web: its resolv.conf names the name server ::1, and nothing in the jail \
-                 listens there; edit /zdata/jails/containers/web/etc/resolv.conf\n"
+                "jail-clone: warning: jail web: its resolv.conf uses the name server ::1, but nothing in the jail listens there; edit /zdata/jails/containers/web/etc/resolv.conf\n"
             );
         }
         let of = |tree: &str| {

@@ -165,7 +165,7 @@ fn foreign_pairs_are_refused_by_name() {
         ("lent", "its other half is not on the host"),
         ("b described", "epair5b is described"),
         ("not a pair", "epair5a is not an epair"),
-        ("b only", "epair5b is there without epair5a"),
+        ("b only", "epair5b exists without epair5a"),
     ] {
         let host = Host::hooks();
         host.kernel()

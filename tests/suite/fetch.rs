@@ -56,8 +56,7 @@ fn a_resolver_that_no_jail_reaches() {
         let told = stage.strip(&output.stderr);
         assert!(output.status.success(), "{told}");
         let expected = format!(
-            "skel-fetch: warning: /etc/resolv.conf names the name server 127.0.0.1, which no jail reaches; edit \
-             {BASE}/etc/resolv.conf before skel-split\n"
+            "skel-fetch: warning: /etc/resolv.conf uses the name server 127.0.0.1, which no jail reaches; edit {BASE}/etc/resolv.conf before skel-split\n"
         );
         assert_eq!(told, expected);
     }
@@ -73,7 +72,7 @@ fn from_a_server_to_a_base() {
         symlink("/usr/share/zoneinfo/Asia/Shanghai", stage.path("/etc/localtime")).unwrap();
         stage.write("/var/db/zoneinfo", "Asia/Shanghai\n");
         let told = stage.ok("skel-fetch 14.2");
-        assert_eq!(told, "14.2-RELEASE: base unpacked; skel-split 14.2-RELEASE makes a template of it\n");
+        assert_eq!(told, "14.2-RELEASE: base unpacked; next: skel-split 14.2-RELEASE\n");
         let base = stage.path(BASE);
         assert_eq!(fs::read_to_string(base.join("bin/freebsd-version")).unwrap(), VERSION);
         assert_eq!(fs::read_to_string(base.join("etc/resolv.conf")).unwrap(), "nameserver 192.168.7.1\n");
@@ -97,7 +96,7 @@ fn from_a_server_to_a_base() {
 
         let there = listing(&stage.path("/zdata"), Times::All);
         stage.forget_calls();
-        assert_eq!(stage.ok("skel-fetch 14.2"), "14.2-RELEASE: the base is there already\n");
+        assert_eq!(stage.ok("skel-fetch 14.2"), "14.2-RELEASE: the base already exists\n");
         assert_eq!(there, listing(&stage.path("/zdata"), Times::All));
         assert!(stage.calls().iter().all(|call| call.starts_with("zfs get")), "{:?}", stage.calls());
         stage.ok("skel-split 14.2");
@@ -205,7 +204,7 @@ fn other_places_and_architectures() {
     );
     // The directory itself, and a base of another release in it.
     let told = stage.fails("skel-fetch -m http://old.example.org/x/14.1-RELEASE 14.1");
-    assert!(told.contains("it holds 14.2-RELEASE, not 14.1-RELEASE"), "{told}");
+    assert!(told.contains("contains 14.2-RELEASE, not 14.1-RELEASE"), "{told}");
     let told = stage.fails("skel-fetch 13.2");
     assert!(
         told.contains("MANIFEST from https://download.freebsd.org/releases/amd64/amd64/13.2-RELEASE"),
@@ -404,10 +403,10 @@ fn what_is_there_and_no_base_is_left_alone() {
     put(&stage, &tar(&least()));
     stage.write(&format!("{BASE}/bin/sh"), "half of one");
     let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
-    assert!(told.contains("is there already, but not whole; remove it"), "{told}");
+    assert!(told.contains("already exists, but is incomplete; remove it"), "{told}");
     stage.write(&format!("{BASE}/bin/freebsd-version"), "USERLAND_VERSION=\"14.1-RELEASE-p2\"\n");
     let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
-    assert!(told.contains("there already, but it holds 14.1-RELEASE-p2"), "{told}");
+    assert!(told.contains("already exists, but contains 14.1-RELEASE-p2"), "{told}");
 
     let stage = Host::bare(Storage::Zfs);
     put(&stage, &tar(&least()));
@@ -421,7 +420,7 @@ fn what_is_there_and_no_base_is_left_alone() {
     put(&stage, &tar(&least()));
     stage.tool("zfs", &["create", "-p", "zdata/jails/templates/14.2-RELEASE-base.unpacking"]);
     let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
-    assert!(told.contains("14.2-RELEASE-base.unpacking is there, and not left by skel-fetch"), "{told}");
+    assert!(told.contains("14.2-RELEASE-base.unpacking exists and was not left by skel-fetch"), "{told}");
 }
 
 #[test]

@@ -216,7 +216,7 @@ fn which_base() {
     let elsewhere = trees.dir.path().join("elsewhere");
     fs::rename(trees.base(), &elsewhere).unwrap();
     let error = trees.fails(&[]);
-    assert!(error.contains("name it with -b") && error.lines().count() == 1, "{error}");
+    assert!(error.contains("use -b") && error.lines().count() == 1, "{error}");
     trees.ok(&["-b", elsewhere.to_str().unwrap()]);
     let output = std::process::Command::new(bin("skel-fixcerts")).arg("/no/such").output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("no such directory"), "{output:?}");

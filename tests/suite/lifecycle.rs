@@ -145,7 +145,7 @@ fn jail_root_renames_its_half_to_fool_the_host() {
     stage.tool("jexec", &["web", "ifconfig", "epair10b", "name", "epair11b"]);
     stage.tool("jail", &["-R", "web"]);
     let error = stage.tool_fails("jail", &["-c", "db"]);
-    assert!(error.contains("epair11b is there without epair11a"), "{error}");
+    assert!(error.contains("epair11b exists without epair11a"), "{error}");
     // Starting the culprit again, or sweeping it, clears the way.
     stage.ok_with("jail-sweep", &["web", "/zdata/jails/web-nullfs-base", "epair10"]);
     stage.tool("jail", &["-c", "db"]);

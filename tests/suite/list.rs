@@ -234,7 +234,7 @@ fn what_zfs_does_not_tell_is_unknown() {
         "NAME RELEASE ID ADDRESSES JID SIZE BASE\nweb 14.2-RELEASE 10 192.168.7.10 - ? -\n"
     );
     assert!(output.status.success() && stderr.lines().count() == 1, "{stderr}");
-    assert!(stderr.starts_with("jail-list: not all can be read: /sbin/zfs get "), "{stderr}");
+    assert!(stderr.starts_with("jail-list: warning: cannot read everything: /sbin/zfs get "), "{stderr}");
     let output = stage.run_with("jail-list", &["-j"]);
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     let web = object(&found, "web");
@@ -284,7 +284,7 @@ fn directories() {
     assert_eq!((status, stdout.lines().count()), (0, 3));
     assert_eq!(
         stderr,
-        "jail-list: not all can be read: /zdata/jails/web-nullfs-base.fstab: not a regular file\n"
+        "jail-list: warning: cannot read everything: /zdata/jails/web-nullfs-base.fstab: not a regular file\n"
     );
     assert!(stdout.contains("web       ?              10  "), "{stdout}");
     // A kernel that does not answer.
@@ -336,7 +336,10 @@ fn configuration_that_cannot_be_read() {
              d     14.2-RELEASE   -  -              -     -  -\n"
         )
     );
-    assert!(stderr.starts_with("jail-list: not all can be read: jail.conf: /etc/jail.conf.d/"), "{stderr}");
+    assert!(
+        stderr.starts_with("jail-list: warning: cannot read everything: jail.conf: /etc/jail.conf.d/"),
+        "{stderr}"
+    );
     assert!(stderr.ends_with(" (and 1 more)\n"), "{stderr}");
     let (_, stdout, _) = host.said("jail-list -j");
     let found: Value = serde_json::from_str(&stdout).unwrap();
@@ -401,7 +404,7 @@ fn without_root() {
     );
     assert_eq!(
         stage.strip(&output.stderr),
-        "jail-list: not all can be read: jail.conf: /etc/jail.conf.d/web.conf: Permission denied \
+        "jail-list: warning: cannot read everything: jail.conf: /etc/jail.conf.d/web.conf: Permission denied \
          (this needs root) (and 2 more)\n"
     );
     let found: Value = serde_json::from_slice(&not_as_root(&stage, &["-j"]).stdout).unwrap();

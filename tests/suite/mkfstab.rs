@@ -44,7 +44,7 @@ fn writes_the_recipe_once() {
     host.ok("jail-mkfstab web");
     host.ok("jail-mkfstab -c web");
     let error = host.refuses(1, "jail-mkfstab -m /data/www:/usr/local/www web");
-    assert!(error.contains("there already, with other lines"), "{error}");
+    assert!(error.contains("already exists with other lines"), "{error}");
     host.ok("jail-mkfstab -o /data/other -m /data/www:/usr/local/www web");
     assert_eq!(host.read("data/other").lines().count(), 3);
     host.ok("jail-mkfstab -c -o /data/other web");
@@ -124,7 +124,7 @@ fn targets_in_the_way() {
             _ => fs::create_dir(host.path(FSTAB)).unwrap(),
         }
         let error = host.refuses(1, "jail-mkfstab web");
-        assert!(error.contains("is there already"), "{error}");
+        assert!(error.contains("already exists"), "{error}");
         fs::remove_file(host.path(FSTAB)).or_else(|_| fs::remove_dir(host.path(FSTAB))).unwrap();
     }
     let error = host.refuses(1, "jail-mkfstab -o /no/such/file web");
@@ -219,14 +219,14 @@ fn what_else_a_check_finds() {
         (2, "is mounted as the container of web, which is /zdata/jails/containers/web"),
         (4, "a directory, but the source is a file"),
         (5, "no such directory"),
-        (6, "a jail's root decides what is there"),
+        (6, "controlled by the root of a jail"),
         (7, "source /nodata"),
     ] {
         let prefix = format!("line {line}: ");
         assert!(stderr.lines().any(|l| l.contains(&prefix) && l.contains(what)), "{line} {what}\n{stderr}");
     }
     let error = mount(&host, &["/zdata/jails/containers/web/usr/local/esc/etc:/mnt"]).unwrap_err();
-    assert!(error.contains("a jail's root decides what is there"), "{error}");
+    assert!(error.contains("controlled by the root of a jail"), "{error}");
     // Nor a directory, in any container and by whatever way.
     symlink(host.path("zdata/jails/containers/db"), host.path("data/db")).unwrap();
     fs::create_dir_all(host.path("zdata/jails/containers/db.before-15.0-RELEASE/etc")).unwrap();
@@ -246,7 +246,7 @@ fn what_else_a_check_finds() {
         "/srv/db",
     ] {
         let error = mount(&host, &[&format!("{source}:/mnt")]).unwrap_err();
-        assert!(error.contains("a jail's root decides what is there"), "{source}: {error}");
+        assert!(error.contains("controlled by the root of a jail"), "{source}: {error}");
     }
     // A link of the host's own is the administrator's business.
     mount(&host, &["/data/link:/mnt"]).unwrap();

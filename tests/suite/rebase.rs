@@ -130,7 +130,7 @@ fn to_what_it_is_already() {
         text(&stage, &format!("{WEB}/etc/ntp.conf"), "changed\n");
         let before = (surroundings(&stage), tree(&stage, WEB));
         let told = stage.ok("jail-rebase web 14.2");
-        assert_eq!(told, "web: 14.2-RELEASE-skeleton@base is what it is a clone of already\n");
+        assert_eq!(told, "web: already at 14.2-RELEASE-skeleton@base\n");
         assert_eq!((surroundings(&stage), tree(&stage, WEB)), before);
         stage.nothing_left();
     }
@@ -155,7 +155,7 @@ fn to_a_later_patch_level() {
         // And on from there: the ancestor of the next move is that level.
         stage.ok("jail-rebase -y --commit web");
         let told = stage.ok("jail-rebase web 14.2");
-        assert!(told.ends_with("is what it is a clone of already\n"), "{told}");
+        assert!(told.ends_with("already at 14.2-RELEASE-skeleton@p1\n"), "{told}");
         text(&stage, &format!("{skeleton}/etc/motd.template"), "again\n");
         if storage == Storage::Zfs {
             stage.tool("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p2"]);
@@ -276,7 +276,12 @@ fn conflicts_are_edited() {
             WORDS.replace("end\n", "end of mine\nend 15\n")
         );
         let told = read(&stage, "/editor.told");
-        assert!(told.starts_with("jail-sweep: jail web is in the hands of jail-rebase, process "), "{told}");
+        assert!(
+            told.starts_with(
+                "jail-sweep: jail web is being started, stopped or moved by jail-rebase, process "
+            ),
+            "{told}"
+        );
         assert!(!stage.path("/var/run/thinjail-rebase-web").exists());
         stage.nothing_left();
     }
@@ -391,7 +396,7 @@ fn a_running_jail_is_stopped_only_by_force() {
         let stage = stage(storage);
         stage.tool("jail", &["-c", "web"]);
         let told = stage.fails("jail-rebase web 15.0");
-        assert_eq!(told, "jail-rebase: jail web is running; service jail stop web, or give -f\n");
+        assert_eq!(told, "jail-rebase: jail web is running; service jail stop web, or use -f\n");
         stage.ok("jail-rebase -f web 15.0");
         assert!(stage.state().jails.iter().all(|jail| jail.name != "web"));
         // It starts on its new base.
@@ -455,7 +460,7 @@ fn no_way_back_from_half_a_commit() {
     stage.ok("jail-rebase -y --commit web");
     assert!(!torso.exists());
     let told = stage.fails("jail-rebase -y --commit web");
-    assert!(told.contains("there is nothing to commit"), "{told}");
+    assert!(told.contains("no move to commit"), "{told}");
 }
 
 /// Texts are edited, and -k decides what is none.
@@ -481,12 +486,7 @@ fn refusals() {
     let cases: [Case; 9] = [
         ("no jail", |_| {}, "jail-rebase db 15.0", "jail db has no container: "),
         ("no release", |_| {}, "jail-rebase web 13.0", "no base of 13.0-RELEASE: "),
-        (
-            "nothing kept",
-            |_| {},
-            "jail-rebase -y --commit web",
-            "nothing is kept of a move; there is nothing to commit",
-        ),
+        ("nothing kept", |_| {}, "jail-rebase -y --commit web", "no move to commit"),
         ("nothing to go back to", |_| {}, "jail-rebase -y --revert web", "there is nothing to go back to"),
         (
             "a later base",
@@ -495,13 +495,13 @@ fn refusals() {
                 text(stage, &path, "#!/bin/sh\nUSERLAND_VERSION=\"99.0-RELEASE\"\n");
             },
             "jail-rebase web 15.0",
-            "99.0-RELEASE is later than this host's kernel, ",
+            "99.0-RELEASE is newer than this host's kernel, ",
         ),
         (
             "no fstab",
             |stage| fs::remove_file(stage.path("/zdata/jails/web-nullfs-base.fstab")).unwrap(),
             "jail-rebase web 15.0",
-            "web-nullfs-base.fstab: not there; is web a thin jail?",
+            "web-nullfs-base.fstab: does not exist; is web a thin jail?",
         ),
         (
             "a mount that would have no place",
@@ -517,7 +517,7 @@ fn refusals() {
             "a split that was interrupted",
             |stage| fs::create_dir(stage.path(&format!("{NEW}/.etc.thinjail"))).unwrap(),
             "jail-rebase web 15.0",
-            "its split was interrupted; skel-split 15.0-RELEASE finishes it",
+            "its split was interrupted; run skel-split 15.0-RELEASE to finish it",
         ),
         (
             "etc is a link",
@@ -552,12 +552,9 @@ fn one_move_at_a_time() {
             told.contains("jail web was moved to 15.0-RELEASE already, and web.before-15.0-RELEASE is kept")
         );
         let told = stage.fails("jail-destroy -y web");
-        assert!(
-            told.contains("web.before-15.0-RELEASE is kept of a move of jail web by jail-rebase"),
-            "{told}"
-        );
+        assert!(told.contains("web.before-15.0-RELEASE is kept from a move of jail web"), "{told}");
         let told = stage.fails("jail-rebase --commit web");
-        assert!(told.contains("there is no terminal to ask on; give -y"), "{told}");
+        assert!(told.contains("no terminal to ask on; use -y"), "{told}");
         stage.ok("jail-rebase -y --commit web");
         // Down again is a move like any other.
         stage.ok("jail-rebase web 14.2");
@@ -690,7 +687,7 @@ fn killed_before_each_effect() {
             } else {
                 let output = stage.run("jail-rebase -y --revert web");
                 let told = String::from_utf8_lossy(&output.stderr).into_owned();
-                let nothing = told.contains("nothing is kept of a move; there is nothing to go back to");
+                let nothing = told.contains("no move to revert");
                 assert!(output.status.success() || there && nothing, "{number}: {told}");
             }
             same(&state(&stage), &before, &format!("{number} and back"));

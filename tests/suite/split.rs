@@ -84,7 +84,7 @@ fn on_both_storages() {
         let stage = stage(storage);
         let before = before(&stage);
         let told = stage.ok("skel-split 14.2");
-        assert_eq!(told, "14.2-RELEASE: split; jail-clone -r 14.2-RELEASE makes jails of it\n");
+        assert_eq!(told, "14.2-RELEASE: split; next: jail-clone -r 14.2-RELEASE NAME\n");
         check_split(&stage, &before);
         // Times of directories are carried too, where nothing was repaired.
         let var = fs::metadata(stage.path(SKELETON).join("var")).unwrap().modified().unwrap();
@@ -212,7 +212,7 @@ fn both_trees_torn() {
     let output = stage.run("skel-split 14.2");
     let stderr = stage.strip(&output.stderr);
     assert!(output.status.success(), "{stderr}");
-    assert!(stderr.contains("var is torn: a part is in "), "{stderr}");
+    assert!(stderr.contains("var is split between "), "{stderr}");
     check_split(&stage, &before);
 }
 
@@ -224,7 +224,7 @@ fn what_is_lost_or_unlike_is_told_and_left_alone() {
     fs::remove_dir_all(stage.path(SKELETON).join("var/db/entropy")).unwrap();
     let there = templates(&stage);
     let told = stage.fails("skel-split 14.2");
-    assert!(told.contains("var: var/db/entropy is lost: BSD.var.dist lists it"), "{told}");
+    assert!(told.contains("var: var/db/entropy is missing: BSD.var.dist lists it"), "{told}");
     assert_eq!(there, templates(&stage));
 
     // Both have it, and not alike.
@@ -290,7 +290,7 @@ fn refused_before_anything_is_touched() {
             }),
         ),
         (
-            "no FreeBSD base, as it has no bin/freebsd-version",
+            "not a FreeBSD base: no bin/freebsd-version",
             Box::new(|stage: &Host| {
                 fs::remove_file(at(stage, "bin/freebsd-version")).unwrap();
             }),
@@ -316,7 +316,7 @@ fn refused_before_anything_is_touched() {
             }),
         ),
         (
-            "there already, but no dataset",
+            "already exists, but there is no dataset",
             Box::new(|stage: &Host| {
                 stage.write(&format!("{SKELETON}/x"), "");
             }),
@@ -362,7 +362,7 @@ fn a_finished_one_with_dangling_links_is_told_of() {
     assert!(output.status.success());
     let told = stage.strip(&output.stderr);
     assert!(
-        told.contains("links of zdata/jails/templates/14.2-RELEASE-skeleton@base miss the base"),
+        told.contains("links of zdata/jails/templates/14.2-RELEASE-skeleton@base do not reach the base"),
         "{told}"
     );
     assert_eq!(fs::read_link(&link).unwrap(), Path::new("../../../usr/share/certs/trusted/A.pem"));

@@ -138,7 +138,7 @@ fn other_types_need_to_be_named() {
     host.kernel().change(|s| s.mount("nfs", Path::new("server:/data"), &data)).unwrap();
     let error = host.said(SWEEP);
     assert_eq!(error.0, 1);
-    assert!(error.2.contains("nfs, left mounted (-t nfs unmounts it)"), "{}", error.2);
+    assert!(error.2.contains("nfs, left mounted; -t nfs unmounts it"), "{}", error.2);
     assert!(error.2.contains("web-nullfs-base: still mounted, because of"), "{}", error.2);
     assert_eq!(
         mounts(&host),
@@ -169,8 +169,8 @@ fn paths_that_are_refused() {
         ("//", "that is the host itself"),
         ("zdata/jails/web-nullfs-base", "not an absolute path"),
         ("/zdata/jails/../jails/web-nullfs-base", "without . and .."),
-        ("/zdata/link", "leads through a link; set path to /zdata/jails/web-nullfs-base"),
-        ("/zdata/jails/evil", "leads through a link"),
+        ("/zdata/link", "contains a symbolic link; set path to /zdata/jails/web-nullfs-base"),
+        ("/zdata/jails/evil", "contains a symbolic link"),
         ("/zdata/thick", "where zdata/thick (zfs) is mounted"),
         ("/dev", "where devfs (devfs) is mounted"),
         ("/ram", "where tmpfs (tmpfs) is mounted"),
@@ -262,7 +262,7 @@ fn a_jail_in_the_hands_of_another_jail_process_is_left_alone() {
         [SWEEP, "jail-sweep web /zdata/jails/web-nullfs-base", "jail-epair-up -b igc0bridge web epair5"]
     {
         let error = host.refuses(1, command);
-        assert!(error.contains("in the hands of another jail(8), process"), "{error}");
+        assert!(error.contains("being started, stopped or moved by another jail(8), process"), "{error}");
     }
     // Other jails are nobody's business.
     host.ok("jail-sweep db /zdata/jails/web-nullfs-base2");

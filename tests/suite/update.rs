@@ -83,14 +83,19 @@ fn the_next_patch_level() {
         match storage {
             Storage::Directory => {
                 assert_eq!(told, "14.2-RELEASE: updated to 14.2-RELEASE-p1\n");
-                assert!(noted.contains("jails with an older etc than their base: old; jail-rebase NAME 14.2-RELEASE merges what is new\n"), "{noted}");
+                assert!(
+                    noted.contains(
+                        "jails with an older etc than their base: old; next: jail-rebase NAME 14.2-RELEASE\n"
+                    ),
+                    "{noted}"
+                );
             }
             Storage::Zfs => {
                 assert_eq!(
                     told,
                     format!("14.2-RELEASE: updated to 14.2-RELEASE-p1, snapshot {DATASET}@p1\n")
                 );
-                assert!(noted.contains("jails with an older etc than their base: old (@base); jail-rebase NAME 14.2-RELEASE merges what is new\n"), "{noted}");
+                assert!(noted.contains("jails with an older etc than their base: old (@base); next: jail-rebase NAME 14.2-RELEASE\n"), "{noted}");
                 assert_eq!(snapshots(&stage), ["14.2-RELEASE-skeleton@base", "14.2-RELEASE-skeleton@p1"]);
             }
         }
@@ -258,7 +263,7 @@ fn refused_before_anything_is_touched() {
         ),
         (
             Storage::Zfs,
-            "etc is no link to skeleton/etc",
+            "etc is not a link to skeleton/etc",
             Box::new(|stage| {
                 fs::remove_file(stage.path(BASE).join("etc")).unwrap();
                 fs::create_dir(stage.path(BASE).join("etc")).unwrap();
@@ -303,13 +308,13 @@ fn half_done_by_a_killed_run() {
     stage.tool("mount", &["-t", "nullfs", SKELETON, &format!("{BASE}/skeleton")]);
     stage.write(&format!("{BASE}/bin/sh"), "half\n");
     let told = stage.fails("jail-clone web 12");
-    assert!(told.contains("its update was interrupted; skel-update 14.2-RELEASE takes it back"), "{told}");
+    assert!(told.contains("its update was interrupted; skel-update 14.2-RELEASE rolls it back"), "{told}");
     fs::rename(stage.path("/etc/freebsd-update.conf"), stage.path("/etc/away")).unwrap();
     // What an administrator changed since is not taken back unasked.
     stage.write(&format!("{SKELETON}/etc/mine.conf"), "written after the crash\n");
     let half = templates(&stage);
     let told = stage.fails("skel-update 14.2");
-    assert!(told.contains("there is no terminal to ask on; give -y"), "{told}");
+    assert!(told.contains("no terminal to ask on; use -y"), "{told}");
     for changed in ["14.2-RELEASE-base/bin/sh", "14.2-RELEASE-skeleton/etc/mine.conf"] {
         assert!(told.contains(changed), "{told}");
     }
@@ -363,7 +368,10 @@ fn one_at_a_time() {
     lock.lock().unwrap();
     for line in ["skel-update 14.2", "skel-split 14.2", "skel-fetch 14.2", "jail-clone web 12"] {
         let told = stage.fails(line);
-        assert!(told.contains("another program is at work on the template of 14.2-RELEASE"), "{told}");
+        assert!(
+            told.contains("template 14.2-RELEASE is locked by another program; try again later"),
+            "{told}"
+        );
     }
 }
 

@@ -59,10 +59,10 @@ pub(super) fn choose(
         if settings.jail_gateway.map(IpAddr::from) == Some(address)
             || settings.jail_gateway6.map(IpAddr::from) == Some(address)
         {
-            bail!("address {address} is that of the gateway; choose another");
+            bail!("address {address} is the gateway; choose another");
         }
         if reserved.contains(&address) {
-            bail!("address {address} is that of this host; choose another");
+            bail!("address {address} belongs to this host; choose another");
         }
         Ok(())
     };
@@ -70,7 +70,7 @@ pub(super) fn choose(
         let address = chosen.address();
         check(address)?;
         if let Some(other) = known.jails().iter().find(|c| c.addresses.contains(&address)) {
-            bail!("address {address} is that of jail {} ({})", other.jail, other.file.display());
+            bail!("address {address} is used by jail {} ({})", other.jail, other.file.display());
         }
     }
     let of_id = |id: Id| -> Result<(Option<Chosen>, Option<Chosen>)> {
@@ -91,7 +91,7 @@ pub(super) fn choose(
         Ok((v4, v6))
     };
     if given4.is_none() && given6.is_none() && settings.jail_net.is_none() && settings.jail_net6.is_none() {
-        bail!("no address: give -i or -6, or set jail_net in {}", crate::domain::settings::FILE);
+        bail!("no address: use -i or -6, or set jail_net in {}", crate::domain::settings::FILE);
     }
     // A given address says which id was meant, where one fits.
     let of_address = || match (arguments.v4, settings.jail_net) {

@@ -95,14 +95,14 @@ fn look_at_directory(
         Some(there) if there.is_dir() => {
             if let Some(what) = tree::difference(&skeleton, &container)? {
                 bail!(
-                    "container {} is there already and is no pristine copy of the skeleton ({what}); \
-                     remove it if nobody needs it",
+                    "container {} already exists and is not a pristine copy of the skeleton ({what}); \
+                     remove it if it is not needed",
                     container.display()
                 );
             }
             false
         }
-        Some(there) => bail!("container {}: {} is there", container.display(), file::kind(&there)),
+        Some(there) => bail!("container {}: {} exists", container.display(), file::kind(&there)),
     };
     let record = new_file(&host.root().host_path(&layout.origin(jail)), origin::record(&[&origin]))?;
     Ok(NewContainer::Copy { skeleton, kept, container: is_new.then_some(container), record })
@@ -138,18 +138,21 @@ fn look_at_dataset(
     };
     let (origin, owner) = (found.get("origin"), found.get(OWNER_PROPERTY));
     if owner != jail.as_str() {
-        let whose =
-            if owner.is_empty() { "nobody's that is known".into() } else { format!("jail {owner}'s") };
+        let whose = if owner.is_empty() {
+            "belongs to no known jail".into()
+        } else {
+            format!("belongs to jail {owner}")
+        };
         bail!(
-            "dataset {dataset} is there already, {whose}; zfs get {},origin {dataset} shows what it is",
+            "dataset {dataset} already exists and {whose}; zfs get {},origin {dataset} shows more",
             OWNER_PROPERTY
         );
     }
     if origin != snapshot {
         let origin = if origin.is_empty() { "nothing" } else { origin };
         bail!(
-            "dataset {dataset} is there already, but a clone of {origin}, not of {snapshot}; \
-             zfs destroy it if nobody needs it"
+            "dataset {dataset} already exists, but is a clone of {origin}, not of {snapshot}; \
+             zfs destroy it if it is not needed"
         );
     }
     if !found.is_mounted() {
@@ -185,7 +188,11 @@ fn check_free(
     let Some(there) = file::look(container)? else { return Ok(()) };
     let empty = there.is_dir() && fs_err::read_dir(container)?.next().is_none();
     if !empty {
-        bail!("container {}: {} is there, but no dataset {dataset}", container.display(), file::kind(&there));
+        bail!(
+            "container {}: {} exists, but there is no dataset {dataset}",
+            container.display(),
+            file::kind(&there)
+        );
     }
     Ok(())
 }

@@ -231,7 +231,7 @@ fn look_at_path(path: PathBuf) -> Result<Option<PathBuf>> {
         }
         Some(there) if there.is_dir() && fs_err::read_dir(&path)?.next().is_none() => Ok(None),
         Some(there) if there.is_dir() => {
-            bail!("{}: the directory is not empty; look what it is and remove it", path.display())
+            bail!("{}: the directory is not empty; find out what it is and remove it", path.display())
         }
         Some(there) => bail!("{}: {}, not a directory", path.display(), file::kind(&there)),
     }
@@ -289,7 +289,7 @@ fn new_file(path: &Path, contents: Vec<u8>) -> Result<Option<WriteFile>> {
     match file::look(path)? {
         Some(there) if there.is_file() && fs_err::read(path)? == contents => Ok(None),
         Some(there) if there.is_file() => {
-            bail!("{}: there already, with other contents; remove it if no jail uses it", path.display())
+            bail!("{}: already exists with other contents; remove it if no jail uses it", path.display())
         }
         _ => {
             file::check_creatable(path)?;

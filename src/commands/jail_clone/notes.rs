@@ -30,8 +30,7 @@ pub(super) fn resolver_warning(
         return None;
     }
     Some(format!(
-        "warning: jail {jail}: its resolv.conf names the name server {}, and nothing in the jail listens there; \
-         edit {}",
+        "warning: jail {jail}: its resolv.conf uses the name server {}, but nothing in the jail listens there; edit {}",
         resolv_conf::listed(&servers),
         layout.container(jail).join(RESOLV_CONF).display()
     ))
@@ -50,7 +49,7 @@ pub(super) fn notes(
     notes.extend(resolver_warning(host, layout, jail, release));
     let (main, directory) = (layout.jail_conf().display(), layout.conf_dir().display());
     match known.includes_conf_dir() {
-        None => notes.push(format!("{main} does not exist yet; {EXAMPLE} is a start")),
+        None => notes.push(format!("{main} does not exist yet; start from {EXAMPLE}")),
         Some(false) => {
             notes.push(format!("{main} does not include {directory}: .include \"{directory}/*.conf\";"))
         }

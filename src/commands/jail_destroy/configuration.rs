@@ -46,7 +46,7 @@ pub(super) fn look_at_block(
         if let Some(value) = value
             && Path::new(value).components().ne(ours.components())
         {
-            bail!("{shown}: {name} of jail {jail} is {value}, not {}; it is no jail of ours", ours.display());
+            bail!("{shown}: {name} of jail {jail} is {value}, not {}; not a thinjail jail", ours.display());
         }
     }
     let range = configs.block(jail.as_str()).context("jail.conf")?;
@@ -63,9 +63,9 @@ pub(super) fn look_at_block(
             Ok(Some((cut, format!("the block {jail} of {shown}"))))
         }
         (false, false) if own_file => {
-            bail!("{shown}: it holds more than jail {jail}; with -f only its block goes, and the rest stays")
+            bail!("{shown}: contains more than jail {jail}; -f removes only its block")
         }
-        (false, false) => bail!("{shown}: it is no file of its own for jail {jail}; with -f its block goes"),
+        (false, false) => bail!("{shown}: not a file of jail {jail} alone; -f removes only its block"),
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn check_moves(
     for name in containers {
         if name != jail.as_str() {
             bail!(
-                "{name} is kept of a move of jail {jail} by jail-rebase; jail-rebase --commit {jail} lets go of it, \
+                "{name} is kept from a move of jail {jail}; jail-rebase --commit {jail} discards it, \
                  jail-rebase --revert {jail} goes back to it"
             );
         }
@@ -105,7 +105,7 @@ fn look_at_dataset(
     if !of_template {
         template::check_not_promoted(host, layout, &dataset, origin)?;
         let origin = if origin.is_empty() { "nothing" } else { origin };
-        bail!("dataset {dataset} is a clone of {origin}, not of a skeleton; it is no container of ours");
+        bail!("dataset {dataset} is a clone of {origin}, not of a skeleton; not a thinjail container");
     }
     // A clone made by hand bears no mark, but then all else must agree.
     if owner.is_empty() && !agreed {
@@ -145,7 +145,7 @@ fn look_at_directory(
     if !mounted && !is_pristine(host, layout, &path)? {
         bail!(
             "{}: no fstab says that it is jail {jail}'s, and it was changed since it was copied; \
-             if it is: jail-mkfstab {jail}; remove it if nobody needs it",
+             if it is: jail-mkfstab {jail}; remove it if it is not needed",
             path.display()
         );
     }

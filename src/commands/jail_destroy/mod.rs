@@ -90,7 +90,7 @@ fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
         Some(locks) => locks,
         None => {
             if !confirm(jail, found.running, &found.goes)? {
-                bail!("nothing is destroyed");
+                bail!("aborted");
             }
             let locks = take()?;
             found = look(host, &settings, arguments)?;
@@ -111,7 +111,9 @@ fn run(arguments: &JailDestroy, host: &Host) -> Result<ExitCode> {
     let failures = clear.carry_out_all(host);
     match failures.into_iter().next() {
         None => Ok(ExitCode::SUCCESS),
-        Some(first) => Err(first.context(format!("jail {jail} is gone, but not all of it; run it again"))),
+        Some(first) => {
+            Err(first.context(format!("jail {jail} is destroyed, but something remains; run it again")))
+        }
     }
 }
 
@@ -131,7 +133,7 @@ fn look(host: &Host, settings: &Settings, arguments: &JailDestroy) -> Result<Fou
     owner_lock::check(host, jail)?;
     let running = host.kernel()?.running_jail(jail.as_str())?.is_some();
     if running && !arguments.force {
-        bail!("jail {jail} is running; service jail stop {jail}, or give -f");
+        bail!("jail {jail} is running; service jail stop {jail}, or use -f");
     }
     if !running {
         leftovers::check_unmounted(host, layout, jail)?;
@@ -174,7 +176,7 @@ fn look(host: &Host, settings: &Settings, arguments: &JailDestroy) -> Result<Fou
         let others = configs.jails().iter().any(|c| c.jail != jail.as_str());
         if listed.len() == 1 && others {
             found.notes.push(format!(
-                "jail_list keeps {jail}, its last name: an empty list would start every jail at boot"
+                "warning: jail_list keeps {jail}, its last name: an empty list would start every jail at boot"
             ));
         } else {
             goes("name", format!("{jail} in jail_list"));
@@ -202,7 +204,7 @@ fn look_at_path(path: PathBuf, running: bool) -> Result<Option<PathBuf>> {
         }
         Some(_) if !running && fs_err::read_dir(&path)?.next().is_some() => {
             bail!(
-                "{}: not empty although nothing is mounted on it; look what it is and remove it",
+                "{}: not empty although nothing is mounted on it; find out what it is and remove it",
                 path.display()
             )
         }

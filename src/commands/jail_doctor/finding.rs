@@ -91,7 +91,7 @@ kinds! {
     HOOK_MISSING_PRESTART "hook-missing-prestart" Error "Nobody makes the pair that the jail waits for."
     HOOK_MISSING_POSTSTOP "hook-missing-poststop" Warning "The pair stays when the jail stops."
     HOOK_MISSING_RELEASE "hook-missing-release" Warning "A jail stopped with an open connection leaves its root mounted."
-    HOOK_CREATE "hook-create" Warning "After one failed start the pair is there already, and the jail never starts again."
+    HOOK_CREATE "hook-create" Warning "After one failed start the pair already exists, and the jail never starts again."
     HOOK_RELATIVE "hook-relative" Warning "Without an absolute path the search decides, and service(8) does not search /usr/local."
     HOOK_PROGRAM "hook-program" Error "The program does not exist, so the command fails and the jail with it."
     DEVFS_RULESET "devfs-ruleset" Error "The jail's /dev has every device of the host, its memory and its disks among them."

@@ -82,7 +82,7 @@ impl BuildDatabases {
             }
             let text =
                 threeway::contents(&self.work, Path::new(database.source), crate::formats::diff::LARGEST)?;
-            let text = text.with_context(|| format!("{}: not there", database.source))?;
+            let text = text.with_context(|| format!("{}: does not exist", database.source))?;
             let copy = directory.join(base_name(database.source));
             file::write_private(&copy, &text)?;
             host.tools().run(tool, &arguments(tool, directory, database.source))?;

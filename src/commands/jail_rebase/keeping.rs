@@ -23,7 +23,7 @@ impl Job<'_> {
         let (mut plan, mut clear) = (Plan::default(), Plan::default());
         let Some((kept, to)) = &places.kept else {
             if places.leavings.is_empty() {
-                bail!("jail {jail}: nothing is kept of a move; there is nothing to commit");
+                bail!("jail {jail}: no move to commit");
             }
             return self.clear_away(places);
         };
@@ -79,7 +79,7 @@ impl Job<'_> {
             let mut record = Plan::default();
             self.plan_record(places, &mut record)?;
             if !built && places.leavings.is_empty() && record.is_empty() {
-                bail!("jail {jail}: nothing is kept of a move; there is nothing to go back to");
+                bail!("jail {jail}: no move to revert");
             }
             // It was killed before anything of the jail was touched.
             return self.clear_away(places);

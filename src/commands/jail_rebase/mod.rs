@@ -132,7 +132,7 @@ fn run(arguments: &JailRebase, host: &Host) -> Result<ExitCode> {
     // What is kept of it is not what it runs on.
     let idle = arguments.what() == Rebasing::Commit;
     if running && !idle && !arguments.force {
-        bail!("jail {jail} is running; service jail stop {jail}, or give -f");
+        bail!("jail {jail} is running; service jail stop {jail}, or use -f");
     }
     if !running && !idle {
         leftovers::check_unmounted(host, &layout, jail)?;
@@ -205,7 +205,7 @@ impl Job<'_> {
         let file = self.layout.fstab(self.jail());
         let real = self.host.root().host_path(&file);
         let Some(there) = file::look(&real)? else {
-            bail!("{}: not there; is {} a thin jail?", file.display(), self.jail());
+            bail!("{}: does not exist; is {} a thin jail?", file.display(), self.jail());
         };
         if !there.is_file() {
             bail!("{}: {}, not a regular file", real.display(), file::kind(&there));
@@ -246,7 +246,7 @@ impl Job<'_> {
     fn end(&self, clear: &Plan, what: &str) -> Result<ExitCode> {
         match clear.carry_out_all(self.host).into_iter().next() {
             None => Ok(ExitCode::SUCCESS),
-            Some(first) => Err(first.context(format!("{what} is not wholly gone; run it again"))),
+            Some(first) => Err(first.context(format!("{what} is not completely removed; run it again"))),
         }
     }
 
@@ -269,7 +269,7 @@ impl Job<'_> {
     fn clear_away(&self, places: &Places) -> Result<ExitCode> {
         let mut clear = Plan::default();
         self.plan_clearing(places, &mut clear)
-            .with_context(|| format!("{} is not wholly gone; run it again", places.work.name))?;
+            .with_context(|| format!("{} is not completely removed; run it again", places.work.name))?;
         // Killed behind the last step of going back.
         if places.kept.is_none() {
             self.plan_record(places, &mut clear)?;

@@ -121,13 +121,13 @@ impl Job<'_> {
         let there = from == to && now == *release && !fresh;
         if let Some((kept, to)) = places.kept.as_ref().filter(|(_, to)| !there || to != release) {
             bail!(
-                "jail {jail} was moved to {to} already, and {} is kept: jail-rebase --commit {jail} lets go of it, \
+                "jail {jail} was moved to {to} already, and {} is kept: jail-rebase --commit {jail} discards it, \
                  jail-rebase --revert {jail} goes back to it",
                 kept.name
             );
         }
         if there {
-            console::tell(PROGRAM, &format!("{jail}: {from} is what it is a clone of already"));
+            console::tell(PROGRAM, &format!("{jail}: already at {from}"));
             return Ok(None);
         }
         if let Some(dataset) = &places.jail.dataset {
@@ -303,7 +303,7 @@ impl Job<'_> {
         if to != release {
             bail!(
                 "jail {jail}: its move to {to} was interrupted; jail-rebase {jail} {to} completes it, \
-                 jail-rebase --revert {jail} takes it back"
+                 jail-rebase --revert {jail} undoes it"
             );
         }
         if !places.work.exists(host)? {

@@ -61,10 +61,13 @@ impl Container {
         let Some(found) = zfs::query_one(host.tools(), dataset.as_str(), &asked)? else { return Ok(()) };
         let (origin, owner) = (found.get("origin"), found.get(OWNER_PROPERTY));
         if owner != jail.as_str() {
-            let whose =
-                if owner.is_empty() { "nobody's that is known".into() } else { format!("jail {owner}'s") };
+            let whose = if owner.is_empty() {
+                format!("has no {OWNER_PROPERTY} property")
+            } else {
+                format!("belongs to jail {owner}")
+            };
             bail!(
-                "dataset {dataset} is {whose}; if it is jail {jail}'s: zfs set {}={jail} {dataset}",
+                "dataset {dataset} {whose}; if it is jail {jail}'s: zfs set {}={jail} {dataset}",
                 OWNER_PROPERTY
             );
         }
@@ -159,7 +162,7 @@ impl Places {
             };
             let Ok(release) = release.parse::<Release>() else { continue };
             if let Some((other, _)) = kept.replace((named(name.clone())?, release)) {
-                bail!("both {} and {name} are there; remove the one that nobody needs", other.name);
+                bail!("both {} and {name} are there; remove the one that is not needed", other.name);
             }
         }
         let places = Places {
@@ -210,7 +213,7 @@ impl Places {
         match &self.kept {
             Some((_, release)) if !self.jail.exists(host)? => bail!(
                 "jail {name}: its move was interrupted; jail-rebase {name} {release} completes it, \
-                 jail-rebase --revert {name} takes it back"
+                 jail-rebase --revert {name} undoes it"
             ),
             _ => Ok(()),
         }

@@ -151,7 +151,7 @@ pub fn remains(
 ) -> Vec<String> {
     // Nobody fails for a note.
     let has = |top: &Path, path: &str| threeway::exists(top, Path::new(path)).unwrap_or(false);
-    let mut notes = vec![format!("service jail start {jail} starts all its services anew")];
+    let mut notes = vec![format!("service jail start {jail} restarts all its services")];
     if has(container, "var/db/pkg/local.sqlite") && was.version().0 != is.version().0 {
         notes.push(format!(
             "its packages were built for FreeBSD {}: once it runs, pkg -j {jail} upgrade -f",
@@ -166,7 +166,7 @@ pub fn remains(
         notes.push(format!("its aliases are other ones now: once it runs, jexec {jail} newaliases"));
     }
     notes.push(format!(
-        "jail-rebase --revert {jail} goes back, jail-rebase --commit {jail} lets go of what it was"
+        "jail-rebase --revert {jail} goes back, jail-rebase --commit {jail} discards what it was"
     ));
     notes
 }

@@ -76,7 +76,7 @@ fn run(arguments: &SkelFetch, host: &Host) -> Result<ExitCode> {
     let (layout, new) = Layout::intended(host, &settings)?;
     if !new && is_there(host, &layout, release)? {
         if !common.dry_run {
-            console::tell(PROGRAM, &format!("{release}: the base is there already"));
+            console::tell(PROGRAM, &format!("{release}: the base already exists"));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -86,10 +86,7 @@ fn run(arguments: &SkelFetch, host: &Host) -> Result<ExitCode> {
     }
     let code = common::print_or_do(PROGRAM, host, &steps(found), common.dry_run, common.json)?;
     if !common.dry_run {
-        console::tell(
-            PROGRAM,
-            &format!("{release}: base unpacked; skel-split {release} makes a template of it"),
-        );
+        console::tell(PROGRAM, &format!("{release}: base unpacked; next: skel-split {release}"));
     }
     Ok(code)
 }
@@ -102,7 +99,7 @@ fn resolver_warning(host: &Host, layout: &Layout, release: &Release) -> Option<S
     let copy = layout.base(release).join("etc/resolv.conf");
     (!servers.is_empty()).then(|| {
         format!(
-            "warning: {RESOLV_CONF} names the name server {}, which no jail reaches; edit {} before skel-split",
+            "warning: {RESOLV_CONF} uses the name server {}, which no jail reaches; edit {} before skel-split",
             resolv_conf::listed(&servers),
             copy.display()
         )
@@ -121,16 +118,16 @@ fn is_there(host: &Host, layout: &Layout, release: &Release) -> Result<bool> {
         } else if there.is_none() {
             return Ok(false);
         } else {
-            bail!("{}: there already, but no dataset {dataset}", base.display());
+            bail!("{}: already exists, but there is no dataset {dataset}", base.display());
         }
     } else if there.is_none() {
         return Ok(false);
     }
     // Ours appears whole or not at all; one made by hand at least says what it is.
     let version = base_version::of_base(&base)
-        .with_context(|| format!("{} is there already, but not whole; remove it", base.display()))?;
+        .with_context(|| format!("{} already exists, but is incomplete; remove it", base.display()))?;
     if version.release != *release {
-        bail!("{}: there already, but it holds {version}; move it away", base.display());
+        bail!("{}: already exists, but contains {version}; move it away", base.display());
     }
     Ok(true)
 }
@@ -161,7 +158,7 @@ fn look(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
     let arch = match (arguments.arch, &ours) {
         (Some(arch), _) => arch,
         (None, Ok(ours)) => *ours,
-        (None, Err(why)) => bail!("{why}; give one with -a"),
+        (None, Err(why)) => bail!("{why}; use -a"),
     };
     let stem = match ours {
         Ok(ours) if ours == arch => release.to_string(),
@@ -182,7 +179,7 @@ fn look(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
     let fetches_manifest = local.is_none();
     if fetches_manifest && arguments.file.is_some() {
         bail!(
-            "{}: no MANIFEST to verify it with: neither beside it nor in {MANIFESTS}; name one with -M",
+            "{}: no MANIFEST to verify it with: neither beside it nor in {MANIFESTS}; use -M",
             archive.display()
         );
     }
@@ -350,7 +347,7 @@ fn missing_dataset(
         let empty = there.is_dir() && fs_err::read_dir(&mountpoint)?.next().is_none();
         if !empty {
             bail!(
-                "{}: {} is there, but no dataset {dataset}; move it away, or set jail_zfs to what it is in",
+                "{}: {} exists, but there is no dataset {dataset}; move it away, or set jail_zfs to the dataset that contains it",
                 mountpoint.display(),
                 file::kind(&there)
             );

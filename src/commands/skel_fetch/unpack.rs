@@ -104,7 +104,7 @@ impl Unpack {
         }
         let version = base_version::of_base(aside).with_context(|| self.archive.display().to_string())?;
         if version.release != self.release {
-            bail!("{}: it holds {version}, not {}", self.archive.display(), self.release);
+            bail!("{}: contains {version}, not {}", self.archive.display(), self.release);
         }
         take_over(host, aside)
     }
@@ -192,7 +192,7 @@ fn clear_unpacking(host: &Host, dataset: &Dataset, release: &Release) -> Result<
         Some(found) if found.get(RELEASE_PROPERTY) == release.as_str() => {
             zfs::DestroyDataset { name: dataset.to_string() }.perform(host, &mut Undo::default())
         }
-        Some(_) => bail!("{dataset} is there, and not left by skel-fetch ({RELEASE_PROPERTY} is not set)"),
+        Some(_) => bail!("{dataset} exists and was not left by skel-fetch ({RELEASE_PROPERTY} is not set)"),
     }
 }
 

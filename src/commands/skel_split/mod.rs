@@ -99,7 +99,7 @@ fn run(arguments: &SkelSplit, host: &Host) -> Result<ExitCode> {
     let failures = clear.carry_out_all(host);
     let text = match nothing {
         true => format!("{release}: split already"),
-        false => format!("{release}: split; jail-clone -r {release} makes jails of it"),
+        false => format!("{release}: split; next: jail-clone -r {release} NAME"),
     };
     console::tell(PROGRAM, &text);
     match failures.into_iter().next() {
@@ -185,8 +185,7 @@ fn look(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Found> {
         }
         if repairs && !changes {
             notes.push(format!(
-                "links of {} miss the base; skel-fixcerts repairs them in the skeleton and in each jail, \
-                 and a snapshot taken afterwards has them right",
+                "links of {} do not reach the base; skel-fixcerts repairs them in the skeleton and in each jail, and the next snapshot has them right",
                 taken.name
             ));
         }
@@ -280,7 +279,7 @@ fn look_at_skeleton(
         return Ok((SkeletonState::Present, Some(Taken { name, exists })));
     }
     if there.is_some() && fs_err::read_dir(&trees.skeleton)?.next().is_some() {
-        bail!("{}: there already, but no dataset {dataset}", trees.skeleton.display());
+        bail!("{}: already exists, but there is no dataset {dataset}", trees.skeleton.display());
     }
     let state = SkeletonState::NoDataset(dataset, trees.skeleton.clone());
     Ok((state, Some(Taken { name, exists: false })))
@@ -302,7 +301,7 @@ fn check_base(host: &Host, layout: &Layout, base: &Path, release: &Release) -> R
         Some(there) => bail!("{}: {}, not a directory", base.display(), file::kind(&there)),
         None => {
             template::check_in_place(host, layout, release)?;
-            bail!("no base of {release}: {} does not exist; skel-fetch {release} gets it", base.display())
+            bail!("no base of {release}: {} does not exist; run skel-fetch {release}", base.display())
         }
     }
     let version = match base_version::of_base(base) {
@@ -313,7 +312,7 @@ fn check_base(host: &Host, layout: &Layout, base: &Path, release: &Release) -> R
         }
     };
     if version.release != *release {
-        bail!("{}: it holds {version}, not {release}", base.display());
+        bail!("{}: contains {version}, not {release}", base.display());
     }
     if !file::look(&base.join("usr"))?.is_some_and(|m| m.is_dir()) {
         bail!("{}: not a directory", base.join("usr").display());

@@ -107,7 +107,7 @@ pub(super) fn check_complete(trees: &Trees, name: &str, in_trees: &[&PathBuf]) -
                 in_trees.iter().any(|t| file::look(&t.join(inner)).is_ok_and(|found| found.is_some()));
             if !there {
                 bail!(
-                    "{name}: {} is lost: {} lists it, and it is in none of {}; \
+                    "{name}: {} is missing: {} lists it, but it is in none of {}; \
                      unpack {name} of the release's base.txz again",
                     Path::new(name).join(inner).display(),
                     list,
@@ -174,7 +174,7 @@ pub(super) fn look(trees: &Trees, part: &Part, keep: bool) -> Result<Found> {
     }
     let is_kept = keep && (found.has_aside || found.original.is_some());
     if is_kept && file::look(&part.kept())?.is_some() {
-        bail!("-k: {} is there already", part.kept().display());
+        bail!("-k: {} already exists", part.kept().display());
     }
     Ok(found)
 }
@@ -327,7 +327,7 @@ fn copy_steps(part: &Part, found: &Found, steps: &mut Steps) {
         }
         (Some(source), Some(Verdict::Split)) => {
             steps.notes.push(format!(
-                "{} is torn: a part is in {}, a part in {}; nothing is lost, they are put together",
+                "{} is split between {} and {}; nothing is lost, both parts are merged",
                 part.name,
                 source.display(),
                 part.to.display()

@@ -51,7 +51,7 @@ pub(super) fn check_host(host: &Host, state: &State, packaged: bool) -> Result<(
     for mount in host.kernel()?.mounts()? {
         if mount.kind == "nullfs" && mount.from == state.skeleton && mount.on != state.point() {
             bail!(
-                "the skeleton is mounted on {}; who uses it there would see every step of the update: umount it",
+                "the skeleton is mounted on {}; its users would see every step of the update; umount it",
                 mount.on.display()
             );
         }

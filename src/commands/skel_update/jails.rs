@@ -38,9 +38,7 @@ pub(super) fn tell_jails(host: &Host, layout: &Layout, release: &Release, change
         let jails = jails.join(", ");
         console::note(
             PROGRAM,
-            &format!(
-                "jails with an older etc than their base: {jails}; jail-rebase NAME {release} merges what is new"
-            ),
+            &format!("jails with an older etc than their base: {jails}; next: jail-rebase NAME {release}"),
         );
     }
     Ok(())

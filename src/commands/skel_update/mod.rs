@@ -94,7 +94,7 @@ fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
         ask(host, &state).context("the update that was killed must be rolled back first")?;
     }
     if !recover.is_empty() {
-        console::note(PROGRAM, "an earlier run was killed; its update is taken back first");
+        console::note(PROGRAM, "an earlier run was killed; its update is rolled back first");
         recover.carry_out(host)?;
     }
     let update = steps(look(host, &layout, state.clone())?);
@@ -174,7 +174,7 @@ fn look(host: &Host, layout: &Layout, state: Rc<State>) -> Result<Found> {
     template::check(host, layout, release)?;
     let version = base_version::of_base(&state.base)?;
     if version.release != *release {
-        bail!("{}: it holds {version}, not {release}", state.base.display());
+        bail!("{}: contains {version}, not {release}", state.base.display());
     }
     let packaged = is_packaged(host, &state)?;
     check_host(host, &state, packaged)?;

@@ -155,7 +155,10 @@ impl Action for InstallPatches {
             Err(e) if printed(&e).contains(PAST_ITS_END) => {
                 console::note(
                     PROGRAM,
-                    &format!("{} has passed its end of life: these are its last updates", self.state.release),
+                    &format!(
+                        "warning: {} has passed its end of life: these are its last updates",
+                        self.state.release
+                    ),
                 );
             }
             Err(e) => return Err(tool_failure(e)),

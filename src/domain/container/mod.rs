@@ -87,8 +87,8 @@ pub fn check_pristine(host: &Host, snapshot: &str, clone: &Dataset) -> Result<()
     if let Some(first) = printed.stdout.lines().next() {
         let first = first.split('\t').nth(2).unwrap_or(first);
         bail!(
-            "dataset {clone} is there already and was changed ({} entries, {first} among them); \
-             zfs destroy it if nobody needs it",
+            "dataset {clone} already exists and was changed ({} entries, {first} among them); \
+             zfs destroy it if it is not needed",
             printed.stdout.lines().count()
         );
     }

@@ -51,7 +51,7 @@ pub(super) fn look(kernel: &dyn Kernel, request: &EpairRequest) -> Result<Bridge
         Err(e) if e.errno == Errno::ENXIO => {
             let Some(uplink) = &request.uplink else {
                 bail!(
-                    "bridge {bridge} does not exist; make it (ifconfig bridge create name {bridge}), or give its uplink with -u"
+                    "bridge {bridge} does not exist; make it (ifconfig bridge create name {bridge}), or name its uplink with -u"
                 );
             };
             let mtu = check_uplink(kernel, request, uplink)?;
@@ -147,7 +147,7 @@ fn check_uplink(kernel: &dyn Kernel, request: &EpairRequest, uplink: &IfName) ->
         bail!("uplink {uplink} is a member of bridge {other} already; use that one with -b");
     }
     if request.mtu.is_some_and(|m| m.bytes() != mtu) {
-        bail!("mtu: the bridge will have that of its uplink {uplink}, {mtu}");
+        bail!("mtu: the bridge gets the MTU of its uplink {uplink}, {mtu}");
     }
     Ok(mtu)
 }

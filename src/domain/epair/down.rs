@@ -80,10 +80,10 @@ pub(super) fn look_for(host: &Host, jail: &JailName, pair: &PairName) -> Result<
         // Only jail-epair-up, under its lock, can tell it from one that another
         // run is just making.
         PairState::Untagged => bail!(
-            "pair {pair} of jail {jail}: left alone: {} has no description; the jail's next start replaces it",
+            "pair {pair} of jail {jail}: not destroyed: {} has no description; the jail's next start replaces it",
             pair.a()
         ),
-        PairState::Foreign(owner) => bail!("pair {pair} of jail {jail}: left alone: not ours: {owner}"),
+        PairState::Foreign(owner) => bail!("pair {pair} of jail {jail}: not destroyed: {owner}"),
     }
     Ok(plan)
 }

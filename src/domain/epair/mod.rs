@@ -169,7 +169,7 @@ fn present(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Pair
     if !kernel.exists(&a)? {
         return Ok(match b_there {
             false => PairState::Nothing,
-            true => PairState::Foreign(format!("{b} is there without {a}")),
+            true => PairState::Foreign(format!("{b} exists without {a}")),
         });
     }
     if !is_epair(kernel, &a)? {

@@ -37,14 +37,14 @@ pub fn look(host: &Host, request: &EpairRequest) -> Result<NewPair> {
     let stem: IfName = pair.stem().parse()?;
     if kernel.exists(&stem)? {
         bail!(
-            "pair {pair}: an interface of that very name is there; the pair would be {} and {}",
+            "pair {pair}: an interface of that name exists; the pair would be {} and {}",
             pair.a(),
             pair.b()
         );
     }
     let replaces = match present(kernel, jail, pair)? {
         PairState::Nothing => false,
-        PairState::Foreign(owner) => bail!("pair {pair} of jail {jail}: not ours: {owner}"),
+        PairState::Foreign(owner) => bail!("pair {pair} of jail {jail}: {owner}"),
         PairState::OfJail | PairState::Untagged => {
             check_idle(host, jail, pair)?;
             true
@@ -69,7 +69,7 @@ fn choose_mtu(request: &EpairRequest, bridge: &Bridge) -> Result<Mtu> {
         // A bridge without members takes the MTU of the first: with -m that is asked for.
         Some(mtu) => Ok(mtu),
         None => Mtu::new(of_bridge)
-            .with_context(|| format!("bridge {name}: its MTU of {of_bridge} does not suit an epair")),
+            .with_context(|| format!("bridge {name}: its MTU of {of_bridge} is not valid for an epair")),
     }
 }
 
@@ -85,8 +85,9 @@ fn choose_macs(kernel: &dyn Kernel, request: &EpairRequest) -> Result<(Option<Pa
         Addresses::Derived => Ok(match kernel.host_uuid()? {
             Some(uuid) => (Some(PairMacs::derive(&uuid, jail, pair)), None),
             None => {
-                let warning =
-                    format!("pair {pair}: kern.hostuuid is not set, so the kernel's own addresses stay");
+                let warning = format!(
+                    "warning: pair {pair}: kern.hostuuid is not set; the kernel's addresses are kept"
+                );
                 (None, Some(warning))
             }
         }),

@@ -83,7 +83,7 @@ impl<'a> Check<'a> {
         let is_container = index == 1;
         let leads_elsewhere = real.canonicalize().is_ok_and(|resolved| !same_path(&resolved, &real));
         if is_container && leads_elsewhere {
-            self.problem(line, format!("mount source {shown}: leads through a link"));
+            self.problem(line, format!("mount source {shown}: contains a symbolic link"));
             return None;
         }
         if !is_container && let Err(e) = check_source(self.host, self.layout, source) {

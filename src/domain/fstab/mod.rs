@@ -202,7 +202,7 @@ pub fn check_targets(
 }
 
 /// How an error about a mount source begins to say that a jail controls it.
-pub const OF_A_JAIL: &str = "a jail's root decides what is there";
+pub const OF_A_JAIL: &str = "controlled by the root of a jail";
 
 /// Fails when a source is in a container, or seen through the path of a jail:
 /// mount_nullfs(8) resolves it at every start, and the container's root can have
@@ -228,7 +228,7 @@ fn check_source(host: &Host, layout: &Layout, source: &Path) -> Result<()> {
     let is_alias = |path: &Path| aliases.iter().any(|on| path.starts_with(on));
     if [&spelled, &resolved].iter().any(|path| is_of_a_jail(path) || is_alias(path)) {
         bail!(
-            "mount source {}: {OF_A_JAIL}; make a dataset or directory of its own outside of {} and mount that",
+            "mount source {}: {OF_A_JAIL}; use a dataset or directory outside of {}",
             source.display(),
             layout.dir().display()
         );
@@ -268,9 +268,9 @@ fn target_in(view: &JailRootView, target: &Path) -> Result<(PathBuf, bool)> {
             LookupResult::Link(path) => match view.look_up(&here, Path::new(&part), Symlinks::Follow)? {
                 LookupResult::Directory(real) => here = real,
                 LookupResult::File(real) if rest.is_empty() => return Ok((real, false)),
-                _ => bail!("{}: a link of the base that leads nowhere", path.display()),
+                _ => bail!("{}: a dangling symbolic link of the base", path.display()),
             },
-            LookupResult::Missing(path) => bail!("{}: no such directory; make it first", path.display()),
+            LookupResult::Missing(path) => bail!("{}: no such directory; create it first", path.display()),
             LookupResult::File(path) | LookupResult::NotDirectory(path) => {
                 bail!("{}: not a directory", path.display())
             }

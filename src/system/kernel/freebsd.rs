@@ -99,7 +99,7 @@ impl FreeBsd {
     }
 }
 
-/// Loads a kernel module, unless it is there already: another process may have
+/// Loads a kernel module, unless it already exists: another process may have
 /// loaded it a moment ago.
 fn load_module(name: &'static CStr) -> Result<()> {
     // SAFETY: name is a NUL-terminated string.

@@ -19,7 +19,7 @@ use std::path::Path;
 /// Directories that get new entries keep their times.
 ///
 /// Names that belong to one file in `from` do so afterwards in `into`: among
-/// those copied, and with one that is there already if it is an equal file.
+/// those copied, and with one that already exists if it is an equal file.
 pub fn merge(from: &Path, into: &Path) -> Result<()> {
     let (source, target) = (Entry::top(from)?, Entry::top(into)?);
     let mut nobody = |_| ();

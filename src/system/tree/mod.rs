@@ -275,7 +275,7 @@ impl Action for CopyTree {
         let directory = open_directory(parent)?;
         // Renaming onto an empty directory would succeed, so look once more.
         if file::look(&self.to)?.is_some() {
-            bail!("{} is there already", self.to.display());
+            bail!("{} already exists", self.to.display());
         }
         effect::rename(&aside, &self.to)?;
         undo.push(RemoveCopy { path: self.to.clone() });

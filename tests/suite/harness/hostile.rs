@@ -245,7 +245,7 @@ struct Maker<'a> {
 }
 
 impl Tree {
-    /// Makes the tree of that seed at `top`, of what is there already, if
+    /// Makes the tree of that seed at `top`, of what already exists, if
     /// anything is: a container, for instance.
     pub fn make(top: &Path, seed: u64, sentinels: &Sentinels) -> Tree {
         if !top.exists() {

@@ -606,8 +606,8 @@ impl World {
         }
         let taken = |id: u16| blocks.iter().any(|b| b.id == id || b.ip == id);
         let id = match id {
-            Some(101) => return Err("is that of the gateway"),
-            Some(id) if taken(id) => return Err("is that of jail"),
+            Some(101) => return Err("is the gateway"),
+            Some(id) if taken(id) => return Err("is used by jail"),
             Some(id) if self.whose(id, jail) == Whose::Foreign => return Err("is not free"),
             Some(id) => id,
             None => {
@@ -628,7 +628,7 @@ impl World {
             return Err("with other contents");
         }
         if self.files.contains_key(&conf(jail)) {
-            return Err("is there already");
+            return Err("already exists");
         }
         let [conf_temp, fstab_temp, aside, origin_temp] = temporary(jail);
         if !there {

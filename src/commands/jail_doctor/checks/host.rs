@@ -28,12 +28,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         found.push(host(&UNCHECKED, object, what, "run it as root, or see to what the message says"));
     }
     for what in &facts.unsettled {
-        found.push(host(
-            &SETTINGS_BAD,
-            settings::FILE,
-            what,
-            "correct it; thinjail.conf(5) tells what it takes",
-        ));
+        found.push(host(&SETTINGS_BAD, settings::FILE, what, "see thinjail.conf(5)"));
     }
     kernel(facts, &mut found);
     bridges(facts, &mut found);

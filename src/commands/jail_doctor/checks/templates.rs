@@ -216,7 +216,7 @@ pub fn links_of(
     };
     if let Some(first) = survey.repairs.first() {
         let what = match survey.repairs.len() {
-            1 => format!("the link {} misses the base", first.path.display()),
+            1 => format!("the link {} does not reach the base", first.path.display()),
             many => format!("{many} links miss the base, {} among them", first.path.display()),
         };
         found.push(Finding::new(kind, scope.clone(), object, what, advice).mended_by(mend()));

@@ -97,7 +97,7 @@ impl fmt::Display for ConflictReason {
             ConflictReason::AddedByBoth => f.write_str("both added it, and they differ"),
             ConflictReason::RemovedByJail => f.write_str("removed by the jail, changed by the release"),
             ConflictReason::RemovedByRelease => f.write_str("removed by the release, changed by the jail"),
-            ConflictReason::Fact(what) => write!(f, "both gave it {what}"),
+            ConflictReason::Fact(what) => write!(f, "both changed it: {what}"),
         }
     }
 }

@@ -53,7 +53,7 @@ pub fn of_base(base: &Path) -> Result<Version> {
     let script = base.join(SCRIPT);
     let there = crate::system::file::look(&script)?;
     if !there.is_some_and(|m| m.is_file() && m.len() < LONGEST) {
-        bail!("{}: no FreeBSD base, as it has no {SCRIPT}", base.display());
+        bail!("{}: not a FreeBSD base: no {SCRIPT}", base.display());
     }
     let text = fs_err::read(&script)?;
     let text = String::from_utf8_lossy(&text);

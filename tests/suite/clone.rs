@@ -249,7 +249,7 @@ fn leavings_and_strangers() {
     // A foreign fstab, a path in use.
     fs::write(host.path(FSTAB), "other\n").unwrap();
     let error = host.refuses(1, "jail-clone pg-1 111");
-    assert!(error.contains("there already, with other contents"), "{error}");
+    assert!(error.contains("already exists with other contents"), "{error}");
     fs::remove_file(host.path(FSTAB)).unwrap();
     for what in ["link", "directory"] {
         match what {

@@ -178,7 +178,7 @@ fn leavings_and_strangers() {
     stage.tool("zfs", &["destroy", CONTAINER]);
     stage.tool("zfs", &["create", "-o", "thinjail:jail=pg-1", CONTAINER]);
     let error = fails(&stage, "jail-clone pg-1 111");
-    assert!(error.contains("but a clone of nothing,"), "{error}");
+    assert!(error.contains("but is a clone of nothing,"), "{error}");
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn refused_with_nothing_changed() {
         ),
     ];
     let anywhere: Vec<(&str, Make)> = vec![
-        ("it holds more than jail web; with -f only its block goes", || {
+        ("contains more than jail web; -f removes only its block", || {
             Box::new(|s| {
                 let text = fs::read_to_string(s.path("/etc/jail.conf.d/web.conf")).unwrap();
                 s.write("/etc/jail.conf.d/web.conf", &format!("{text}other {{ path = \"/x\"; }}\n"));

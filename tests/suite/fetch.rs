@@ -413,7 +413,7 @@ fn what_is_there_and_no_base_is_left_alone() {
     stage.tool("zfs", &["create", "zdata/jails"]);
     stage.write("/zdata/jails/templates/mine/x", "");
     let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
-    assert!(told.contains("but no dataset zdata/jails/templates; move it away"), "{told}");
+    assert!(told.contains("but there is no dataset zdata/jails/templates; move it away"), "{told}");
     assert!(stage.path("/zdata/jails/templates/mine/x").exists());
     // Somebody's dataset under the name that is used while unpacking.
     let stage = Host::bare(Storage::Zfs);

@@ -445,7 +445,7 @@ fn what_others_ask_of_it() {
     assert_eq!(found.templates.len(), 1);
     let template = found.template(&"14.2".parse().unwrap()).unwrap();
     assert!(template.base.there().unwrap().is_dir() && template.skeleton.there().unwrap().is_dir());
-    assert!(template.version.as_ref().unwrap_err().contains("no FreeBSD base"), "{template:?}");
+    assert!(template.version.as_ref().unwrap_err().contains("not a FreeBSD base"), "{template:?}");
     version(&stage, "14.2-RELEASE-p1");
     let found = inventory(&stage);
     assert_eq!(found.templates[0].version.as_ref().unwrap().to_string(), "14.2-RELEASE-p1");

@@ -155,7 +155,7 @@ fn to_a_later_patch_level() {
         // And on from there: the ancestor of the next move is that level.
         stage.ok("jail-rebase -y --commit web");
         let told = stage.ok("jail-rebase web 14.2");
-        assert!(told.ends_with("already at 14.2-RELEASE-skeleton@p1\n"), "{told}");
+        assert!(told.starts_with("web: already at 14.2-RELEASE-skeleton@"), "{told}");
         text(&stage, &format!("{skeleton}/etc/motd.template"), "again\n");
         if storage == Storage::Zfs {
             stage.tool("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p2"]);
@@ -487,7 +487,7 @@ fn refusals() {
         ("no jail", |_| {}, "jail-rebase db 15.0", "jail db has no container: "),
         ("no release", |_| {}, "jail-rebase web 13.0", "no base of 13.0-RELEASE: "),
         ("nothing kept", |_| {}, "jail-rebase -y --commit web", "no move to commit"),
-        ("nothing to go back to", |_| {}, "jail-rebase -y --revert web", "there is nothing to go back to"),
+        ("nothing to go back to", |_| {}, "jail-rebase -y --revert web", "no move to revert"),
         (
             "a later base",
             |stage| {
@@ -699,7 +699,7 @@ fn killed_before_each_effect() {
             if met {
                 let output = stage.run("jail-rebase -y --revert web");
                 let told = String::from_utf8_lossy(&output.stderr).into_owned();
-                assert!(output.status.success() || told.contains("there is nothing to go back to"), "{told}");
+                assert!(output.status.success() || told.contains("no move to revert"), "{told}");
             }
             same(&state(&stage), &before, &format!("back {number}"));
             if !met {

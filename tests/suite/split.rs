@@ -284,7 +284,7 @@ fn refused_before_anything_is_touched() {
             }),
         ),
         (
-            "it holds 14.1-RELEASE",
+            "contains 14.1-RELEASE",
             Box::new(|stage: &Host| {
                 fs::write(at(stage, "bin/freebsd-version"), "USERLAND_VERSION=\"14.1-RELEASE\"\n").unwrap();
             }),
@@ -327,7 +327,7 @@ fn refused_before_anything_is_touched() {
     }
     let absent = told(&|_| (), "skel-split 15.0");
     assert!(
-        absent.contains("no base of 15.0-RELEASE: ") && absent.contains("skel-fetch 15.0-RELEASE gets it"),
+        absent.contains("no base of 15.0-RELEASE: ") && absent.contains("run skel-fetch 15.0-RELEASE"),
         "{absent}"
     );
 }

@@ -240,7 +240,7 @@ fn refused_before_anything_is_touched() {
         ),
         (
             Storage::Zfs,
-            "the skeleton is mounted on /mnt; who uses it there",
+            "the skeleton is mounted on /mnt; its users",
             Box::new(|stage| {
                 fs::create_dir_all(stage.path("/mnt")).unwrap();
                 stage.tool("mount", &["-t", "nullfs", SKELETON, "/mnt"]);
@@ -281,7 +281,7 @@ fn refused_before_anything_is_touched() {
     }
     let stage = stage(Storage::Zfs);
     let told = stage.fails("skel-update 15.0");
-    assert!(told.contains("skel-fetch 15.0-RELEASE makes it"), "{told}");
+    assert!(told.contains("run skel-fetch 15.0-RELEASE"), "{told}");
 }
 
 /// Jails may run meanwhile: they see nothing of the mount.

@@ -159,14 +159,14 @@ pub static CASES: &[Case] = &[
         line: "jail-destroy -y web",
         refused: &["jail-destroy -y nojail", "jail-destroy web"],
         prepare: with_jail,
-        beyond: &["jail web is gone, but not all of it"],
+        beyond: &["jail web is destroyed, but something remains"],
         remedies: ADOPT,
         ..CASE
     },
     Case {
         line: "jail-destroy -fy web",
         prepare: with_jail_among_others,
-        beyond: &["jail web is gone, but not all of it"],
+        beyond: &["jail web is destroyed, but something remains"],
         remedies: ADOPT,
         ..CASE
     },
@@ -174,7 +174,7 @@ pub static CASES: &[Case] = &[
         line: "jail-destroy -yf web",
         refused: &["jail-destroy -y web"],
         prepare: with_running_jail,
-        beyond: &["jail web is gone, but not all of it"],
+        beyond: &["jail web is destroyed, but something remains"],
         // A stopped jail is not started again.
         on_error: OnError::Keeps,
         ..CASE
@@ -190,13 +190,13 @@ pub static CASES: &[Case] = &[
         line: "jail-rebase -y --commit web",
         refused: &["jail-rebase web 14.2"],
         prepare: with_moved_jail,
-        beyond: &["is not wholly gone"],
+        beyond: &["is not completely removed"],
         ..CASE
     },
     Case {
         line: "jail-rebase -y --revert web",
         prepare: with_moved_jail,
-        beyond: &["is not wholly gone"],
+        beyond: &["is not completely removed"],
         ..CASE
     },
     Case {

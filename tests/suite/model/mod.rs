@@ -219,7 +219,8 @@ fn together(
         for at in order {
             // Who comes while another jail(8) owns the jail does nothing; a second
             // start of a jail that runs at that moment stumbles over its root.
-            let refused = ["is in the hands of another jail(8)", "Resource deadlock avoided"];
+            let refused =
+                ["is being started, stopped or moved by another jail(8)", "Resource deadlock avoided"];
             let refused = refused.iter().any(|text| said[at].stderr.contains(text));
             if one_jail && refused && may_be_skipped {
                 continue;
@@ -304,7 +305,7 @@ fn disturbed(
     let all_back = match op {
         Op::Clone(..) => true,
         Op::Destroy(jail, _) => {
-            before.running(jail).is_none() && !said.stderr.contains("is gone, but not all of it")
+            before.running(jail).is_none() && !said.stderr.contains("is destroyed, but something remains")
         }
         _ => false,
     };

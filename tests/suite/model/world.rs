@@ -371,7 +371,7 @@ impl World {
 
     pub fn up(&mut self, jail: &str, unit: u16, bridge_there: bool) -> Verdict {
         match self.whose(unit, jail) {
-            Whose::Foreign => return Err("not ours"),
+            Whose::Foreign => return Err("pair "),
             Whose::Nobodys => {}
             _ if self.running(jail).is_some() => return Err("is in use by jail"),
             Whose::Ours | Whose::Untagged => {}
@@ -393,7 +393,7 @@ impl World {
     pub fn down(&mut self, jail: &str, unit: u16) -> Verdict {
         match self.whose(unit, jail) {
             Whose::Nobodys => Ok(()),
-            Whose::Foreign => Err("not ours"),
+            Whose::Foreign => Err("not destroyed"),
             Whose::Untagged => Err("has no description"),
             Whose::Ours if self.running(jail).is_some() => Err("is in use by jail"),
             Whose::Ours => {
@@ -617,7 +617,7 @@ impl World {
         let container = container(jail);
         let there = self.files.contains_key(&container);
         if there && !self.is_pristine(&container) {
-            return Err("no pristine copy");
+            return Err("not a pristine copy");
         }
         if self.files.contains_key(&path(jail)) && !self.is_empty_dir(&path(jail)) {
             return Err("the directory is not empty");
@@ -695,7 +695,7 @@ impl World {
         if let Some(block) = block {
             let more = blocks.iter().any(|b| b.file == block.file && b.name != jail);
             if more && !force {
-                return Err("holds more than jail");
+                return Err("contains more than jail");
             }
         }
         let lines = self.fstab_lines(jail);

@@ -249,9 +249,9 @@ mod tests {
         assert_eq!(v4("10.1.0.0/16", 300).unwrap(), "10.1.1.44/16");
         assert_eq!(v4("192.168.7.128/25", 5).unwrap(), "192.168.7.133/25");
         assert!(v4("192.168.7.0/24", 255).unwrap_err().contains("broadcast"));
-        assert!(v4("192.168.7.0/24", 256).unwrap_err().contains("beyond"));
+        assert!(v4("192.168.7.0/24", 256).unwrap_err().contains("outside"));
         assert!(v4("192.168.7.128/25", 127).unwrap_err().contains("broadcast"));
-        assert!(v4("255.255.255.0/24", 300).unwrap_err().contains("beyond"));
+        assert!(v4("255.255.255.0/24", 300).unwrap_err().contains("outside"));
     }
 
     #[test]

@@ -553,14 +553,14 @@ fn all_faults_together_are_found_and_those_that_can_be_are_mended() {
         assert!(output.stderr.is_empty(), "{output:?}");
         let told = stage.strip(&output.stdout);
         for id in MENDED {
-            let line = |l: &str| l.starts_with("mended: ") && l.ends_with(&format!("[{id}]"));
+            let line = |l: &str| l.starts_with("fixed: ") && l.ends_with(&format!("[{id}]"));
             assert!(told.lines().any(line), "{id}: {told}");
             expected.remove(id);
         }
         let left: Vec<&str> = expected.iter().copied().collect();
         expect(&stage, &left, "what can't be mended");
         let again = run(&stage, &["-x"]);
-        assert!(!stage.strip(&again.stdout).contains("mended: "), "{again:?}");
+        assert!(!stage.strip(&again.stdout).contains("fixed: "), "{again:?}");
     }
 }
 
@@ -640,7 +640,7 @@ fn people_and_programs_are_told_the_same() {
         let line_of = format!("{}: {}: {} [{}]", said("severity"), said("object"), said("what"), said("id"));
         assert_eq!(line_of, lines[line]);
         assert_eq!(format!("    {}", said("why")), lines[line + 1]);
-        assert_eq!(format!("    {}", said("cure")), lines[line + 2]);
+        assert_eq!(format!("    fix: {}", said("cure")), lines[line + 2]);
     }
     assert_eq!((&first["mendable"], &second["mendable"]), (&Value::Bool(true), &Value::Bool(false)));
     assert_eq!((&first["jail"], text(&second["jail"])), (&Value::Null, "db".into()));
@@ -712,7 +712,7 @@ fn the_periodic_script_is_off_until_somebody_turns_it_on() {
         "{told}"
     );
     let (status, told) = run("yes", "-x");
-    assert!(status == 0 && told.contains("mended: "), "{told}");
+    assert!(status == 0 && told.contains("fixed: "), "{told}");
     assert_eq!(run("YES", ""), (0, "\nThin jails:\n".into()));
 }
 

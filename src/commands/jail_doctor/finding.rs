@@ -56,7 +56,7 @@ kinds! {
     BRIDGE_NO_UPLINK "bridge-no-uplink" Warning "The jails of a bridge without uplink and address reach only each other."
     MEMBER_ADDRESSED "member-addressed" Warning "FreeBSD 15 can be set to refuse such members, and 16 always does: the address belongs on the bridge."
     MEMBER_REFUSED "member-refused" Error "The kernel does not add it to a bridge, so no jail behind it reaches the network."
-    MTU_MISMATCH "mtu-mismatch" Warning "Frames longer than the smallest MTU on their way are dropped without a word."
+    MTU_MISMATCH "mtu-mismatch" Warning "Frames longer than the smallest MTU on their way are dropped silently."
     IFCONFIG_DEFAULT "ifconfig-default" Warning "devd(8) configures every new interface with it, the host's half of each pair among them."
     JAIL_NOT_ENABLED "jail-not-enabled" Warning "No jail starts at boot."
     JAIL_LIST_UNKNOWN "jail-list-unknown" Warning "rc.d/jail complains of it at every boot, and the jail that is meant does not start."
@@ -65,21 +65,21 @@ kinds! {
     RELEASE_MISSING "release-missing" Error "New jails are cloned from it unless another release is asked for."
     // Leavings.
     MOUNT_LEAKED "mount-leaked" Error "The next start of the jail fails with \"Resource deadlock avoided\"."
-    PAIR_LEAKED "pair-leaked" Warning "A failed start left it; with other hooks than jail-epair-up the jail does not start any more."
-    PAIR_UNTAGGED "pair-untagged" Warning "A killed run left it before it could say whose it is."
-    TEMP_LEFT "temp-left" Warning "A killed run left it; nobody will ever use it."
-    CLONE_HALF_MADE "clone-half-made" Warning "There are parts of a jail that no configuration knows."
+    PAIR_LEAKED "pair-leaked" Warning "A failed start left it; with other hooks than jail-epair-up the jail no longer starts."
+    PAIR_UNTAGGED "pair-untagged" Warning "A killed run left it before it was described."
+    TEMP_LEFT "temp-left" Warning "A killed run left it; it is never used."
+    CLONE_HALF_MADE "clone-half-made" Warning "Parts of a jail exist without a configuration."
     // The configuration.
     CONF_SYNTAX "conf-syntax" Error "jail(8) starts and stops no jail at all with this configuration."
     CONF_UNRESOLVED "conf-unresolved" Error "jail(8) refuses to start the jail."
     CONF_DIFFERS "conf-differs" Warning "jail(8) reads the configuration in another way than this program, which may be wrong elsewhere too."
     NAME_DUPLICATE "name-duplicate" Error "Which of the two starts is not defined."
     ID_DUPLICATE "id-duplicate" Error "What is derived from the id clashes: pair, address or both."
-    IP_DUPLICATE "ip-duplicate" Error "Only one of the two is reached, now this one and now that one."
+    IP_DUPLICATE "ip-duplicate" Error "Packets reach now one of them, now the other."
     PAIR_DUPLICATE "pair-duplicate" Error "Only the first of the two jails starts."
     PATH_DUPLICATE "path-duplicate" Error "The second jail is mounted over the first one."
     IP_OUTSIDE "ip-outside" Warning "Neither the gateway nor the other jails are in the jail's network."
-    IP_GATEWAY "ip-gateway" Error "The jail takes the way out from everybody."
+    IP_GATEWAY "ip-gateway" Error "The jail answers for the gateway, so no jail reaches the network."
     IP_HOST "ip-host" Error "Host and jail answer for the same address."
     NO_VNET "no-vnet" Error "Without vnet the jail shares the host's network, and its hooks fail."
     INTERFACE_DIFFERS "interface-differs" Error "The jail waits for another interface than its hook makes."
@@ -88,7 +88,7 @@ kinds! {
     FSTAB_MISSING "fstab-missing" Error "Without it the jail has neither base nor container and can't start or stop."
     NETWORK_LATE "network-late" Warning "Services start while the jail has no address yet, and some never notice when it comes."
     HOOK_MISSING_PREPARE "hook-missing-prepare" Warning "What an earlier run left keeps the jail from starting."
-    HOOK_MISSING_PRESTART "hook-missing-prestart" Error "Nobody makes the pair that the jail waits for."
+    HOOK_MISSING_PRESTART "hook-missing-prestart" Error "Nothing creates the pair that the jail waits for."
     HOOK_MISSING_POSTSTOP "hook-missing-poststop" Warning "The pair stays when the jail stops."
     HOOK_MISSING_RELEASE "hook-missing-release" Warning "A jail stopped with an open connection leaves its root mounted."
     HOOK_CREATE "hook-create" Warning "After one failed start the pair already exists, and the jail never starts again."
@@ -96,7 +96,7 @@ kinds! {
     HOOK_PROGRAM "hook-program" Error "The program does not exist, so the command fails and the jail with it."
     DEVFS_RULESET "devfs-ruleset" Error "The jail's /dev has every device of the host, its memory and its disks among them."
     HOOK_SHELL "hook-shell" Warning "sh(1) runs it and reads it once more, for nothing."
-    PARAMETER_USELESS "parameter-useless" Warning "It does nothing here, or nothing good."
+    PARAMETER_USELESS "parameter-useless" Warning "It has no effect here, or a harmful one."
     // Templates.
     SPLIT_INCOMPLETE "split-incomplete" Error "No jail can be cloned from the template, and those on it may not start."
     DATASET_UNMOUNTED "dataset-unmounted" Error "Where it should be mounted is an empty directory."
@@ -148,7 +148,7 @@ pub struct Finding {
     /// What to do.
     pub advice: String,
     /// What mends it without any risk, if something does.
-    pub mend: Option<Plan>,
+    pub fix: Option<Plan>,
     /// What it says but for the name, pair and addresses of its jail: findings
     /// that are alike in this have one cause, in the common part.
     pub group: Option<String>,
@@ -169,18 +169,18 @@ impl Finding {
             object: object.into(),
             what: what.into(),
             advice: advice.into(),
-            mend: None,
+            fix: None,
             group: None,
         }
     }
 
     /// The same with a fix.
-    pub fn mended_by(mut self, plan: Plan) -> Finding {
-        self.mend = Some(plan);
+    pub fn fixed_by(mut self, plan: Plan) -> Finding {
+        self.fix = Some(plan);
         self
     }
 
-    /// For people: what and which on the first line, why and cure below it.
+    /// For people: what and which on the first line, why and fix below it.
     pub fn text(&self) -> String {
         self.text_of(&self.object)
     }
@@ -188,7 +188,7 @@ impl Finding {
     fn text_of(&self, object: &str) -> String {
         let FindingKind { id, severity, why } = self.kind;
         let first = format!("{}: {object}: {} [{id}]", severity.word(), self.what);
-        format!("{}\n    {why}\n    {}\n", printable::line(&first), printable::line(&self.advice))
+        format!("{}\n    {why}\n    fix: {}\n", printable::line(&first), printable::line(&self.advice))
     }
 
     /// For programs.
@@ -201,7 +201,7 @@ impl Finding {
             "why": self.kind.why,
             "cure": self.advice,
             "jail": match &self.scope { FindingScope::Jail(name) => Some(name), _ => None },
-            "mendable": self.mend.is_some(),
+            "mendable": self.fix.is_some(),
         })
     }
 }

@@ -77,17 +77,17 @@ fn run(arguments: &JailDoctor, host: &Host) -> Result<ExitCode> {
         }
         return Ok(status(found.is_empty()));
     }
-    let mut mended = Vec::new();
+    let mut fixed = Vec::new();
     if arguments.fix {
-        let (done, left) = mend(host, found);
-        (mended, found) = (done, left);
+        let (done, left) = fix(host, found);
+        (fixed, found) = (done, left);
     }
     if common.json {
-        tell_json(&found, &[], &mended)?;
+        tell_json(&found, &[], &fixed)?;
     } else {
         let mut text = String::new();
-        for finding in &mended {
-            let line = format!("mended: {}: {} [{}]", finding.object, finding.what, finding.kind.id);
+        for finding in &fixed {
+            let line = format!("fixed: {}: {} [{}]", finding.object, finding.what, finding.kind.id);
             text += &format!("{}\n", printable::line(&line));
         }
         text += &finding::text(&found);
@@ -126,31 +126,31 @@ fn unknown_jail(name: &JailName) -> Finding {
 }
 
 /// Mends what can be mended; gives what was, and what is left.
-fn mend(host: &Host, found: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
-    let (mut mended, mut left) = (Vec::new(), Vec::new());
+fn fix(host: &Host, found: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
+    let (mut fixed, mut left) = (Vec::new(), Vec::new());
     for mut finding in found {
-        let Some(plan) = finding.mend.take() else {
+        let Some(plan) = finding.fix.take() else {
             left.push(finding);
             continue;
         };
         let failures = plan.carry_out_all(host);
         if failures.is_empty() {
-            mended.push(finding);
+            fixed.push(finding);
             continue;
         }
         for failure in failures {
-            let line = format!("{}: not mended: {}", finding.object, console::line(&failure));
+            let line = format!("{}: not fixed: {}", finding.object, console::line(&failure));
             console::note(PROGRAM, &line);
         }
         left.push(finding);
     }
-    (mended, left)
+    (fixed, left)
 }
 
 /// The commands of all mends, each once.
 fn commands(found: &[Finding]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
-    for command in found.iter().filter_map(|f| f.mend.as_ref()).flat_map(|plan| plan.commands()) {
+    for command in found.iter().filter_map(|f| f.fix.as_ref()).flat_map(|plan| plan.commands()) {
         if !all.contains(&command) {
             all.push(command);
         }
@@ -158,12 +158,12 @@ fn commands(found: &[Finding]) -> Vec<String> {
     all
 }
 
-fn tell_json(found: &[Finding], commands: &[String], mended: &[Finding]) -> Result<()> {
+fn tell_json(found: &[Finding], commands: &[String], fixed: &[Finding]) -> Result<()> {
     let all = |findings: &[Finding]| findings.iter().map(Finding::json).collect::<Vec<Value>>();
     let document = json!({
         "program": PROGRAM,
         "findings": all(found),
-        "mended": all(mended),
+        "mended": all(fixed),
         "commands": commands,
     });
     Ok(console::print_json(&document)?)

@@ -118,7 +118,7 @@ impl Action for FetchArchive {
         if let Some(expected) = expected
             && size != expected
         {
-            bail!("{}: {size} bytes came, not {expected}; run it again to go on", self.url);
+            bail!("{}: {size} bytes came, not {expected}; run it again to continue", self.url);
         }
         Ok(())
     }
@@ -156,7 +156,7 @@ impl VerifyArchive {
             }
             let bad = sibling_name::suffixed(&self.archive, "bad");
             effect::rename(&path, &bad)?;
-            bail!("{e:#}; it is set aside as {}; run it again to fetch it anew", bad.display());
+            bail!("{e:#}; it is set aside as {}; run it again to fetch it again", bad.display());
         }
         archive::check(host.tools(), &path, set.entries, &mut Progress::new(format!("check {SET}")))?;
         if self.downloads {

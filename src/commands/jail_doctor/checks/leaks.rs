@@ -99,9 +99,9 @@ fn wanted(jail: &JailName, path: &Path) -> SweepRequest {
 fn with_sweep(host: &Host, mut finding: Finding, wanted: SweepRequest) -> Finding {
     match leftovers::look(host, &wanted) {
         Ok(Sweep { plan, left, blocked }) if left.is_empty() && blocked.is_empty() => {
-            let mut mend = Plan::default();
-            mend.push(Again { commands: plan.commands(), wanted });
-            finding.mended_by(mend)
+            let mut fix = Plan::default();
+            fix.push(Again { commands: plan.commands(), wanted });
+            finding.fixed_by(fix)
         }
         Ok(Sweep { left, blocked, .. }) => {
             finding.what += &format!("; {}", left.into_iter().chain(blocked).collect::<Vec<_>>().join("; "));
@@ -154,7 +154,7 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
                     advice,
                 );
                 found.push(match epair::down_all(facts.host, &owner) {
-                    Ok(mend) => finding.mended_by(mend),
+                    Ok(fix) => finding.fixed_by(fix),
                     Err(_) => finding,
                 });
             }
@@ -207,18 +207,20 @@ fn temporary(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
             }
             let (kind, advice) = match (kind.is_dir(), template) {
                 (false, _) => ("file", format!("rm {}", path.display())),
-                (true, true) => ("tree", "skel-fetch or skel-split of that release begins anew".to_owned()),
-                (true, false) => ("tree", "jail-clone of that jail begins anew, or remove it".to_owned()),
+                (true, true) => {
+                    ("tree", "skel-fetch or skel-split run again for that release starts over".to_owned())
+                }
+                (true, false) => ("tree", "jail-clone for that jail starts over; or remove it".to_owned()),
             };
             let what = format!("a {kind} that was prepared and never put in place");
             let finding = Finding::new(&TEMP_LEFT, FindingScope::Host, facts.shown(&path), what, advice);
-            let mut mend = Plan::default();
+            let mut fix = Plan::default();
             // What templates are made of may be hours of work.
             found.push(if template {
                 finding
             } else {
-                mend.push(RemoveTemporary { path });
-                finding.mended_by(mend)
+                fix.push(RemoveTemporary { path });
+                finding.fixed_by(fix)
             });
         }
     }

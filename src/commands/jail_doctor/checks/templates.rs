@@ -209,7 +209,7 @@ pub fn links_of(
     advice: &str,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mend = || {
+    let fix = || {
         let mut plan = Plan::default();
         plan.push(Relink { base: trees.base.to_owned(), tree: trees.tree.to_owned(), scope: trees.scope });
         plan
@@ -219,10 +219,10 @@ pub fn links_of(
             1 => format!("the link {} does not reach the base", first.path.display()),
             many => format!("{many} links miss the base, {} among them", first.path.display()),
         };
-        found.push(Finding::new(kind, scope.clone(), object, what, advice).mended_by(mend()));
+        found.push(Finding::new(kind, scope.clone(), object, what, advice).fixed_by(fix()));
     } else if survey.leftovers() > 0 {
         let what = "has a temporary link of a skel-fixcerts that was killed";
-        found.push(Finding::new(&TEMP_LEFT, scope.clone(), object, what, advice).mended_by(mend()));
+        found.push(Finding::new(&TEMP_LEFT, scope.clone(), object, what, advice).fixed_by(fix()));
     }
     for (path, what) in survey.findings {
         // What is no directory and what is too deep is reported elsewhere.

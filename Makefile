@@ -61,6 +61,7 @@ model:
 lint:
 	$(CARGO) fmt --check
 	cd tests/fuzz && $(CARGO) fmt --check
+	cd tests/fuzz && $(CARGO) metadata --locked --format-version 1 >/dev/null
 	$(CARGO) clippy --locked --all-targets --features inject -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 

@@ -1,12 +1,12 @@
 //! jail-epair-up(8): the exec.prestart hook.
 
 use crate::commands::common::{self, Common, arguments};
-use crate::domain::epair::{self, Addresses, EpairRequest};
+use crate::domain::epair::{self, Addresses, EpairRequest, Isolation};
 use crate::system::console;
 use crate::system::host::Host;
 use crate::system::lock::{Lock, LockId};
 use crate::system::syslog::{self, Severity};
-use crate::types::interface::{IfName, Mtu, PairName};
+use crate::types::interface::{IfName, Mtu, PairName, VlanId};
 use crate::types::jail_name::JailName;
 use anyhow::Result;
 use clap::Parser;
@@ -25,6 +25,15 @@ pub struct JailEpairUp {
     /// Make a missing bridge from this interface
     #[arg(short, long, value_name = "uplink")]
     pub uplink: Option<IfName>,
+    /// Let the jail use no Ethernet address but its own
+    #[arg(long)]
+    pub pin: bool,
+    /// Keep the jail from other private jails on the bridge
+    #[arg(long)]
+    pub private: bool,
+    /// The VLAN of the jail, on a bridge that filters VLANs
+    #[arg(long, value_name = "vlan")]
+    pub vlan: Option<VlanId>,
     /// The bridge to join
     #[arg(short, long, value_name = "bridge")]
     pub bridge: IfName,
@@ -53,7 +62,7 @@ fn run(arguments: &JailEpairUp, host: &Host) -> Result<ExitCode> {
     // An untagged pair seen under this lock is not another run's.
     let _lock = if common.dry_run { None } else { Some(Lock::take(host.root(), LockId::Interfaces)?) };
     let found = epair::look(host, &request(arguments))?;
-    if let Some(warning) = &found.warning {
+    for warning in &found.warnings {
         syslog::send(host.root(), PROGRAM, Severity::Warning, warning);
         console::note(PROGRAM, warning);
     }
@@ -68,5 +77,6 @@ fn request(arguments: &JailEpairUp) -> EpairRequest {
         mtu: arguments.mtu,
         addresses: arguments.mac.unwrap_or(Addresses::Derived),
         uplink: arguments.uplink.clone(),
+        isolation: Isolation { pin: arguments.pin, private: arguments.private, vlan: arguments.vlan },
     }
 }

@@ -76,7 +76,7 @@ fn run(arguments: &SkelFixcerts, host: &Host) -> Result<ExitCode> {
         plan.carry_out(host)?;
         if wrong {
             let links = if repairs == 1 { "link" } else { "links" };
-            console::tell(PROGRAM, &format!("{}: {repairs} {links} repaired", skeleton.display()));
+            console::report(PROGRAM, &format!("{}: {repairs} {links} repaired", skeleton.display()));
         }
     }
     for (path, what) in &findings {

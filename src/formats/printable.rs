@@ -1,9 +1,9 @@
-//! Text that can be shown on a terminal: names of files, values of parameters
-//! and the words of other programs may hold anything, and whoever is root in a
-//! jail chooses many of them.
+//! Text that is safe to print on a terminal. Names of files, values of parameters
+//! and output of other programs may contain any byte, and many of them are chosen
+//! by a jail's root.
 //!
-//! What could control a terminal or reorder a line is written as vis(3) writes
-//! it, in octal, byte by byte: `\033`, `\302\233`.
+//! Characters that control a terminal or reorder a line are written as vis(3)
+//! writes them, in octal, byte by byte: `\033`, `\302\233`.
 
 use serde_json::Value;
 

@@ -34,7 +34,7 @@ pub fn checksum(path: &Path, progress: &mut Progress) -> Result<[u8; 32]> {
         }
         hasher.update(&buffer[..n]);
         done += n as u64;
-        progress.tell(done, size);
+        progress.report(done, size);
     }
     Ok(hasher.finalize().into())
 }
@@ -73,7 +73,7 @@ pub fn check(tools: &Tools, path: &Path, expected: u64, progress: &mut Progress)
         if flaw.is_none() {
             flaw = listing.line(line).err();
         }
-        progress.tell(listing.contents.entries, expected);
+        progress.report(listing.contents.entries, expected);
     });
     let contents = match (flaw, listed) {
         (Some(flaw), _) => Err(flaw),

@@ -5,12 +5,12 @@ use crate::system::effect;
 use anyhow::{Result, bail};
 use std::io::{self, BufRead, IsTerminal, Write};
 
-/// An error on one line, outermost first, with what to do where something can
-/// be done.
+/// An error on one line, outermost first, with what to do if something can be
+/// done.
 pub fn line(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
-        let text = without_number(&in_our_words(cause.to_string()));
+        let text = without_number(&cause.to_string());
         // Wrappers that already end in their source's text would say it twice,
         // and so would those whose source begins with theirs.
         parts.pop_if(|last| text.strip_prefix(&**last).is_some_and(|rest| rest.starts_with(": ")));
@@ -31,20 +31,8 @@ pub fn line(error: &anyhow::Error) -> String {
     text
 }
 
-/// An error of fs_err without its quotes and with one verb: "failed to read
-/// from file `/x`: cause" is "read from file /x: cause".
-fn in_our_words(text: String) -> String {
-    match text.strip_prefix("failed to ") {
-        Some(rest) if text.contains('`') => rest
-            .replace("query raw metadata", "look at")
-            .replace("query metadata of file", "look at")
-            .replace('`', ""),
-        _ => text,
-    }
-}
-
-/// What the standard library appends to every system error says nothing more
-/// than the words before it.
+/// Removes "(os error 2)", which the standard library appends to the words that
+/// say the same.
 fn without_number(text: &str) -> String {
     let mut parts = text.split(" (os error ");
     let mut words = parts.next().unwrap_or_default().to_owned();
@@ -65,7 +53,7 @@ fn lacks_privilege(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Tells the administrator something on standard error that is no failure.
+/// Prints a notice or a warning on standard error.
 pub fn note(program: &str, text: &str) {
     complain(&format!("{program}: {}", printable::line(&without_number(text))));
 }
@@ -88,17 +76,17 @@ pub fn print_json(document: &serde_json::Value) -> io::Result<()> {
     print(format!("{}\n", printable::json(document)).as_bytes())
 }
 
-/// Tells what was done, on a line of standard output. It is done, whether
-/// anybody can be told or not.
-pub fn tell(program: &str, text: &str) {
+/// Reports what was done, on a line of standard output. If that cannot be
+/// written, the work is done all the same.
+pub fn report(program: &str, text: &str) {
     if let Err(e) = print_text(&format!("{}\n", printable::line(text))) {
         note(program, &format!("standard output: {e}"));
     }
 }
 
-/// One line to standard error. Nobody can be told when that is closed, and a
-/// transaction must not end half-way for it.
-#[expect(clippy::disallowed_methods, reason = "nobody can be told of its failure")]
+/// One line to standard error. A failure is ignored: a transaction must not end
+/// halfway because standard error is closed.
+#[expect(clippy::disallowed_methods, reason = "its failure cannot be reported")]
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{}", printable::text(text));
 }
@@ -127,8 +115,8 @@ mod tests {
         let error = anyhow::Error::new(cause).context("open /x\ny").context("settings");
         assert_eq!(line(&error), format!("settings: open /x y: {words}"));
         assert!(!words.contains("os error"), "{words}");
-        let twice = anyhow::anyhow!("remove /x: gone").context("remove /x").context("mend");
-        assert_eq!(line(&twice), "mend: remove /x: gone");
+        let twice = anyhow::anyhow!("remove /x: gone").context("remove /x").context("fix");
+        assert_eq!(line(&twice), "fix: remove /x: gone");
         assert_eq!(without_number("a (os error 39): b (os error 2); c (os error x)"), "a: b; c (os error x)");
         let result: Result<(), io::Error> = Err(io::ErrorKind::NotFound.into());
         let error = result.context("a\tb").unwrap_err();

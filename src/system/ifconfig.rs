@@ -5,7 +5,7 @@ use crate::formats::shell;
 use crate::system::host::Host;
 use crate::system::kernel::{Errno, Kernel};
 use crate::system::plan::{Action, Undo};
-use crate::types::interface::{IfName, Mtu};
+use crate::types::interface::{IfName, Mtu, VlanId};
 use crate::types::mac::Mac;
 use anyhow::{Context, Result, bail};
 
@@ -48,6 +48,42 @@ pub enum Ifconfig {
         /// The new member.
         member: IfName,
     },
+    /// Sets the VLAN of a member's untagged frames.
+    SetUntagged {
+        /// The bridge, which filters VLANs.
+        bridge: IfName,
+        /// The member.
+        member: IfName,
+        /// The VLAN.
+        vlan: VlanId,
+    },
+    /// Keeps a member from other private ones.
+    SetPrivate {
+        /// The bridge.
+        bridge: IfName,
+        /// The member.
+        member: IfName,
+    },
+    /// Enters the Ethernet address of a jail's half as static at the host's.
+    SetStaticAddress {
+        /// The bridge.
+        bridge: IfName,
+        /// The member: the host's half.
+        member: IfName,
+        /// The jail's half, whose address it is.
+        of: IfName,
+        /// That address, if it is known before the pair is made.
+        mac: Option<Mac>,
+        /// The member's VLAN, on a bridge that filters them.
+        vlan: Option<VlanId>,
+    },
+    /// Limits a member to one Ethernet address.
+    LimitAddresses {
+        /// The bridge.
+        bridge: IfName,
+        /// The member.
+        member: IfName,
+    },
     /// Brings it up.
     Up(IfName),
     /// Brings it down again. One that is gone is as good.
@@ -69,6 +105,16 @@ impl Action for Ifconfig {
             SetMtu(name, mtu) => (name.as_str(), vec!["mtu".into(), mtu.to_string()]),
             SetMac(name, mac) => (name.as_str(), vec!["ether".into(), mac.to_string()]),
             AddMember { bridge, member } => (bridge.as_str(), vec!["addm".into(), member.to_string()]),
+            SetUntagged { bridge, member, vlan } => {
+                (bridge.as_str(), vec!["ifuntagged".into(), member.to_string(), vlan.to_string()])
+            }
+            SetPrivate { bridge, member } => (bridge.as_str(), vec!["private".into(), member.to_string()]),
+            SetStaticAddress { bridge, member, of, mac, vlan } => {
+                return static_address(bridge, member, of, *mac, *vlan);
+            }
+            LimitAddresses { bridge, member } => {
+                (bridge.as_str(), vec!["ifmaxaddr".into(), member.to_string(), "1".into()])
+            }
             Up(name) => (name.as_str(), vec!["up".into()]),
             Down(name) => (name.as_str(), vec!["down".into()]),
         };
@@ -80,6 +126,31 @@ impl Action for Ifconfig {
         let kernel = host.kernel()?;
         self.request(kernel, undo)
     }
+}
+
+/// The line for [`SetStaticAddress`]; an address that only the kernel knows is
+/// asked for when the line runs.
+fn static_address(
+    bridge: &IfName,
+    member: &IfName,
+    of: &IfName,
+    mac: Option<Mac>,
+    vlan: Option<VlanId>,
+) -> String {
+    let mac = match mac {
+        Some(mac) => mac.to_string(),
+        None => format!("$(/sbin/ifconfig {of} ether | /usr/bin/awk '$1 == \"ether\" {{ print $2 }}')"),
+    };
+    let vlan = vlan.map(|vlan| format!(" vlan {vlan}")).unwrap_or_default();
+    // Names of interfaces and addresses need no quotes.
+    format!("/sbin/ifconfig {bridge} static {member} {mac}{vlan}")
+}
+
+/// The Ethernet address that an interface has.
+fn address_of(kernel: &dyn Kernel, name: &IfName) -> Result<[u8; 6]> {
+    let all = kernel.ethernet_addresses()?;
+    let found = all.into_iter().find(|(interface, _)| interface == name.as_str());
+    found.and_then(|(_, address)| address).with_context(|| format!("{name}: it has no Ethernet address"))
 }
 
 impl Ifconfig {
@@ -129,6 +200,30 @@ impl Ifconfig {
             SetMac(name, mac) => kernel.set_mac(name, *mac).with_context(|| format!("ether {mac}"))?,
             AddMember { bridge, member } => {
                 kernel.add_member(bridge, member).with_context(|| format!("bridge {bridge}"))?;
+            }
+            SetUntagged { bridge, member, vlan } => kernel
+                .set_untagged(bridge, member, *vlan)
+                .with_context(|| format!("bridge {bridge}: vlan {vlan}"))?,
+            SetPrivate { bridge, member } => {
+                kernel.set_private(bridge, member).with_context(|| format!("bridge {bridge}"))?;
+            }
+            SetStaticAddress { bridge, member, of, mac, vlan } => {
+                let address = match mac {
+                    Some(mac) => mac.bytes(),
+                    None => address_of(kernel, of)?,
+                };
+                kernel
+                    .set_static_address(bridge, member, address, *vlan)
+                    .with_context(|| format!("bridge {bridge}"))?;
+                // The kernel leaves an address where it is static already.
+                let learned = kernel.learned(bridge)?;
+                let is_here = |(known, at): &([u8; 6], String)| *known == address && at == member.as_str();
+                if !learned.iter().any(is_here) {
+                    bail!("bridge {bridge}: the Ethernet address of {of} is pinned to another member");
+                }
+            }
+            LimitAddresses { bridge, member } => {
+                kernel.limit_addresses(bridge, member, 1).with_context(|| format!("bridge {bridge}"))?;
             }
             Up(name) => {
                 if !kernel.is_up(name)? {

@@ -127,7 +127,7 @@ impl Undo {
     pub fn roll_back(&mut self, host: &Host) -> Vec<anyhow::Error> {
         let mut failures = Vec::new();
         while let Some(UndoStep { action, is_barrier }) = self.0.pop() {
-            tell(host, "undo: ", action.as_ref());
+            report(host, "undo: ", action.as_ref());
             // What an undo step does is not undone again.
             if let Err(e) = action.perform(host, &mut Undo::default()) {
                 failures.push(e);
@@ -169,7 +169,7 @@ impl Plan {
     pub fn carry_out(&self, host: &Host) -> Result<()> {
         let mut undo = Undo::default();
         for action in &self.0 {
-            tell(host, "", action.as_ref());
+            report(host, "", action.as_ref());
             let done = signals::check().and_then(|()| action.perform(host, &mut undo));
             // A program that was told to stop fails in its own words.
             let done = done.map_err(|e| signals::check().err().unwrap_or(e));
@@ -191,7 +191,7 @@ impl Plan {
     pub fn carry_out_all(&self, host: &Host) -> Vec<anyhow::Error> {
         let mut failures = Vec::new();
         for action in &self.0 {
-            tell(host, "", action.as_ref());
+            report(host, "", action.as_ref());
             failures.extend(action.perform(host, &mut Undo::default()).err());
         }
         failures
@@ -210,7 +210,7 @@ impl Action for Plan {
     }
 }
 
-fn tell(host: &Host, prefix: &str, action: &dyn Action) {
+fn report(host: &Host, prefix: &str, action: &dyn Action) {
     if host.verbose() {
         for line in action.shell().lines() {
             console::complain(&format!("{prefix}{line}"));

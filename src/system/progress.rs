@@ -16,7 +16,7 @@ impl Progress {
     pub fn new(what: impl Into<String>) -> Progress {
         let what = Progress::wanted().then(|| printable::line(&what.into()));
         let mut progress = Progress { what, shown: None };
-        progress.tell(0, 0);
+        progress.report(0, 0);
         progress
     }
 
@@ -37,7 +37,7 @@ impl Progress {
 
     /// Tells how far the work is; a total of 0 is an unknown one. Cheap enough
     /// to be called for every entry.
-    pub fn tell(&mut self, done: u64, total: u64) {
+    pub fn report(&mut self, done: u64, total: u64) {
         let Some(what) = &self.what else { return };
         // A step is a per cent, or a thousand of whatever is counted.
         let step = (done.min(total) * 100).checked_div(total).unwrap_or(done / 1000);

@@ -188,6 +188,39 @@ impl fmt::Display for Mtu {
     }
 }
 
+/// A VLAN ID that a port can have: 1 to 4094 (freebsd-src: sys/net/if_vlan_var.h,
+/// DOT1Q_VID_MIN and DOT1Q_VID_MAX).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VlanId(u16);
+
+impl VlanId {
+    /// Checks the range.
+    pub fn new(id: u16) -> Option<VlanId> {
+        (1..=4094).contains(&id).then_some(VlanId(id))
+    }
+
+    /// The number.
+    pub fn number(self) -> u16 {
+        self.0
+    }
+}
+
+impl FromStr for VlanId {
+    type Err = BadInterface;
+
+    fn from_str(s: &str) -> Result<Self, BadInterface> {
+        let digits = s.bytes().all(|b| b.is_ascii_digit());
+        let id = s.parse().ok().filter(|_| digits).and_then(VlanId::new);
+        id.ok_or_else(|| BadInterface("a VLAN ID is a number from 1 to 4094".into()))
+    }
+}
+
+impl fmt::Display for VlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,6 +257,16 @@ mod tests {
             "caf\u{e9}",
         ] {
             assert!(pair(refused).is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn vlans() {
+        for (text, number) in [("1", Some(1)), ("020", Some(20)), ("4094", Some(4094))] {
+            assert_eq!(text.parse::<VlanId>().ok().map(VlanId::number), number);
+        }
+        for refused in ["", "0", "4095", "65537", "+5", "-1", "a", "1 "] {
+            assert!(refused.parse::<VlanId>().is_err(), "{refused:?}");
         }
     }
 

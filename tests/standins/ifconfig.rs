@@ -1,6 +1,7 @@
 //! ifconfig(8): the interfaces of the simulated kernel.
 //!
-//! `ifconfig standin-init UPLINK BRIDGE [ADDRESS/PREFIX]` makes a host with that physical interface in that bridge.
+//! `ifconfig standin-init UPLINK BRIDGE [ADDRESS/PREFIX]` makes a host with that physical interface in that bridge;
+//! `ifconfig standin-without-vlans` gives it the bridges of FreeBSD 14.
 //!
 //! Where the real program adds `(extended error ...)` to a refusal of the bridge, this one does not: the text depends
 //! on how the kernel was built.
@@ -49,6 +50,7 @@ const BRIDGE_WORDS: &[&str] = &[
     "-ifuntagged",
     "vlanfilter",
     "-vlanfilter",
+    "defuntagged",
     "flush",
     "flushall",
     "private",
@@ -68,6 +70,14 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     let (vnet, words) = match words.as_slice() {
         ["standin-init", uplink, bridge, address @ ..] => {
             init(&kernel, uplink, bridge, address)?;
+            return Ok(0);
+        }
+        // The bridges of FreeBSD 14.
+        ["standin-without-vlans"] => {
+            kernel.change(|state| {
+                state.bridges.without_vlans = true;
+                Ok(())
+            })?;
             return Ok(0);
         }
         ["-j", jail, rest @ ..] => match running(&kernel.state()?, jail) {
@@ -411,6 +421,11 @@ impl<'a> Session<'a> {
             [word @ ("vlanfilter" | "-vlanfilter"), rest @ ..] => {
                 let on = !word.starts_with('-');
                 self.ask("BRDGSFLAGS", |s| s.filter_vlans(bridge, on))?;
+                rest
+            }
+            ["defuntagged", vlan, rest @ ..] => {
+                let vlan = number(vlan)?;
+                self.ask("BRDGSDEFPVID", |s| s.set_default_untagged(bridge, vlan))?;
                 rest
             }
             [word @ ("flush" | "flushall"), rest @ ..] => {

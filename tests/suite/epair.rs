@@ -4,7 +4,7 @@
 use crate::harness::bin::bin;
 use crate::harness::host::Host;
 use std::collections::HashSet;
-use thinjail::system::kernel::simulated::{HOST, InterfaceKind};
+use thinjail::system::kernel::simulated::{HOST, InterfaceKind, bridge};
 
 const UP: &str = "jail-epair-up -b igc0bridge web epair5";
 const DOWN: &str = "jail-epair-down web epair5";
@@ -83,6 +83,77 @@ fn both_ends_get_the_bridge_mtu() {
     for name in ["bridge7", "epair5a", "epair5b"] {
         assert_eq!(host.state().interface(HOST, name).unwrap().mtu, 4000, "{name}");
     }
+}
+
+/// Whether the bridge takes a frame with that source from the member, as when the jail's root sends it.
+fn sends(host: &Host, member: &str, source: [u8; 6]) -> bool {
+    host.kernel().change(|s| s.receive("igc0bridge", member, source)).unwrap()
+}
+
+/// The member that frames to an address go to.
+fn leads_to(host: &Host, mac: [u8; 6]) -> Option<String> {
+    let state = host.state();
+    let bridge = state.interface(HOST, "igc0bridge").unwrap().id;
+    let entry = state.bridges.table(bridge).find(|e| e.mac == mac)?;
+    state.interfaces.iter().find(|i| i.id == entry.member).map(|i| i.name.clone())
+}
+
+#[test]
+fn a_pinned_jail_has_one_address() {
+    for (macs, vlan) in [("", ""), ("-M none", ""), ("", "--vlan 20"), ("-M none", "--vlan 20")] {
+        let host = Host::hooks();
+        if !vlan.is_empty() {
+            host.kernel().change(|s| s.filter_vlans("igc0bridge", true)).unwrap();
+        }
+        for (jail, pair) in [("web", "epair5"), ("db", "epair6")] {
+            let options: Vec<_> = [macs, vlan].into_iter().filter(|option| !option.is_empty()).collect();
+            let options = ["--pin"].into_iter().chain(options).collect::<Vec<_>>().join(" ");
+            assert_eq!(host.ok(&format!("jail-epair-up {options} -b igc0bridge {jail} {pair}")), "");
+        }
+        let mac = |n: &str| host.state().interface(HOST, n).unwrap().mac;
+        let (own, neighbor) = (mac("epair5b"), mac("epair6b"));
+        assert!(sends(&host, "epair5a", own), "{macs} {vlan}");
+        assert!(sends(&host, "epair6a", neighbor));
+        // What the neighbor's address is used for stays with the neighbor, and no other is accepted.
+        sends(&host, "epair5a", neighbor);
+        assert_eq!(leads_to(&host, neighbor).as_deref(), Some("epair6a"));
+        assert!(!sends(&host, "epair5a", [2, 0, 0, 0, 0, 0x99]));
+        for (jail, pair) in [("web", "epair5"), ("db", "epair6")] {
+            host.ok(&format!("jail-epair-down {jail} {pair}"));
+        }
+        assert_eq!(leads_to(&host, neighbor), None);
+        host.nothing_left();
+    }
+}
+
+#[test]
+fn private_jails_and_vlans() {
+    let host = Host::hooks();
+    host.ok("jail-epair-up --private -b igc0bridge web epair5");
+    let flags = |host: &Host, name: &str| {
+        let state = host.state();
+        state.bridges.member(state.interface(HOST, name).unwrap().id).unwrap().flags
+    };
+    // Besides those that every member has.
+    assert_eq!(flags(&host, "epair5a"), flags(&host, "igc0") | bridge::PRIVATE);
+    host.ok(DOWN);
+    assert!(host.fails("jail-epair-up --vlan 20 -b igc0bridge web epair5").contains("does not filter VLANs"));
+    assert!(host.fails("jail-epair-up --vlan 20 -u igc0 -b new0 web epair5").contains("use that one"));
+    host.kernel().change(|s| s.filter_vlans("igc0bridge", true)).unwrap();
+    let untagged = |host: &Host| {
+        let state = host.state();
+        state.bridges.member(state.interface(HOST, "epair5a").unwrap().id).unwrap().untagged
+    };
+    host.ok("jail-epair-up --vlan 20 -b igc0bridge web epair5");
+    assert_eq!(untagged(&host), 20);
+    host.ok(DOWN);
+    host.kernel().change(|s| s.set_default_untagged("igc0bridge", 7)).unwrap();
+    host.ok("jail-epair-up --pin -b igc0bridge web epair5");
+    assert_eq!(untagged(&host), 7);
+    let own = host.state().interface(HOST, "epair5b").unwrap().mac;
+    assert!(sends(&host, "epair5a", own), "pinned in the default VLAN");
+    host.ok(DOWN);
+    host.nothing_left();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use thinjail::system::kernel::simulated::{HOST, InterfaceKind, Simulated};
-use thinjail::system::kernel::{Errno, Interfaces, Jails, Result};
+use thinjail::system::kernel::{Bridges, Errno, Interfaces, Jails, Result};
 use thinjail::system::root::Root;
 use thinjail::types::interface::{IfName, Mtu};
 use thinjail::types::mac::Mac;

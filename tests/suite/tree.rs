@@ -535,7 +535,7 @@ proptest! {
         let entries = build(&from, &nodes);
         let before = survey(&from);
         let mut told = 0;
-        tree::copy_telling(&from, &to, &mut |entries| { assert_eq!(entries, told + 1); told = entries }).unwrap();
+        tree::copy_reporting(&from, &to, &mut |entries| { assert_eq!(entries, told + 1); told = entries }).unwrap();
         prop_assert_eq!(told as usize, entries.len());
         prop_assert_eq!(&before, &survey(&from), "the source was changed");
         prop_assert_eq!(differences(&from, &to), []);

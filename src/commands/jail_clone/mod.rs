@@ -89,7 +89,7 @@ fn run(arguments: &JailClone, host: &Host) -> Result<ExitCode> {
     let (summary, notes) = (found.summary.clone(), found.notes.clone());
     let code = common::print_or_do(PROGRAM, host, &steps(found), common.dry_run, common.json)?;
     if !common.dry_run {
-        console::tell(PROGRAM, &summary);
+        console::report(PROGRAM, &summary);
     }
     for note in &notes {
         console::note(PROGRAM, note);

@@ -37,7 +37,7 @@ impl Action for MergeTrees {
         let merged = self.merged.borrow();
         let databases = merged.databases(&self.work, &self.ours)?;
         let mut progress = Progress::new(format!("copy what {} has", self.ours.display()));
-        tree::apply(merged.found(), &self.ours, &self.work, &mut |entries| progress.tell(entries, 0))?;
+        tree::apply(merged.found(), &self.ours, &self.work, &mut |entries| progress.report(entries, 0))?;
         tree::apply(&databases, &self.ours, &self.work, &mut |_| ())
     }
 }

@@ -139,7 +139,7 @@ impl Job<'_> {
         }
         self.stop()?;
         self.carry_out(&plan)?;
-        console::tell(PROGRAM, &format!("{jail}: back to {former}"));
+        console::report(PROGRAM, &format!("{jail}: back to {former}"));
         self.clear_away(places)
     }
 }

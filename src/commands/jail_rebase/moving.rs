@@ -127,7 +127,7 @@ impl Job<'_> {
             );
         }
         if there {
-            console::tell(PROGRAM, &format!("{jail}: already at {from}"));
+            console::report(PROGRAM, &format!("{jail}: already at {from}"));
             return Ok(None);
         }
         if let Some(dataset) = &places.jail.dataset {
@@ -173,7 +173,7 @@ impl Job<'_> {
 
     fn report_move(&self, found: &Move, merged: &MergedTree) {
         let (jail, Move { from, to, now, .. }) = (self.jail(), found);
-        console::tell(PROGRAM, &format!("{jail}: {from} -> {to}: {}", merged.summary()));
+        console::report(PROGRAM, &format!("{jail}: {from} -> {to}: {}", merged.summary()));
         for note in preview::remains(jail, [now, &to.release], [&found.keep.path, &found.ours], merged) {
             console::note(PROGRAM, &note);
         }
@@ -319,7 +319,7 @@ impl Job<'_> {
             return self.dry_run(plan);
         }
         self.carry_out(&plan)?;
-        console::tell(PROGRAM, &format!("{jail}: the move to {release} that was interrupted is complete"));
+        console::report(PROGRAM, &format!("{jail}: the move to {release} that was interrupted is complete"));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -76,7 +76,7 @@ fn run(arguments: &SkelFetch, host: &Host) -> Result<ExitCode> {
     let (layout, new) = Layout::intended(host, &settings)?;
     if !new && is_there(host, &layout, release)? {
         if !common.dry_run {
-            console::tell(PROGRAM, &format!("{release}: the base already exists"));
+            console::report(PROGRAM, &format!("{release}: the base already exists"));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -86,7 +86,7 @@ fn run(arguments: &SkelFetch, host: &Host) -> Result<ExitCode> {
     }
     let code = common::print_or_do(PROGRAM, host, &steps(found), common.dry_run, common.json)?;
     if !common.dry_run {
-        console::tell(PROGRAM, &format!("{release}: base unpacked; next: skel-split {release}"));
+        console::report(PROGRAM, &format!("{release}: base unpacked; next: skel-split {release}"));
     }
     Ok(code)
 }

@@ -97,7 +97,7 @@ impl Unpack {
             let mut done = 0;
             host.tools().follow(Tool::Tar, &arguments, Stream::Stderr, &mut |_| {
                 done += 1;
-                progress.tell(done, entries);
+                progress.report(done, entries);
             })?;
         } else {
             host.tools().run(Tool::Tar, &self.extract(aside, false))?;

@@ -101,7 +101,7 @@ fn run(arguments: &SkelSplit, host: &Host) -> Result<ExitCode> {
         true => format!("{release}: split already"),
         false => format!("{release}: split; next: jail-clone -r {release} NAME"),
     };
-    console::tell(PROGRAM, &text);
+    console::report(PROGRAM, &text);
     match failures.into_iter().next() {
         None => Ok(ExitCode::SUCCESS),
         Some(first) => Err(first.context("the template is complete, but an original could not be removed")),

@@ -106,7 +106,7 @@ fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
         (None, true) => format!("{release}: updated to {version}"),
         (None, false) => format!("{release}: {version} is up to date"),
     };
-    console::tell(PROGRAM, &text);
+    console::report(PROGRAM, &text);
     if let Err(e) = tell_jails(host, &layout, release, state.changed.get()) {
         console::note(PROGRAM, &format!("jails with an older etc: not known: {}", console::line(&e)));
     }

@@ -20,7 +20,7 @@ use crate::system::host::Host;
 use crate::system::ifconfig::Ifconfig;
 use crate::system::kernel::{Errno, Kernel, KernelError};
 use crate::system::plan::{Action, Undo};
-use crate::types::interface::{IfName, Mtu, PairName, UNIT_MAX};
+use crate::types::interface::{IfName, Mtu, PairName, UNIT_MAX, VlanId};
 use crate::types::jail_name::JailName;
 use crate::types::mac::{Mac, PairMacs};
 use anyhow::{Context, Result, anyhow, bail};
@@ -75,6 +75,19 @@ pub struct EpairRequest {
     pub addresses: Addresses,
     /// The interface to make a missing bridge from.
     pub uplink: Option<IfName>,
+    /// What the jail can reach.
+    pub isolation: Isolation,
+}
+
+/// How the bridge keeps a jail from its neighbors (bridge(4)).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Isolation {
+    /// The jail can use no Ethernet address but that of its interface.
+    pub pin: bool,
+    /// The jail exchanges no frames with other private jails.
+    pub private: bool,
+    /// The VLAN that the jail is in.
+    pub vlan: Option<VlanId>,
 }
 
 /// Description of a pair of `jail` that is still under the name of its unit.

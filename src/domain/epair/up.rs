@@ -1,15 +1,15 @@
 //! Making a pair, as one transaction.
 
-use super::bridge::{self, Bridge};
+use super::bridge::{self, Bridge, BridgeState};
 use super::{
     Addresses, EpairRequest, GROUP, PairState, check_idle, first_free, interim_tag, is_in_group, present,
     scratch_units,
 };
 use crate::system::host::Host;
 use crate::system::ifconfig::Ifconfig;
-use crate::system::kernel::{Errno, Kernel};
+use crate::system::kernel::{Errno, Kernel, VlanFilter};
 use crate::system::plan::{Action, Plan, Undo};
-use crate::types::interface::{IfName, Mtu, PairName};
+use crate::types::interface::{IfName, Mtu, PairName, VlanId};
 use crate::types::jail_name::JailName;
 use crate::types::mac::{Mac, PairMacs};
 use anyhow::{Context, Result, bail};
@@ -26,8 +26,10 @@ pub struct NewPair {
     mtu: Mtu,
     /// The addresses, if not the kernel's.
     macs: Option<PairMacs>,
+    /// The VLAN that the pair is in, on a bridge that filters them.
+    vlan: Option<VlanId>,
     /// What an administrator should know.
-    pub warning: Option<String>,
+    pub warnings: Vec<String>,
 }
 
 /// Looks at the host. Every reason not to make the pair is found here.
@@ -56,8 +58,47 @@ pub fn look(host: &Host, request: &EpairRequest) -> Result<NewPair> {
         Some(_) => Vec::new(),
         None => interim_pairs(kernel, jail, pair)?,
     };
-    let (macs, warning) = choose_macs(kernel, request)?;
-    Ok(NewPair { request: request.clone(), replaces, interim, bridge, mtu, macs, warning })
+    let (macs, without_uuid) = choose_macs(kernel, request)?;
+    let (vlan, without_vlan) = choose_vlan(kernel, request, &bridge)?;
+    let warnings = without_uuid.into_iter().chain(without_vlan).collect();
+    Ok(NewPair { request: request.clone(), replaces, interim, bridge, mtu, macs, vlan, warnings })
+}
+
+/// The VLAN that the pair will be in, and a warning if it will be in none of a
+/// bridge that filters them.
+fn choose_vlan(
+    kernel: &dyn Kernel,
+    request: &EpairRequest,
+    bridge: &Bridge,
+) -> Result<(Option<VlanId>, Option<String>)> {
+    let name = &request.bridge;
+    let filter = match &bridge.state {
+        // A bridge that is made for an uplink filters nothing.
+        BridgeState::Missing { .. } | BridgeState::MissingNamed { .. } => Ok(VlanFilter::Off),
+        BridgeState::Ready => kernel.vlan_filter(name),
+        BridgeState::Unfinished { present, .. } => kernel.vlan_filter(present),
+    };
+    match (filter, request.isolation.vlan) {
+        (Ok(VlanFilter::On { .. }), Some(vlan)) => Ok((Some(vlan), None)),
+        (Ok(VlanFilter::On { default: Some(vlan) }), None) => Ok((Some(vlan), None)),
+        (Ok(VlanFilter::On { default: None }), None) => {
+            let warning = format!(
+                "warning: pair {}: bridge {name} filters VLANs and passes nothing from the pair; add --vlan",
+                request.pair
+            );
+            Ok((None, Some(warning)))
+        }
+        (Ok(VlanFilter::Off), Some(vlan)) => bail!(
+            "vlan {vlan}: bridge {name} does not filter VLANs; turn that on with ifconfig {name} vlanfilter"
+        ),
+        (Ok(VlanFilter::Off), None) => Ok((None, None)),
+        // FreeBSD 14 does not know the request.
+        (Err(e), Some(vlan)) if e.errno == Errno::EINVAL => bail!(
+            "vlan {vlan}: bridges of this kernel do not filter VLANs (FreeBSD 15 does); use a bridge for each VLAN"
+        ),
+        (Err(e), None) if e.errno == Errno::EINVAL => Ok((None, None)),
+        (Err(e), _) => Err(e.into()),
+    }
 }
 
 fn choose_mtu(request: &EpairRequest, bridge: &Bridge) -> Result<Mtu> {
@@ -103,7 +144,8 @@ impl NewPair {
     ///    it is described it is proved to be the jail's, whatever happens next.
     /// 4. MTU and Ethernet addresses are set before it joins the bridge, which would
     ///    refuse or change them.
-    /// 5. It joins the bridge and comes up.
+    /// 5. It joins the bridge. What keeps the jail from its neighbors is set before
+    ///    the pair comes up, so that no frame passes without it.
     pub fn steps(&self) -> Plan {
         let EpairRequest { jail, pair, bridge, .. } = &self.request;
         let (a, b) = (pair.a(), pair.b());
@@ -131,8 +173,31 @@ impl NewPair {
             plan.push(Ifconfig::SetMac(b, mac_b));
         }
         plan.push(Ifconfig::AddMember { bridge: bridge.clone(), member: a.clone() });
+        self.isolate(&mut plan);
         plan.push(Ifconfig::Up(a));
         plan
+    }
+
+    /// All of it goes with the member when the pair is destroyed.
+    fn isolate(&self, plan: &mut Plan) {
+        let EpairRequest { bridge, pair, isolation, .. } = &self.request;
+        let (bridge, member) = (|| bridge.clone(), || pair.a());
+        if let Some(vlan) = isolation.vlan {
+            plan.push(Ifconfig::SetUntagged { bridge: bridge(), member: member(), vlan });
+        }
+        if isolation.private {
+            plan.push(Ifconfig::SetPrivate { bridge: bridge(), member: member() });
+        }
+        if isolation.pin {
+            plan.push(Ifconfig::SetStaticAddress {
+                bridge: bridge(),
+                member: member(),
+                of: pair.b(),
+                mac: self.macs.map(|macs| macs.b),
+                vlan: self.vlan,
+            });
+            plan.push(Ifconfig::LimitAddresses { bridge: bridge(), member: member() });
+        }
     }
 }
 
@@ -218,7 +283,7 @@ impl Action for CreateRenamedPair {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bridge::BridgeState;
+    use super::super::Isolation;
     use super::*;
 
     fn found(pair: &str, replaces: bool, state: BridgeState) -> NewPair {
@@ -229,10 +294,20 @@ mod tests {
             mtu: None,
             addresses: Addresses::Kernel,
             uplink: None,
+            isolation: Isolation::default(),
         };
         let bridge = Bridge { state, mtu: 9000, has_members: true };
         let mtu = choose_mtu(&request, &bridge).unwrap();
-        NewPair { request, replaces, interim: Vec::new(), bridge, mtu, macs: None, warning: None }
+        NewPair {
+            request,
+            replaces,
+            interim: Vec::new(),
+            bridge,
+            mtu,
+            macs: None,
+            vlan: None,
+            warnings: Vec::new(),
+        }
     }
 
     /// The commands, without the directory of ifconfig(8).
@@ -254,6 +329,28 @@ mod tests {
         let unfinished = commands(&found("epair5", false, state));
         let finish = ["igc0bridge description thinjail:igc0bridge", "igc0 up", "igc0bridge up"];
         assert_eq!(unfinished, [&finish[..], &made[..], &joined[..]].concat());
+    }
+
+    /// No frame passes before the pair is kept from its neighbors.
+    #[test]
+    fn isolated_before_it_is_up() {
+        let mut found = found("epair5", false, BridgeState::Ready);
+        let vlan = VlanId::new(20);
+        found.request.isolation = Isolation { pin: true, private: true, vlan };
+        found.vlan = vlan;
+        let asked = r#"$(/sbin/ifconfig epair5b ether | /usr/bin/awk '$1 == "ether" { print $2 }')"#;
+        let isolated = [
+            "igc0bridge addm epair5a".to_owned(),
+            "igc0bridge ifuntagged epair5a 20".into(),
+            "igc0bridge private epair5a".into(),
+            format!("igc0bridge static epair5a {} vlan 20", asked.replace("/sbin/ifconfig ", "")),
+            "igc0bridge ifmaxaddr epair5a 1".into(),
+            "epair5a up".into(),
+        ];
+        assert!(commands(&found).ends_with(&isolated), "{:#?}", commands(&found));
+        found.macs = PairMacs::from_base("02:11:22:33:44:55".parse().unwrap()).ok();
+        found.vlan = None;
+        assert!(commands(&found).contains(&"igc0bridge static epair5a 02:11:22:33:44:56".into()));
     }
 
     #[test]

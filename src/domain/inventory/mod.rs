@@ -236,7 +236,7 @@ impl Inventory {
                 Presence::Present(Fstab { entries, findings, release })
             }
             Err(e) => {
-                self.tell(path, e);
+                self.report(path, e);
                 Presence::Unknown
             }
         }
@@ -317,7 +317,7 @@ impl Inventory {
             let version = version.map_err(|e| {
                 let text = console::line(&e);
                 if refused(&e) {
-                    self.tell(&self.layout.base(&release), e);
+                    self.report(&self.layout.base(&release), e);
                 }
                 text
             });
@@ -355,7 +355,7 @@ impl Inventory {
         Some((self.layout.skeleton_release(dataset)?, name.to_owned()))
     }
 
-    fn tell(&mut self, path: &Path, error: anyhow::Error) {
+    fn report(&mut self, path: &Path, error: anyhow::Error) {
         let why = console::line(&error.context(path.display().to_string()));
         self.unread.push(UnreadFile { path: path.to_owned(), why });
     }
@@ -393,11 +393,11 @@ fn storage(
     let Some(top) = &settings.jail_zfs else { return Ok((Layout::find(host, settings)?, Presence::Absent)) };
     let templates = top.child("templates")?;
     let answer = zfs::query(host.tools(), &[top.as_str(), templates.as_str()], 2, &PROPERTIES);
-    let mut tell = |why: String| unread.push(UnreadFile { path: top.as_str().into(), why });
+    let mut report = |why: String| unread.push(UnreadFile { path: top.as_str().into(), why });
     let rows = match answer {
         Ok(rows) => rows,
         Err(e) if settings.jail_dir.is_some() => {
-            tell(console::line(&e));
+            report(console::line(&e));
             return Ok((Layout::find(host, settings)?, Presence::Unknown));
         }
         Err(e) => return Err(e),
@@ -406,7 +406,7 @@ fn storage(
     let there = of_top.is_some();
     let layout = Layout::from_properties(host, settings, &rows)?;
     if !there {
-        tell(format!("jail_zfs: {top}: dataset does not exist"));
+        report(format!("jail_zfs: {top}: dataset does not exist"));
         return Ok((layout, Presence::Unknown));
     }
     Ok((layout, Presence::Present(rows)))

@@ -194,7 +194,7 @@ fn fifo(name: &str) -> Option<std::path::PathBuf> {
     Some(std::path::Path::new(&std::env::var_os("THINJAIL_WAIT")?).join(name))
 }
 
-fn tell(name: &str) {
+fn report(name: &str) {
     if let Some(fifo) = fifo(name) {
         let opened = std::fs::File::options().write(true).open(fifo);
         opened.and_then(|mut fifo| fifo.write_all(b"x")).expect("THINJAIL_WAIT");
@@ -202,14 +202,14 @@ fn tell(name: &str) {
 }
 
 fn wait() {
-    tell("here");
+    report("here");
     let go = std::fs::File::open(fifo("go").expect("THINJAIL_WAIT")).expect("THINJAIL_WAIT");
     (&go).read_exact(&mut [0]).expect("THINJAIL_WAIT");
 }
 
 /// Tells that a lock is another's.
 pub fn blocked() {
-    tell("blocked");
+    report("blocked");
 }
 
 fn kill() -> ! {

@@ -1,9 +1,9 @@
 //! The kernel as the tests see it: every request that changes something is an
 //! effect that can be made to fail.
 
-use super::{Interfaces, Jails, Kernel, Mount, Mounts, Process, Result, RunningJail};
+use super::{Bridges, Interfaces, Jails, Kernel, Mount, Mounts, Process, Result, RunningJail, VlanFilter};
 use crate::system::effect::inject::request;
-use crate::types::interface::{IfName, Mtu};
+use crate::types::interface::{IfName, Mtu, VlanId};
 use crate::types::mac::Mac;
 use std::net::IpAddr;
 
@@ -59,10 +59,6 @@ impl<K: Interfaces> Interfaces for Announced<K> {
         self.0.group_members(group)
     }
 
-    fn bridge_members(&self, bridge: &IfName) -> Result<Vec<IfName>> {
-        self.0.bridge_members(bridge)
-    }
-
     fn groups(&self, name: &IfName) -> Result<Vec<String>> {
         self.0.groups(name)
     }
@@ -74,6 +70,12 @@ impl<K: Interfaces> Interfaces for Announced<K> {
     fn ethernet_addresses(&self) -> Result<Vec<(String, Option<[u8; 6]>)>> {
         self.0.ethernet_addresses()
     }
+}
+
+impl<K: Bridges> Bridges for Announced<K> {
+    fn bridge_members(&self, bridge: &IfName) -> Result<Vec<IfName>> {
+        self.0.bridge_members(bridge)
+    }
 
     fn learned(&self, bridge: &IfName) -> Result<Vec<([u8; 6], String)>> {
         self.0.learned(bridge)
@@ -81,6 +83,34 @@ impl<K: Interfaces> Interfaces for Announced<K> {
 
     fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()> {
         request("add as a member", member.as_str(), || self.0.add_member(bridge, member))
+    }
+
+    fn set_private(&self, bridge: &IfName, member: &IfName) -> Result<()> {
+        request("make private", member.as_str(), || self.0.set_private(bridge, member))
+    }
+
+    fn set_static_address(
+        &self,
+        bridge: &IfName,
+        member: &IfName,
+        address: [u8; 6],
+        vlan: Option<VlanId>,
+    ) -> Result<()> {
+        request("set a static address of", member.as_str(), || {
+            self.0.set_static_address(bridge, member, address, vlan)
+        })
+    }
+
+    fn limit_addresses(&self, bridge: &IfName, member: &IfName, limit: u32) -> Result<()> {
+        request("limit the addresses of", member.as_str(), || self.0.limit_addresses(bridge, member, limit))
+    }
+
+    fn set_untagged(&self, bridge: &IfName, member: &IfName, vlan: VlanId) -> Result<()> {
+        request("set the VLAN of", member.as_str(), || self.0.set_untagged(bridge, member, vlan))
+    }
+
+    fn vlan_filter(&self, bridge: &IfName) -> Result<VlanFilter> {
+        self.0.vlan_filter(bridge)
     }
 }
 

@@ -22,14 +22,14 @@ pub mod simulated;
 pub use crate::types::errno::{Errno, KernelError, Result};
 
 use crate::system::root::Root;
-use crate::types::interface::{IfName, Mtu};
+use crate::types::interface::{IfName, Mtu, VlanId};
 use crate::types::mac::Mac;
 use std::ffi::CStr;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// Network interfaces of the host's vnet (freebsd-src: sys/net/if.c,
-/// if_clone.c, if_epair.c, if_bridge.c). Errors are those of
+/// if_clone.c, if_epair.c). Errors are those of
 /// transcripts/ioctl.txt.
 pub trait Interfaces {
     /// Makes a cloned interface: `epair5`, `bridge7`, or a driver's name alone
@@ -58,9 +58,6 @@ pub trait Interfaces {
     fn join_group(&self, name: &IfName, group: &str) -> Result<()>;
     /// The members of a group; ENOENT when there is no such group.
     fn group_members(&self, group: &str) -> Result<Vec<IfName>>;
-    /// The members of a bridge, span ports among them; ENXIO when there is no
-    /// such interface, EINVAL when it is no bridge.
-    fn bridge_members(&self, bridge: &IfName) -> Result<Vec<IfName>>;
     /// The groups that the interface is in.
     fn groups(&self, name: &IfName) -> Result<Vec<String>>;
     /// The addresses of all interfaces of the host, each with its interface;
@@ -69,13 +66,6 @@ pub trait Interfaces {
     /// Every interface of the host's vnet with its Ethernet address, if it has
     /// one.
     fn ethernet_addresses(&self) -> Result<Vec<(String, Option<[u8; 6]>)>>;
-    /// The Ethernet addresses that a bridge has learned, each with the member
-    /// that leads to it.
-    fn learned(&self, bridge: &IfName) -> Result<Vec<([u8; 6], String)>>;
-    /// Adds a member; the first one gives the bridge its MTU, any other gets
-    /// the bridge's.
-    fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()>;
-
     /// Whether there is such an interface in the host's vnet.
     fn exists(&self, name: &IfName) -> Result<bool> {
         match self.is_up(name) {
@@ -84,6 +74,39 @@ pub trait Interfaces {
             Err(e) => Err(e),
         }
     }
+}
+
+/// Bridges of the host's vnet (freebsd-src: sys/net/if_bridge.c).
+pub trait Bridges: Interfaces {
+    /// The members of a bridge, span ports among them; ENXIO when there is no
+    /// such interface, EINVAL when it is no bridge.
+    fn bridge_members(&self, bridge: &IfName) -> Result<Vec<IfName>>;
+    /// The Ethernet addresses that a bridge has learned, each with the member
+    /// that leads to it.
+    fn learned(&self, bridge: &IfName) -> Result<Vec<([u8; 6], String)>>;
+    /// Adds a member; the first one gives the bridge its MTU, any other gets
+    /// the bridge's.
+    fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()>;
+    /// Makes a member private: it exchanges no frames with other private members.
+    fn set_private(&self, bridge: &IfName, member: &IfName) -> Result<()>;
+    /// Enters an Ethernet address of a member as static: frames to it go to this
+    /// member, whoever sends from it. The VLAN is the member's on a bridge that
+    /// filters VLANs. An address that is static at another member stays there.
+    fn set_static_address(
+        &self,
+        bridge: &IfName,
+        member: &IfName,
+        address: [u8; 6],
+        vlan: Option<VlanId>,
+    ) -> Result<()>;
+    /// Limits how many Ethernet addresses a member may have; frames from others are
+    /// dropped.
+    fn limit_addresses(&self, bridge: &IfName, member: &IfName, limit: u32) -> Result<()>;
+    /// Sets the VLAN of a member's untagged frames (FreeBSD 15 and later).
+    fn set_untagged(&self, bridge: &IfName, member: &IfName, vlan: VlanId) -> Result<()>;
+    /// How a bridge handles VLANs; EINVAL if the kernel's bridges cannot filter them
+    /// (FreeBSD 14).
+    fn vlan_filter(&self, bridge: &IfName) -> Result<VlanFilter>;
 
     /// The bridge that `name` is a member of, if any.
     fn bridge_of(&self, name: &IfName) -> Result<Option<IfName>> {
@@ -102,6 +125,18 @@ pub trait Interfaces {
         }
         Ok(None)
     }
+}
+
+/// How a bridge handles VLANs (bridge(4)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VlanFilter {
+    /// It ignores them.
+    Off,
+    /// It filters them.
+    On {
+        /// The VLAN that new members get for their untagged frames.
+        default: Option<VlanId>,
+    },
 }
 
 /// One mounted file system, as getfsstat(2) reports it.
@@ -200,7 +235,7 @@ fn create_with_module(
 }
 
 /// All of the kernel that the suite uses.
-pub trait Kernel: Interfaces + Mounts + Jails {}
+pub trait Kernel: Interfaces + Bridges + Mounts + Jails {}
 
 /// The kernel this program runs on, or its stand-in below an alternate root.
 #[cfg(target_os = "freebsd")]

@@ -88,12 +88,25 @@ pub(super) struct IfDrv {
     pub(super) data: *mut c_void,
 }
 
-/// struct ifbreq; only the name is used.
+/// struct ifbreq. `pvid` is padding before 15.0.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct IfBReq {
     pub(super) name: [u8; 16],
-    pub(super) rest: [u32; 16],
+    pub(super) flags: u32,
+    /// From ifbr_stpflags to ifbr_addrcnt.
+    pub(super) spanning_tree: [u32; 5],
+    pub(super) address_limit: u32,
+    pub(super) exceeded: u32,
+    pub(super) pvid: u16,
+    pub(super) rest: [u16; 15],
+}
+
+/// struct ifbrparam; its union as the largest member.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct IfBrParam {
+    pub(super) value: u32,
 }
 
 /// struct ifbifconf.
@@ -139,6 +152,9 @@ const _: () = assert!(
     size_of::<IfReq>() == 32
         && size_of::<IfDrv>() == 40
         && size_of::<IfBReq>() == 80
+        && core::mem::offset_of!(IfBReq, address_limit) == 40
+        && core::mem::offset_of!(IfBReq, pvid) == 48
+        && size_of::<IfBrParam>() == 4
         && size_of::<IfBIfConf>() == 16
         && size_of::<IfBaReq>() == 40
         && size_of::<IfBaConf>() == 16

@@ -22,12 +22,12 @@ use std::path::{Path, PathBuf};
 /// entries it has copied after each.
 ///
 /// A directory that gets or loses an entry has the time that the jail's has.
-pub fn apply(found: &[TreeChange], ours: &Path, work: &Path, tell: &mut dyn FnMut(u64)) -> Result<()> {
+pub fn apply(found: &[TreeChange], ours: &Path, work: &Path, report: &mut dyn FnMut(u64)) -> Result<()> {
     let (source, target) = (Entry::top(ours)?, Entry::top(work)?);
     let mut builder = Builder {
         ours: &source,
         work: &target,
-        copier: Copier::new(&source, &target, tell),
+        copier: Copier::new(&source, &target, report),
         times: BTreeMap::new(),
     };
     let steps = found.iter().filter_map(|one| Some((&one.path, one.step.as_ref()?)));

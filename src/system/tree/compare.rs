@@ -163,7 +163,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn tell(&mut self, what: Aspect, directory: bool) {
+    fn report(&mut self, what: Aspect, directory: bool) {
         if !self.stopped {
             let mut path = self.path.clone();
             if path.as_os_str().is_empty() {
@@ -211,12 +211,12 @@ impl<'a> Comparison<'a> {
         let directory = |stat: &Stat| kind_of(stat) == FileType::Directory;
         match (left, right, a, b) {
             (None, None, ..) => {}
-            (Some(left), None, ..) => self.tell(Aspect::OnlyFirst, directory(&left)),
-            (None, Some(right), ..) => self.tell(Aspect::OnlySecond, directory(&right)),
+            (Some(left), None, ..) => self.report(Aspect::OnlyFirst, directory(&left)),
+            (None, Some(right), ..) => self.report(Aspect::OnlySecond, directory(&right)),
             (Some(left), Some(right), Some(a), Some(b)) => {
                 let kind = kind_of(&left);
                 if kind != kind_of(&right) {
-                    self.tell(Aspect::Kind, directory(&left) || directory(&right));
+                    self.report(Aspect::Kind, directory(&left) || directory(&right));
                     return Ok(());
                 }
                 let firsts = (
@@ -224,7 +224,7 @@ impl<'a> Comparison<'a> {
                     self.first_names.1.before(&right, &self.path),
                 );
                 if firsts.0 != firsts.1 {
-                    self.tell(Aspect::HardLinks, false);
+                    self.report(Aspect::HardLinks, false);
                 } else if firsts.0.is_some() {
                     // The same two files, compared under their first name.
                     return Ok(());
@@ -253,21 +253,21 @@ impl<'a> Comparison<'a> {
             (Aspect::Flags, flags::flags(a) != flags::flags(b)),
         ];
         for (what, _) in facts.iter().filter(|(_, differs)| *differs) {
-            self.tell(*what, directory);
+            self.report(*what, directory);
         }
         if self.stopped {
             return Ok(());
         }
         let beside = (Attributes::of(left.object())?, Attributes::of(right.object())?);
         if !beside.0.acl.same(&beside.1.acl)? {
-            self.tell(Aspect::Acl, directory);
+            self.report(Aspect::Acl, directory);
         }
         if !same_attributes((left, beside.0.names), (right, beside.1.names))? {
-            self.tell(Aspect::ExtendedAttributes, directory);
+            self.report(Aspect::ExtendedAttributes, directory);
         }
         if regular && a.st_size == b.st_size && !self.stopped {
             if !same_beginning(left, right, &mut self.buffers, size(a))? {
-                self.tell(Aspect::Contents, false);
+                self.report(Aspect::Contents, false);
             }
         } else if directory {
             self.devices.0.check(a)?;

@@ -17,21 +17,21 @@ use std::path::{Path, PathBuf};
 /// Copies the tree at `from` to `to`, which must not exist. What can't be
 /// carried over makes it fail; nothing is left out in silence but sockets.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
-    copy_telling(from, to, &mut |_| ())
+    copy_reporting(from, to, &mut |_| ())
 }
 
 /// The same; says how many entries were copied after each.
-pub fn copy_telling(from: &Path, to: &Path, tell: &mut dyn FnMut(u64)) -> Result<()> {
-    let flags = copy_but_flags(from, to, tell)?;
+pub fn copy_reporting(from: &Path, to: &Path, report: &mut dyn FnMut(u64)) -> Result<()> {
+    let flags = copy_but_flags(from, to, report)?;
     set_top_flags(to, flags)
 }
 
 /// The same, but gives the flags of the top, which are still to be set.
-pub(super) fn copy_but_flags(from: &Path, to: &Path, tell: &mut dyn FnMut(u64)) -> Result<u32> {
+pub(super) fn copy_but_flags(from: &Path, to: &Path, report: &mut dyn FnMut(u64)) -> Result<u32> {
     let source = Entry::top(from)?;
     effect::create_dir(to, 0o700)?;
     let target = Entry::top(to)?;
-    let mut copier = Copier::new(&source, &target, tell);
+    let mut copier = Copier::new(&source, &target, report);
     let copied = attributes::strip_acl(target.object())
         .and_then(|()| copier.directory(source.fd.as_fd(), target.fd.as_fd()))
         .and_then(|()| copier.set_late_flags())
@@ -72,11 +72,11 @@ pub(super) struct Copier<'a> {
     pub(super) path: PathBuf,
     pub(super) depth: usize,
     entries: u64,
-    tell: &'a mut dyn FnMut(u64),
+    report: &'a mut dyn FnMut(u64),
 }
 
 impl<'a> Copier<'a> {
-    pub(super) fn new(source: &Entry, top: &'a Entry, tell: &'a mut dyn FnMut(u64)) -> Copier<'a> {
+    pub(super) fn new(source: &Entry, top: &'a Entry, report: &'a mut dyn FnMut(u64)) -> Copier<'a> {
         Copier {
             top,
             device: Device::of(&source.stat),
@@ -85,7 +85,7 @@ impl<'a> Copier<'a> {
             path: PathBuf::new(),
             depth: 0,
             entries: 0,
-            tell,
+            report,
         }
     }
 
@@ -138,7 +138,7 @@ impl<'a> Copier<'a> {
             }
         }
         self.entries += 1;
-        (self.tell)(self.entries);
+        (self.report)(self.entries);
         Ok(())
     }
 

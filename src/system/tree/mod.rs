@@ -25,7 +25,7 @@ pub mod threeway;
 
 pub use apply::{apply, put};
 pub use compare::{Aspect, Difference, compare, difference, starts_with};
-pub use copy::{copy, copy_telling};
+pub use copy::{copy, copy_reporting};
 pub use merge::merge;
 pub use remove::remove;
 pub use restore::restore;

@@ -468,7 +468,7 @@ fn shown(mac: [u8; 6]) -> String {
 /// learned, and what the pairs of jails will get.
 fn macs(network: &Network, expected: &[(String, [PairMac; 2])], found: &mut Vec<Finding>) {
     let advice = "jail-epair-up -M gives a pair addresses of its own; of two hosts with one kern.hostuuid, correct that";
-    let mut tell = |mac: [u8; 6], one: &str, other: &str, scope: FindingScope| {
+    let mut report = |mac: [u8; 6], one: &str, other: &str, scope: FindingScope| {
         let what = format!("{} is also that of {other}", shown(mac));
         found.push(Finding::new(&MAC_DUPLICATE, scope, one, what, advice));
     };
@@ -479,7 +479,7 @@ fn macs(network: &Network, expected: &[(String, [PairMac; 2])], found: &mut Vec<
         if let Some(other) = seen.insert(mac, &interface.name)
             && (interface.is_epair || network.is_epair(other))
         {
-            tell(mac, &interface.name, other, FindingScope::Host);
+            report(mac, &interface.name, other, FindingScope::Host);
         }
     }
     let mut own: BTreeMap<[u8; 6], (&str, &str)> = BTreeMap::new();
@@ -488,7 +488,7 @@ fn macs(network: &Network, expected: &[(String, [PairMac; 2])], found: &mut Vec<
             if let Some((other, whose)) = own.insert(*mac, (half, jail))
                 && whose != jail
             {
-                tell(*mac, half, other, FindingScope::Jail(jail.clone()));
+                report(*mac, half, other, FindingScope::Jail(jail.clone()));
             }
         }
     }
@@ -499,11 +499,11 @@ fn macs(network: &Network, expected: &[(String, [PairMac; 2])], found: &mut Vec<
                 && member.strip_suffix('a') != half.strip_suffix(['a', 'b'])
             {
                 let other = format!("something behind {member} of {}", bridge.name);
-                tell(*mac, half, &other, FindingScope::Jail((*jail).to_owned()));
+                report(*mac, half, &other, FindingScope::Jail((*jail).to_owned()));
             } else if let Some(name) = seen.get(mac).filter(|n| network.is_epair(n) && *n != member)
                 && name.strip_suffix(['a', 'b']) != member.strip_suffix('a')
             {
-                tell(
+                report(
                     *mac,
                     name,
                     &format!("something behind {member} of {}", bridge.name),

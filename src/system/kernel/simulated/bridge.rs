@@ -3,7 +3,8 @@
 //! sys/net/if_bridge.c). tests/transcripts/network.txt is the recording.
 
 use super::{HOST, Interface, InterfaceKind, State, refuse};
-use crate::system::kernel::{Errno, Result};
+use crate::system::kernel::{Errno, Result, VlanFilter};
+use crate::types::interface::VlanId;
 use serde::{Deserialize, Serialize};
 
 /// IFBIF_LEARNING: source addresses of frames become entries.
@@ -67,27 +68,41 @@ pub struct AddressEntry {
 
 /// The bridges of the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Bridges {
+pub struct BridgeTables {
     /// net.link.bridge.member_ifaddrs: members may have addresses.
     pub member_addresses: bool,
-    /// Bridges that filter VLANs.
+    /// BridgeTables that filter VLANs.
     filtering: Vec<u32>,
+    /// net.link.bridge has none before 15: requests about VLANs are unknown.
+    #[serde(default)]
+    pub without_vlans: bool,
+    /// The VLAN that new members get, of those bridges that have one.
+    #[serde(default)]
+    defaults: Vec<(u32, u16)>,
     /// Members, of all bridges.
     members: Vec<Member>,
     /// The tables of all bridges, the newest entry last.
     entries: Vec<AddressEntry>,
 }
 
-impl Default for Bridges {
-    fn default() -> Bridges {
-        Bridges { member_addresses: true, filtering: Vec::new(), members: Vec::new(), entries: Vec::new() }
+impl Default for BridgeTables {
+    fn default() -> BridgeTables {
+        BridgeTables {
+            member_addresses: true,
+            filtering: Vec::new(),
+            without_vlans: false,
+            defaults: Vec::new(),
+            members: Vec::new(),
+            entries: Vec::new(),
+        }
     }
 }
 
-impl Bridges {
+impl BridgeTables {
     /// A new member, with the flags that any has.
-    pub(super) fn join(&mut self, interface: u32) {
-        self.members.push(Member { interface, flags: OF_NEW_MEMBERS, address_limit: 0, untagged: 0 });
+    pub(super) fn join(&mut self, bridge: u32, interface: u32) {
+        let untagged = self.default_of(bridge);
+        self.members.push(Member { interface, flags: OF_NEW_MEMBERS, address_limit: 0, untagged });
     }
 
     /// A member leaves its bridge, or a bridge goes: with all entries, static
@@ -96,6 +111,11 @@ impl Bridges {
         self.members.retain(|m| m.interface != interface);
         self.entries.retain(|e| e.member != interface && e.bridge != interface);
         self.filtering.retain(|f| *f != interface);
+        self.defaults.retain(|(of, _)| *of != interface);
+    }
+
+    fn default_of(&self, bridge: u32) -> u16 {
+        self.defaults.iter().find(|(of, _)| *of == bridge).map_or(0, |(_, vlan)| *vlan)
     }
 
     /// What is kept about a member.
@@ -161,6 +181,37 @@ impl State {
         }
     }
 
+    /// BRDGGIFFLGS: the flags of a member.
+    pub fn member_flags(&mut self, bridge: &str, member: &str) -> Result<u32> {
+        Ok(self.member_of("get flags of member", bridge, member)?.1.flags)
+    }
+
+    /// BRDGGFLAGS and BRDGGDEFPVID.
+    pub fn vlan_filter(&self, bridge: &str) -> Result<VlanFilter> {
+        const REQUEST: &str = "get VLANs of";
+        let (id, _) = self.bridge(REQUEST, bridge)?;
+        if self.bridges.without_vlans {
+            return refuse(REQUEST, bridge, Errno::EINVAL);
+        }
+        if !self.bridges.filters(id) {
+            return Ok(VlanFilter::Off);
+        }
+        Ok(VlanFilter::On { default: VlanId::new(self.bridges.default_of(id)) })
+    }
+
+    /// BRDGSDEFPVID: the VLAN that new members get; 0 for none.
+    pub fn set_default_untagged(&mut self, bridge: &str, vlan: u16) -> Result<()> {
+        const REQUEST: &str = "set default VLAN of";
+        self.privilege(REQUEST, bridge)?;
+        let (id, _) = self.bridge(REQUEST, bridge)?;
+        if self.bridges.without_vlans || vlan > VLAN_MAX {
+            return refuse(REQUEST, bridge, Errno::EINVAL);
+        }
+        self.bridges.defaults.retain(|(of, _)| *of != id);
+        self.bridges.defaults.extend((vlan > 0).then_some((id, vlan)));
+        Ok(())
+    }
+
     /// BRDGSIFFLGS: replaces the flags of a member.
     pub fn set_member_flags(&mut self, bridge: &str, member: &str, flags: u32) -> Result<()> {
         const REQUEST: &str = "set flags of member";
@@ -181,6 +232,9 @@ impl State {
     /// BRDGSIFPVID: the VLAN of a member's untagged frames; 0 for none.
     pub fn set_untagged(&mut self, bridge: &str, member: &str, vlan: u16) -> Result<()> {
         const REQUEST: &str = "set VLAN of";
+        if self.bridges.without_vlans {
+            return refuse(REQUEST, member, Errno::EINVAL);
+        }
         let (_, kept) = self.member_of(REQUEST, bridge, member)?;
         if vlan > VLAN_MAX {
             return refuse(REQUEST, member, Errno::EINVAL);
@@ -223,6 +277,9 @@ impl State {
     pub fn filter_vlans(&mut self, bridge: &str, on: bool) -> Result<()> {
         const REQUEST: &str = "set flags of";
         self.privilege(REQUEST, bridge)?;
+        if self.bridges.without_vlans {
+            return refuse(REQUEST, bridge, Errno::EINVAL);
+        }
         let (id, _) = self.bridge(REQUEST, bridge)?;
         self.bridges.filtering.retain(|f| *f != id);
         self.bridges.filtering.extend(on.then_some(id));

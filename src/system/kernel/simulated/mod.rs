@@ -13,9 +13,12 @@ mod state;
 
 use self::state::refuse;
 pub use self::state::{HOST, Interface, InterfaceKind, SimulatedJail, SimulatedMount, State};
-use super::{Errno, Interfaces, Jails, Kernel, KernelError, Mount, Mounts, Process, Result, RunningJail};
+use super::{
+    Bridges, Errno, Interfaces, Jails, Kernel, KernelError, Mount, Mounts, Process, Result, RunningJail,
+    VlanFilter,
+};
 use crate::system::root::Root;
-use crate::types::interface::{IfName, Mtu};
+use crate::types::interface::{IfName, Mtu, VlanId};
 use crate::types::mac::Mac;
 use std::cell::RefCell;
 use std::fs::File;
@@ -222,20 +225,6 @@ impl Interfaces for Simulated {
         members.into_iter().collect()
     }
 
-    fn bridge_members(&self, bridge: &IfName) -> Result<Vec<IfName>> {
-        const REQUEST: &str = "list members of";
-        let state = self.state()?;
-        match &state.interfaces[state.index(REQUEST, HOST, bridge.as_str())?].kind {
-            InterfaceKind::Bridge(_, members) => state
-                .interfaces
-                .iter()
-                .filter(|i| members.contains(&i.id))
-                .map(|i| name_of(&i.name))
-                .collect(),
-            _ => refuse(REQUEST, bridge.as_str(), Errno::EINVAL),
-        }
-    }
-
     fn groups(&self, name: &IfName) -> Result<Vec<String>> {
         self.of("list groups of", name, |i| i.groups.clone())
     }
@@ -254,6 +243,22 @@ impl Interfaces for Simulated {
         let host = self.state()?.interfaces.into_iter().filter(|i| i.vnet == HOST);
         Ok(host.map(|i| (i.name, (i.kind != InterfaceKind::Loopback).then_some(i.mac))).collect())
     }
+}
+
+impl Bridges for Simulated {
+    fn bridge_members(&self, bridge: &IfName) -> Result<Vec<IfName>> {
+        const REQUEST: &str = "list members of";
+        let state = self.state()?;
+        match &state.interfaces[state.index(REQUEST, HOST, bridge.as_str())?].kind {
+            InterfaceKind::Bridge(_, members) => state
+                .interfaces
+                .iter()
+                .filter(|i| members.contains(&i.id))
+                .map(|i| name_of(&i.name))
+                .collect(),
+            _ => refuse(REQUEST, bridge.as_str(), Errno::EINVAL),
+        }
+    }
 
     fn learned(&self, bridge: &IfName) -> Result<Vec<([u8; 6], String)>> {
         const REQUEST: &str = "list addresses of";
@@ -269,6 +274,36 @@ impl Interfaces for Simulated {
 
     fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()> {
         self.change(|s| s.add_member(bridge.as_str(), member.as_str()))
+    }
+
+    fn set_private(&self, bridge: &IfName, member: &IfName) -> Result<()> {
+        self.change(|s| {
+            let flags = s.member_flags(bridge.as_str(), member.as_str())?;
+            s.set_member_flags(bridge.as_str(), member.as_str(), flags | bridge::PRIVATE)
+        })
+    }
+
+    fn set_static_address(
+        &self,
+        bridge: &IfName,
+        member: &IfName,
+        address: [u8; 6],
+        vlan: Option<VlanId>,
+    ) -> Result<()> {
+        let vlan = vlan.map_or(0, VlanId::number);
+        self.change(|s| s.set_address(bridge.as_str(), member.as_str(), address, vlan))
+    }
+
+    fn limit_addresses(&self, bridge: &IfName, member: &IfName, limit: u32) -> Result<()> {
+        self.change(|s| s.limit_addresses(bridge.as_str(), member.as_str(), limit))
+    }
+
+    fn set_untagged(&self, bridge: &IfName, member: &IfName, vlan: VlanId) -> Result<()> {
+        self.change(|s| s.set_untagged(bridge.as_str(), member.as_str(), vlan.number()))
+    }
+
+    fn vlan_filter(&self, bridge: &IfName) -> Result<VlanFilter> {
+        self.read(|s| s.vlan_filter(bridge.as_str()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the simulated kernel knows, and how each request changes it.
 
-use super::bridge::Bridges;
+use super::bridge::BridgeTables;
 use crate::system::kernel::{Errno, KernelError, Result};
 use crate::types::interface::{IF_NAME_MAX, Mtu, UNIT_MAX};
 use serde::{Deserialize, Serialize};
@@ -102,7 +102,7 @@ pub struct State {
     pub mounts: Vec<SimulatedMount>,
     /// What the bridges know of their members and of Ethernet addresses.
     #[serde(default)]
-    pub bridges: Bridges,
+    pub bridges: BridgeTables,
     next: u32,
 }
 
@@ -120,7 +120,7 @@ impl Default for State {
             interfaces: Vec::new(),
             jails: Vec::new(),
             mounts: Vec::new(),
-            bridges: Bridges::default(),
+            bridges: BridgeTables::default(),
             next: 1,
         };
         state.add("lo0", InterfaceKind::Loopback, HOST, &["lo"]);
@@ -371,7 +371,7 @@ impl State {
         if let InterfaceKind::Bridge(_, members) = &mut self.interfaces[at].kind {
             members.push(id);
         }
-        self.bridges.join(id);
+        self.bridges.join(self.interfaces[at].id, id);
         Ok(())
     }
 

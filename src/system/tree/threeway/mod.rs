@@ -191,7 +191,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn tell(&mut self, by: ChangedBy, event: ChangeKind, step: Option<Step>) {
+    fn report(&mut self, by: ChangedBy, event: ChangeKind, step: Option<Step>) {
         self.found.push(TreeChange { path: self.path.clone(), by, event, step, conflict: None });
     }
 
@@ -199,7 +199,7 @@ impl Walk<'_> {
     fn conflict(&mut self, why: ConflictReason, text: Option<diff::TextConflict>, steps: [Option<Step>; 2]) {
         if self.policy.rule(&self.path) == MergeRule::Release {
             let [_, step] = steps;
-            return self.tell(ChangedBy::Both, ChangeKind::Changed, step);
+            return self.report(ChangedBy::Both, ChangeKind::Changed, step);
         }
         let event = if why == ConflictReason::AddedByBoth { ChangeKind::Added } else { ChangeKind::Changed };
         let conflict = Some(TreeConflict { why, text, steps });
@@ -255,8 +255,8 @@ impl Walk<'_> {
     fn own(&mut self, [theirs, ours]: [Option<Entry>; 2]) -> io::Result<()> {
         if !same(&theirs, &ours)? {
             match (theirs, ours) {
-                (_, Some(_)) => self.tell(ChangedBy::Jail, ChangeKind::Changed, Some(Step::CopyFromJail)),
-                _ => self.tell(ChangedBy::Jail, ChangeKind::Removed, Some(Step::Remove)),
+                (_, Some(_)) => self.report(ChangedBy::Jail, ChangeKind::Changed, Some(Step::CopyFromJail)),
+                _ => self.report(ChangedBy::Jail, ChangeKind::Removed, Some(Step::Remove)),
             }
         }
         Ok(())
@@ -292,8 +292,8 @@ impl Walk<'_> {
         let of_jail = Some(if ours.is_some() { Step::CopyFromJail } else { Step::Remove });
         match decide_by(kept[0], kept[1], alike) {
             Decision::Unchanged => {}
-            Decision::Theirs => self.tell(ChangedBy::Release, event(theirs), None),
-            Decision::Ours => self.tell(ChangedBy::Jail, event(ours), of_jail),
+            Decision::Theirs => self.report(ChangedBy::Release, event(theirs), None),
+            Decision::Ours => self.report(ChangedBy::Jail, event(ours), of_jail),
             Decision::Conflict => {
                 let why = match (ancestor, theirs, ours) {
                     (None, ..) => ConflictReason::AddedByBoth,
@@ -319,9 +319,9 @@ impl Walk<'_> {
         let all = |side| facts.0.iter().all(|(_, d)| *d == Decision::Unchanged || *d == side);
         let directory = kind_of(&ours.stat) == FileType::Directory;
         if all(Decision::Theirs) {
-            self.tell(ChangedBy::Release, ChangeKind::Changed, None);
+            self.report(ChangedBy::Release, ChangeKind::Changed, None);
         } else if all(Decision::Ours) && !directory {
-            self.tell(ChangedBy::Jail, ChangeKind::Changed, Some(Step::CopyFromJail));
+            self.report(ChangedBy::Jail, ChangeKind::Changed, Some(Step::CopyFromJail));
         } else {
             self.composed(&facts, [ancestor, Some(theirs), Some(ours)])?;
         }
@@ -379,7 +379,7 @@ impl Walk<'_> {
                 let only_ours =
                     facts.0.iter().all(|(_, d)| matches!(d, Decision::Unchanged | Decision::Ours));
                 let by = if only_ours { ChangedBy::Jail } else { ChangedBy::Both };
-                self.tell(by, ChangeKind::Changed, Some(Step::MergeMetadata(ours)));
+                self.report(by, ChangeKind::Changed, Some(Step::MergeMetadata(ours)));
             }
         }
         Ok(())

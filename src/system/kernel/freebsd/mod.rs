@@ -2,11 +2,13 @@
 //!
 //! What is passed to interfaces is in the module `requests`.
 
+mod bridge;
+
 use super::requests::*;
 use super::{Errno, Interfaces, Jails, Kernel, KernelError, Mount, Mounts, Process, Result, RunningJail};
 use crate::types::interface::{IfName, Mtu};
 use crate::types::mac::Mac;
-use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_ulong};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int};
 use std::mem::{size_of, zeroed};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -19,9 +21,6 @@ unsafe extern "C" {
     fn kldload(file: *const c_char) -> c_int;
 }
 
-const BRDGADD: c_ulong = 0;
-const BRDGGIFS: c_ulong = 6;
-const BRDGRTS: c_ulong = 7;
 const IFF_UP: u16 = 1;
 const AF_LINK: u8 = 18;
 
@@ -234,36 +233,6 @@ impl Interfaces for FreeBsd {
         }
     }
 
-    fn bridge_members(&self, bridge: &IfName) -> Result<Vec<IfName>> {
-        const REQUEST: &str = "list members of";
-        let mut room = 0;
-        loop {
-            // SAFETY: an ifbreq of zeros is one without a name.
-            let mut requests: Vec<IfBReq> = vec![unsafe { zeroed() }; room];
-            let mut list = IfBIfConf {
-                length: (room * size_of::<IfBReq>()) as u32,
-                requests: if room == 0 { ptr::null_mut() } else { requests.as_mut_ptr() },
-            };
-            let mut drive = IfDrv {
-                name: name_field(bridge.as_str()),
-                command: BRDGGIFS,
-                length: size_of::<IfBIfConf>(),
-                data: ptr::from_mut(&mut list).cast(),
-            };
-            self.ioctl(SIOCGDRVSPEC, REQUEST, bridge.as_str(), &mut drive)?;
-            let got = list.length as usize / size_of::<IfBReq>();
-            if room == 0 && got == 0 {
-                return Ok(Vec::new());
-            }
-            // A full buffer may have cut the list off.
-            if got < room {
-                requests.truncate(got);
-                return Ok(requests.iter().filter_map(|r| name_from(&r.name)).collect());
-            }
-            room = room.max(got) + 8;
-        }
-    }
-
     fn groups(&self, name: &IfName) -> Result<Vec<String>> {
         const REQUEST: &str = "list groups of";
         let mut request = IfGroupReq {
@@ -301,42 +270,6 @@ impl Interfaces for FreeBsd {
             }
         })?;
         Ok(all)
-    }
-
-    fn learned(&self, bridge: &IfName) -> Result<Vec<([u8; 6], String)>> {
-        let mut room = 128;
-        loop {
-            // SAFETY: an ifbareq of zeros is one without a name.
-            let mut requests: Vec<IfBaReq> = vec![unsafe { zeroed() }; room];
-            let mut list =
-                IfBaConf { length: (room * size_of::<IfBaReq>()) as u32, requests: requests.as_mut_ptr() };
-            let mut drive = IfDrv {
-                name: name_field(bridge.as_str()),
-                command: BRDGRTS,
-                length: size_of::<IfBaConf>(),
-                data: ptr::from_mut(&mut list).cast(),
-            };
-            self.ioctl(SIOCGDRVSPEC, "list addresses of", bridge.as_str(), &mut drive)?;
-            let got = list.length as usize / size_of::<IfBaReq>();
-            // A full buffer may have cut the list off.
-            if got < room {
-                requests.truncate(got);
-                let text = |name: &[u8; 16]| String::from_utf8_lossy(text_of(name)).into_owned();
-                return Ok(requests.iter().map(|r| (r.address, text(&r.name))).collect());
-            }
-            room *= 2;
-        }
-    }
-
-    fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()> {
-        let mut request = IfBReq { name: name_field(member.as_str()), rest: [0; 16] };
-        let mut drive = IfDrv {
-            name: name_field(bridge.as_str()),
-            command: BRDGADD,
-            length: size_of::<IfBReq>(),
-            data: ptr::from_mut(&mut request).cast(),
-        };
-        self.ioctl(SIOCSDRVSPEC, "add member", member.as_str(), &mut drive)
     }
 }
 

@@ -154,6 +154,41 @@ fn address_of(kernel: &dyn Kernel, name: &IfName) -> Result<[u8; 6]> {
 }
 
 impl Ifconfig {
+    /// A request about a member of a bridge; all of it goes with the member.
+    fn request_of_bridge(&self, kernel: &dyn Kernel) -> Result<()> {
+        match self {
+            AddMember { bridge, member } => {
+                kernel.add_member(bridge, member).with_context(|| format!("bridge {bridge}"))?;
+            }
+            SetUntagged { bridge, member, vlan } => kernel
+                .set_untagged(bridge, member, *vlan)
+                .with_context(|| format!("bridge {bridge}: vlan {vlan}"))?,
+            SetPrivate { bridge, member } => {
+                kernel.set_private(bridge, member).with_context(|| format!("bridge {bridge}"))?;
+            }
+            SetStaticAddress { bridge, member, of, mac, vlan } => {
+                let address = match mac {
+                    Some(mac) => mac.bytes(),
+                    None => address_of(kernel, of)?,
+                };
+                kernel
+                    .set_static_address(bridge, member, address, *vlan)
+                    .with_context(|| format!("bridge {bridge}"))?;
+                // The kernel leaves an address where it is static already.
+                let learned = kernel.learned(bridge)?;
+                let is_here = |(known, at): &([u8; 6], String)| *known == address && at == member.as_str();
+                if !learned.iter().any(is_here) {
+                    bail!("bridge {bridge}: the Ethernet address of {of} is pinned to another member");
+                }
+            }
+            LimitAddresses { bridge, member } => {
+                kernel.limit_addresses(bridge, member, 1).with_context(|| format!("bridge {bridge}"))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn request(&self, kernel: &dyn Kernel, undo: &mut Undo) -> Result<()> {
         match self {
             Create(name, expected) => {
@@ -198,33 +233,11 @@ impl Ifconfig {
             },
             SetMtu(name, mtu) => kernel.set_mtu(name, *mtu).with_context(|| format!("mtu {mtu}"))?,
             SetMac(name, mac) => kernel.set_mac(name, *mac).with_context(|| format!("ether {mac}"))?,
-            AddMember { bridge, member } => {
-                kernel.add_member(bridge, member).with_context(|| format!("bridge {bridge}"))?;
-            }
-            SetUntagged { bridge, member, vlan } => kernel
-                .set_untagged(bridge, member, *vlan)
-                .with_context(|| format!("bridge {bridge}: vlan {vlan}"))?,
-            SetPrivate { bridge, member } => {
-                kernel.set_private(bridge, member).with_context(|| format!("bridge {bridge}"))?;
-            }
-            SetStaticAddress { bridge, member, of, mac, vlan } => {
-                let address = match mac {
-                    Some(mac) => mac.bytes(),
-                    None => address_of(kernel, of)?,
-                };
-                kernel
-                    .set_static_address(bridge, member, address, *vlan)
-                    .with_context(|| format!("bridge {bridge}"))?;
-                // The kernel leaves an address where it is static already.
-                let learned = kernel.learned(bridge)?;
-                let is_here = |(known, at): &([u8; 6], String)| *known == address && at == member.as_str();
-                if !learned.iter().any(is_here) {
-                    bail!("bridge {bridge}: the Ethernet address of {of} is pinned to another member");
-                }
-            }
-            LimitAddresses { bridge, member } => {
-                kernel.limit_addresses(bridge, member, 1).with_context(|| format!("bridge {bridge}"))?;
-            }
+            AddMember { .. }
+            | SetUntagged { .. }
+            | SetPrivate { .. }
+            | SetStaticAddress { .. }
+            | LimitAddresses { .. } => self.request_of_bridge(kernel)?,
             Up(name) => {
                 if !kernel.is_up(name)? {
                     kernel.set_up(name, true)?;

@@ -280,6 +280,7 @@ fn sample(option: &Arg) -> Option<String> {
             ("mac", _) => "none",
             ("mount", _) => "/a:/b",
             ("mtu", _) => "1500",
+            ("vlan", _) => "20",
             ("release", _) => "14.2",
             ("mirror", _) => "https://example.org",
             _ => "docs0",

@@ -211,7 +211,12 @@ const FAULTS: &[Fault] = &[
     })),
     // The bridge is not there yet.
     alone(fault(&["member-refused"], |s, _| {
-        replace(s, "/etc/jail.conf", "jail-epair-up -b ${bridge}", "jail-epair-up -b ${bridge} -u igc1");
+        replace(
+            s,
+            "/etc/jail.conf",
+            "jail-epair-up --pin -b ${bridge}",
+            "jail-epair-up --pin -b ${bridge} -u igc1",
+        );
         jail(s, "first", 22, "$bridge = \"bridge7\";");
         jail(s, "second", 23, "$bridge = \"bridge7\";");
         change(s, |state| {
@@ -464,6 +469,8 @@ const FAULTS: &[Fault] = &[
     fault(&["mac-duplicate"], |s, _| {
         change(s, |state| {
             let mac = interface(state, "epair10b").mac;
+            // As of a jail that is not pinned.
+            state.delete_address("igc0bridge", mac, 0)?;
             state.receive("igc0bridge", "igc0", mac).map(drop)
         });
     }),

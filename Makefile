@@ -39,7 +39,8 @@ all:
 check:
 	$(CARGO) test --locked --features inject
 
-# Looks for inputs that a parser takes badly: FUZZ_SECONDS each, 60 if not set.
+# Looks for inputs that a parser takes badly: FUZZ_SECONDS each, 60 if not set, or
+# FUZZ_RUNS inputs, the same each time.
 fuzz:
 	CARGO="$(CARGO)" sh tests/fuzz/run.sh
 
@@ -69,8 +70,9 @@ man-lint:
 	cd man && $(MANDOC) -T lint -W warning $(MAN5) $(MAN7) $(MAN8)
 	cd man && sh spell.sh $(MAN5) $(MAN7) $(MAN8)
 
+# With the feature of the tests, so that check does not compile the programs again.
 demo:
-	$(CARGO) build --quiet --locked --bins --examples
+	$(CARGO) build --quiet --locked --features inject --bins --examples
 	sh share/demo/demo.sh "$${CARGO_TARGET_DIR:-target}/debug"
 
 bench:

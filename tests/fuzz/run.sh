@@ -1,11 +1,13 @@
 #!/bin/sh
-# Fuzzes every parser, or those named, FUZZ_SECONDS each, one after the other.
-# Needs a C++ compiler beside cargo, and neither a nightly toolchain nor
+# Fuzzes every parser, or those named, FUZZ_SECONDS each, one after the other. With
+# FUZZ_RUNS: that many inputs each, which are the same at every run.
+# Needs a C++ compiler and cargo, and neither a nightly toolchain nor
 # cargo-fuzz: what libFuzzer wants of the compiler, stable has.
 set -eu
 cd "$(dirname "$0")"
 cargo=${CARGO:-cargo}
-seconds=${FUZZ_SECONDS:-60}
+limit=-max_total_time=${FUZZ_SECONDS:-60}
+[ -z "${FUZZ_RUNS-}" ] || limit="-runs=$FUZZ_RUNS -seed=1"
 built=${CARGO_TARGET_DIR:-$(cd ../.. && pwd)/target}/fuzz
 
 missing() {
@@ -27,12 +29,15 @@ RUSTFLAGS="$(echo $sancov) --cfg fuzzing" "$cargo" build --quiet --locked --rele
 
 for name; do
     # What is found is kept beside what was built; tests/fuzz/corpus is only read.
-    mkdir -p "$built/corpus/$name" "$built/found/$name"
+    # Inputs that are the same each time begin with that corpus alone.
+    corpus=$built/corpus/$name
+    [ -z "${FUZZ_RUNS-}" ] || { corpus=$built/corpus/runs/$name && rm -rf "$corpus"; }
+    mkdir -p "$corpus" "$built/found/$name"
     printf '%s: ' "$name"
     log=$built/$name.log
-    if ! "$built/$host/release/$name" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 \
+    if ! "$built/$host/release/$name" $limit -timeout=5 -rss_limit_mb=1024 \
         -max_len="${FUZZ_LENGTH:-4096}" -fork=0 -print_final_stats=1 -artifact_prefix="$built/found/$name/" \
-        "$built/corpus/$name" "corpus/$name" >"$log" 2>&1; then
+        "$corpus" "corpus/$name" >"$log" 2>&1; then
         echo "found something"
         tail -n 30 "$log" >&2
         missing "$name failed; the input is in $built/found/$name, all that was told in $log"

@@ -710,7 +710,8 @@ fn messages() -> String {
             _ => text.push('{'),
         }
     }
-    text + rest
+    // What fs_err says is printed as it is.
+    text + rest + "failed to query raw metadata `%s`\nfailed to read from file `%s`\n"
 }
 
 #[test]

@@ -97,7 +97,16 @@ fn run(arguments: &JailMkfstab, host: &Host) -> Result<ExitCode> {
     if file::look(&trees.base)?.is_none() {
         template::check_in_place(host, &layout, &release)?;
     }
-    let entries = fstab::plan(host, &layout, &arguments.name, &release, &trees, &arguments.mounts)?;
+    let plan = fstab::plan(host, &layout, &arguments.name, &release, &trees, &arguments.mounts)?;
+    if let Some(missing) = plan.missing.first() {
+        bail!(
+            "mount target {} of jail {}: {}: no such directory; create it first",
+            missing.target.display(),
+            arguments.name,
+            layout.container(&arguments.name).join(&missing.path).display()
+        );
+    }
+    let entries = plan.entries;
     let contents = fstab::format(&entries);
     let common = &arguments.common;
     let mut plan = Plan::default();

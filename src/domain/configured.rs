@@ -22,7 +22,7 @@ pub struct JailResources {
     pub file: PathBuf,
     /// `$id`.
     pub id: Option<String>,
-    /// Every address in its parameters and variables, once.
+    /// Every address in its parameters and variables, once, without its gateways.
     pub addresses: Vec<IpAddr>,
     /// The stem of every pair in them, once.
     pub pairs: Vec<String>,
@@ -30,8 +30,12 @@ pub struct JailResources {
     pub path: Option<String>,
     /// `mount.fstab`.
     pub fstab: Option<String>,
-    /// `$gateway` and `$gateway6`.
-    pub gateways: [Option<String>; 2],
+    /// `$bridge`.
+    pub bridge: Option<String>,
+    /// `$isolation`: options of jail-epair-up(8).
+    pub isolation: Option<String>,
+    /// `$gateway` and `$gateway6`, without a zone.
+    pub gateways: [Option<IpAddr>; 2],
     /// The devfs(8) ruleset of its `/dev`, if it has one.
     pub devfs_ruleset: Option<u32>,
     /// What could not be resolved, as jail(8) would say it.
@@ -46,7 +50,9 @@ impl JailResources {
             id: resolved.var("id").map(str::to_owned),
             path: resolved.scalar("path").map(str::to_owned),
             fstab: resolved.scalar("mount.fstab").map(str::to_owned),
-            gateways: ["gateway", "gateway6"].map(|name| resolved.var(name).map(str::to_owned)),
+            bridge: resolved.var("bridge").map(str::to_owned),
+            isolation: resolved.var("isolation").map(str::to_owned),
+            gateways: ["gateway", "gateway6"].map(|name| without_zone(resolved.var(name)?).parse().ok()),
             devfs_ruleset: devfs::ruleset(resolved),
             // jail(8)'s own words, but for the full stop that some of them have.
             errors: resolved.errors.iter().map(|e| e.to_string().trim_end_matches('.').to_owned()).collect(),
@@ -62,8 +68,17 @@ impl JailResources {
                 }
             }
         }
+        // A gateway is used by many, unless a jail calls itself one.
+        let own = ["ip", "ip6"].map(|name| resolved.var(name).and_then(|ip| addresses_in(ip).next()));
+        let is_gateway = |a: &IpAddr| resources.gateways.contains(&Some(*a)) && !own.contains(&Some(*a));
+        resources.addresses.retain(|address| !is_gateway(address));
         resources
     }
+}
+
+/// A link-local address without the interface that it is written with.
+fn without_zone(address: &str) -> &str {
+    address.split_once('%').map_or(address, |(address, _)| address)
 }
 
 /// Adds what is not there yet. There are a handful; a set would be code.

@@ -3,6 +3,7 @@
 use crate::formats::rcconf;
 use crate::system::root::Root;
 use crate::system::zfs::Dataset;
+use crate::types::address::IdRanges;
 use crate::types::interface::IfName;
 use crate::types::release::Release;
 use anyhow::{Result, anyhow, bail};
@@ -16,7 +17,7 @@ use std::str::FromStr;
 pub const FILE: &str = "/usr/local/etc/thinjail.conf";
 
 /// Every variable, in the order of the manual page.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "jail_zfs",
     "jail_dir",
     "bsd_ver",
@@ -25,6 +26,7 @@ pub const NAMES: [&str; 9] = [
     "jail_gateway",
     "jail_net6",
     "jail_gateway6",
+    "jail_ids",
     "jail_conf_dir",
 ];
 
@@ -48,6 +50,8 @@ pub struct Settings {
     pub jail_net6: Option<Ipv6Net>,
     /// The IPv6 default gateway.
     pub jail_gateway6: Option<Ipv6Addr>,
+    /// The ids that jail-clone may choose; `None` for all of the network.
+    pub jail_ids: Option<IdRanges>,
     /// Where each jail's own configuration goes.
     pub jail_conf_dir: PathBuf,
 }
@@ -63,6 +67,7 @@ impl Default for Settings {
             jail_gateway: None,
             jail_net6: None,
             jail_gateway6: None,
+            jail_ids: None,
             jail_conf_dir: PathBuf::from("/etc/jail.conf.d"),
         }
     }
@@ -119,6 +124,7 @@ impl Settings {
             "jail_gateway" => self.jail_gateway = address(value)?,
             "jail_net6" => self.jail_net6 = network(value, |n: &Ipv6Net| n.addr() == n.network())?,
             "jail_gateway6" => self.jail_gateway6 = address(value)?,
+            "jail_ids" => self.jail_ids = optional(value)?,
             "jail_conf_dir" => {
                 self.jail_conf_dir = directory(value)?.unwrap_or_else(|| Settings::default().jail_conf_dir);
             }

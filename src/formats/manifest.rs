@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Result<Vec<Set>> {
             bail!("line {}: \"{name}\" is not the name of a set", number + 1);
         }
         let Some(sha256) = from_hex(sum) else {
-            bail!("line {}: \"{sum}\" is no SHA-256 in hexadecimal digits", number + 1);
+            bail!("line {}: \"{sum}\" is not a SHA-256 checksum in hexadecimal", number + 1);
         };
         let Ok(entries) = count.parse() else {
             bail!("line {}: \"{count}\" is not a number of files", number + 1);

@@ -11,3 +11,4 @@ pub mod rcconf;
 pub mod resolv_conf;
 pub mod shell;
 pub mod vis;
+pub mod zfs_diff;

@@ -110,7 +110,7 @@ fn read(line: &str) -> Result<Line<'_>> {
     let mut words = [""; 8];
     for word in &mut words {
         rest = rest.trim_start_matches(' ');
-        let end = rest.find(' ').with_context(|| format!("what tar lists is not understood: \"{line}\""))?;
+        let end = rest.find(' ').with_context(|| format!("unexpected output of tar: \"{line}\""))?;
         (*word, rest) = rest.split_at(end);
     }
     // One blank, then the name, which may begin with more of them.
@@ -127,13 +127,13 @@ fn read(line: &str) -> Result<Line<'_>> {
             let mut parts = name.split(separator);
             match (parts.next(), parts.next(), parts.next()) {
                 (Some(name), Some(target), None) => (name, Some(target)),
-                _ => bail!("a link whose names can't be told apart: \"{name}\""),
+                _ => bail!("a link with ambiguous names: \"{name}\""),
             }
         }
     };
     // A device has numbers there.
     let size = if matches!(kind, b'b' | b'c') { Some(0) } else { words[4].parse().ok() };
-    let size = size.with_context(|| format!("what tar lists is not understood: \"{line}\""))?;
+    let size = size.with_context(|| format!("unexpected output of tar: \"{line}\""))?;
     Ok(Line { kind, size, name, target })
 }
 
@@ -155,7 +155,7 @@ fn components<'a>(what: &str, name: &'a str) -> Result<Vec<&'a str>> {
 impl Listing {
     /// Takes the next line; fails for an entry that no base has.
     pub fn line(&mut self, line: &[u8]) -> Result<()> {
-        let line = std::str::from_utf8(line).context("what tar lists is not UTF-8")?;
+        let line = std::str::from_utf8(line).context("output of tar is not UTF-8")?;
         let Line { kind, size, name, target } = read(line)?;
         self.contents.entries += 1;
         self.contents.bytes = self.contents.bytes.saturating_add(size);

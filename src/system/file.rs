@@ -137,6 +137,14 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Creates an empty file, which must not exist. The umask applies to `mode`.
+pub fn create_empty(path: &Path, mode: u32) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::EXCL | OFlags::NOFOLLOW;
+    effect::open(path, flags, Mode::from_raw_mode(mode as _))
+        .with_context(|| format!("create {}", path.display()))?;
+    Ok(())
+}
+
 /// Makes a file that only its owner can read.
 pub fn write_private(path: &Path, text: &[u8]) -> Result<()> {
     let file = effect::open(path, OFlags::WRONLY | OFlags::EXCL, Mode::RUSR | Mode::WUSR);

@@ -52,6 +52,46 @@ impl fmt::Display for Id {
     }
 }
 
+/// Ids in ranges: `10-99`, `200-250,300`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdRanges(Vec<(Id, Id)>);
+
+impl IdRanges {
+    /// The ids, in the order of the ranges.
+    pub fn ids(&self) -> impl Iterator<Item = Id> + '_ {
+        self.0.iter().flat_map(|(first, last)| (first.0..=last.0).filter_map(Id::new))
+    }
+}
+
+impl FromStr for IdRanges {
+    type Err = BadAddress;
+
+    fn from_str(s: &str) -> Result<Self, BadAddress> {
+        let range = |text: &str| -> Result<(Id, Id), BadAddress> {
+            let (first, last) = text.split_once('-').unwrap_or((text, text));
+            let (first, last) = (first.trim().parse::<Id>()?, last.trim().parse::<Id>()?);
+            if first > last {
+                return bad(format!("{text}: the first id is higher than the last"));
+            }
+            Ok((first, last))
+        };
+        Ok(IdRanges(s.split(',').map(range).collect::<Result<_, _>>()?))
+    }
+}
+
+impl fmt::Display for IdRanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (first, last)) in self.0.iter().enumerate() {
+            f.write_str(if at == 0 { "" } else { "," })?;
+            match first == last {
+                true => write!(f, "{first}")?,
+                false => write!(f, "{first}-{last}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// An address with an optional prefix length, as `-i` and `-6` take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address<A> {
@@ -178,7 +218,7 @@ pub fn v4_given(given: Address<Ipv4Addr>, network: Option<Ipv4Net>) -> Result<Ch
         (None, None) => return bad(format!("{address} needs a prefix length: {address}/24")),
     };
     if address.is_unspecified() || address.is_multicast() || address.is_broadcast() || address.is_loopback() {
-        return bad(format!("{address} can't be the address of a jail"));
+        return bad(format!("{address} cannot be the address of a jail"));
     }
     let net = Ipv4Net::new_assert(address, prefix);
     check_v4_host(net.trunc(), address)?;
@@ -204,7 +244,7 @@ pub fn v6_given(given: Address<Ipv6Addr>, network: Option<Ipv6Net>) -> Result<Ch
         return bad(format!("{address} is a link-local address; the jail's interface makes its own"));
     }
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-        return bad(format!("{address} can't be the address of a jail"));
+        return bad(format!("{address} cannot be the address of a jail"));
     }
     let net = Ipv6Net::new_assert(address, prefix);
     Ok(Chosen { net: net.into(), text: net.to_string() })
@@ -241,6 +281,16 @@ mod tests {
         }
         assert_eq!("111".parse::<Id>().unwrap(), id(111));
         assert_eq!("32767".parse::<Id>().unwrap(), id(32767));
+    }
+
+    #[test]
+    fn ranges() {
+        let ranges: IdRanges = "10-12, 300,7-7".parse().unwrap();
+        assert_eq!(ranges.ids().map(Id::number).collect::<Vec<_>>(), [10, 11, 12, 300, 7]);
+        assert_eq!(ranges.to_string(), "10-12,300,7");
+        for bad in ["", "0-5", "9-8", "1-", "-1", "1,,2", "1-2-3", "a", "1-40000"] {
+            assert!(bad.parse::<IdRanges>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

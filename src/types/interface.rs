@@ -51,7 +51,7 @@ impl FromStr for IfName {
 
     fn from_str(s: &str) -> Result<Self, BadInterface> {
         if s.is_empty() {
-            return bad("an interface name can't be empty");
+            return bad("an interface name cannot be empty");
         }
         if s.len() > IF_NAME_MAX {
             return bad("an interface name is at most 15 bytes long");
@@ -117,7 +117,7 @@ impl FromStr for PairName {
 
     fn from_str(s: &str) -> Result<Self, BadInterface> {
         if s.is_empty() {
-            return bad("the name of a pair can't be empty");
+            return bad("the name of a pair cannot be empty");
         }
         if s.len() + 1 > IF_NAME_MAX {
             return bad("the name of a pair is at most 14 bytes long, so that a and b fit behind it");

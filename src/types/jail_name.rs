@@ -46,16 +46,16 @@ impl FromStr for JailName {
     fn from_str(s: &str) -> Result<Self, BadName> {
         let bad = |why| Err(BadName(why));
         if s.is_empty() {
-            return bad("a jail name can't be empty");
+            return bad("a jail name cannot be empty");
         }
         if s.len() > NAME_MAX {
             return bad("a jail name is at most 227 bytes long");
         }
         if s.starts_with('-') {
-            return bad("a jail name can't start with a dash");
+            return bad("a jail name cannot start with a dash");
         }
         if s == "." || s == ".." {
-            return bad("a jail name can't be . or ..");
+            return bad("a jail name cannot be . or ..");
         }
         if s.contains('.') {
             return bad("a dot in a jail name makes a child jail (a.b runs inside a); use - or _");

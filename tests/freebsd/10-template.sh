@@ -100,7 +100,7 @@ case_clone() {
     printf '%s %s/ nullfs ro 0 0\n%s %s/skeleton nullfs rw 0 0\n' "$jails/templates/$release-base" "$(path tjweb)" \
         "$jails/containers/tjweb" "$(path tjweb)" >expected
     diff expected "$root$(path tjweb).fstab" || fail "another fstab"
-    printf 'tjweb {\n$id = "201";\n$ip = "%s.${id}/24";\n}\n' $network >expected
+    printf 'tjweb {\n\t$id = "201";\n\t$ip = "%s.${id}/24";\n}\n' $network >expected
     diff expected "$root/etc/jail.conf.d/tjweb.conf" || fail "another configuration"
     run jail -f /etc/jail.conf -e "|"
     said "vnet.interface=epair201b"

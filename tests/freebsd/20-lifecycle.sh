@@ -363,6 +363,7 @@ have doctor_macs "traffic" "jail-doctor finds one Ethernet address at two places
 case_doctor_macs() {
     quick tjweb 201
     new_jail tjdb 202
+    jail_conf "$no_rc" "$unpinned"
     start tjweb tjdb
     doctor
     silent
@@ -380,7 +381,7 @@ case_doctor_macs() {
     ifconfig $bridge addr
     doctor
     said "$mac is also that of something behind epair202a of $bridge.*\[mac-duplicate\]"
-    # Nor is it told any more when it is over.
+    # It is no longer reported when it is over.
     stop tjdb
     ifconfig $bridge flush
     doctor

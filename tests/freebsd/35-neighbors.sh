@@ -36,7 +36,7 @@ case_pin() {
     stop tjweb tjdb
     is "$(leads_to "$own")" "" "the address of a stopped jail"
     # Without it, all of this is possible.
-    jail_conf "$no_rc" 's|jail-epair-up --pin|jail-epair-up|'
+    jail_conf "$no_rc" "$unpinned"
     start tjweb tjdb
     reached $network.202 || fail "the host does not reach tjdb"
     send_as tjweb epair201b "$neighbor" || true
@@ -48,7 +48,7 @@ have private "traffic" "--private: jails reach the gateway and not each other"
 case_private() {
     quick tjweb 201
     new_jail tjdb 202
-    jail_conf "$no_rc" 's|jail-epair-up --pin|jail-epair-up --private|'
+    jail_conf "$no_rc" 's|"--pin"|"--private"|'
     start tjweb tjdb
     for jail in tjweb tjdb; do
         jexec $jail ping -o -c 5 -t 10 $network.1 || fail "$jail does not reach the gateway"
@@ -67,7 +67,7 @@ case_vlan() {
         said "FreeBSD 15"
         return
     fi
-    jail_conf "$no_rc" 's|jail-epair-up --pin|jail-epair-up --pin --vlan ${vlan}|' \
+    jail_conf "$no_rc" 's|"--pin"|"--pin --vlan ${vlan}"|' \
         "s|\"$bridge\"|\"$bridge2\"|"
     for id in 201 202 203; do
         vlan=20

@@ -29,7 +29,10 @@ mount.fstab = "$jails/\${name}-nullfs-base.fstab";
 EOF
     for hook in prepare prestart poststop release; do
         case " $* " in
-        *" $hook "*) sed -n "/^exec.$hook /p" example ;;
+        *" $hook "*)
+            [ $hook != prestart ] || sed -n '/^\$isolation /p' example
+            sed -n "/^exec.$hook /p" example
+            ;;
         *)
             case $hook in
             prestart)

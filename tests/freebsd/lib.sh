@@ -201,6 +201,9 @@ jail_conf() {
 # Jails that start fast: without rc(8), and without any process.
 no_rc='s|"/bin/sh /etc/rc[^"]*"|"/usr/bin/true"|; s|^vnet;|vnet; persist;|'
 
+# Jails that may use any Ethernet address.
+unpinned='s|"--pin"|""|'
+
 edit() { # file command
     sed -e "$2" "$root$1" >"$work/edited"
     ! cmp -s "$work/edited" "$root$1" || fail "$1 is the same after: $2"

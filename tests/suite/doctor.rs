@@ -214,8 +214,8 @@ const FAULTS: &[Fault] = &[
         replace(
             s,
             "/etc/jail.conf",
-            "jail-epair-up --pin -b ${bridge}",
-            "jail-epair-up --pin -b ${bridge} -u igc1",
+            "jail-epair-up ${isolation} -b ${bridge}",
+            "jail-epair-up ${isolation} -b ${bridge} -u igc1",
         );
         jail(s, "first", 22, "$bridge = \"bridge7\";");
         jail(s, "second", 23, "$bridge = \"bridge7\";");
@@ -604,7 +604,7 @@ fn the_snapshot_that_is_proposed_is_what_new_jails_get() {
     let stage = small(Storage::Zfs);
     stage.write(&format!("{SKELETON}/etc/new.conf"), "x");
     let found = &document(&stage, &[])["findings"];
-    let cure = text(&found[0]["cure"]);
+    let cure = text(&found[0]["advice"]);
     assert_eq!((text(&found[0]["id"]).as_str(), found.as_array().unwrap().len()), ("skeleton-newer", 1));
     let (_, command) = cure.split_once("zfs snapshot ").expect(&cure);
     stage.tool("zfs", &["snapshot", command]);
@@ -647,12 +647,12 @@ fn people_and_programs_are_told_the_same() {
         let line_of = format!("{}: {}: {} [{}]", said("severity"), said("object"), said("what"), said("id"));
         assert_eq!(line_of, lines[line]);
         assert_eq!(format!("    {}", said("why")), lines[line + 1]);
-        assert_eq!(format!("    fix: {}", said("cure")), lines[line + 2]);
+        assert_eq!(format!("    fix: {}", said("advice")), lines[line + 2]);
     }
-    assert_eq!((&first["mendable"], &second["mendable"]), (&Value::Bool(true), &Value::Bool(false)));
+    assert_eq!((&first["fixable"], &second["fixable"]), (&Value::Bool(true), &Value::Bool(false)));
     assert_eq!((&first["jail"], text(&second["jail"])), (&Value::Null, "db".into()));
     assert_eq!(document["commands"].as_array().unwrap().len(), 1, "{document}");
-    assert_eq!(document["mended"].as_array().unwrap().len(), 0);
+    assert_eq!(document["fixed"].as_array().unwrap().len(), 0);
     assert!(stage.path("/etc/jail.conf.d/.x.conf.thinjail").exists());
 }
 
@@ -837,7 +837,7 @@ fn files_of_services_override_rc_conf() {
         stage.write(file, "jail_enable=\"NO\"\njail_list=\"web gone\"\n");
         let document = document(&stage, &[]);
         let advice: Vec<String> =
-            document["findings"].as_array().unwrap().iter().map(|f| text_of(f, "cure")).collect();
+            document["findings"].as_array().unwrap().iter().map(|f| text_of(f, "advice")).collect();
         let expected = ["jail_enable=YES", "jail_list-=gone"].map(|words| format!("sysrc -f {file} {words}"));
         assert_eq!(advice, expected, "{place:?}");
         stage.tool("jail", &["-r", "web"]);
@@ -906,7 +906,7 @@ fn a_jail_of_one_family_in_a_common_part_for_another() {
         let found = document["findings"].as_array().unwrap();
         let ids: BTreeSet<String> = found.iter().map(|f| text_of(f, "id")).collect();
         assert_eq!(ids, BTreeSet::from(["conf-unresolved".to_owned()]), "{found:#?}");
-        text_of(&found[0], "cure")
+        text_of(&found[0], "advice")
     };
     let v4 = include_str!("../../share/examples/jail.conf");
     let stage = host(

@@ -309,7 +309,7 @@ fn a_manifest_that_does_not_help() {
     }
     fs::remove_file(stage.path("/dist/MANIFEST")).unwrap();
     let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
-    assert!(told.contains("no MANIFEST to verify it with: neither beside it nor"), "{told}");
+    assert!(told.contains("no MANIFEST to verify it with, neither next to it nor"), "{told}");
     let told = stage.fails("skel-fetch -f /dist/nosuch.txz 14.2");
     assert!(told.contains("/dist/nosuch.txz: No such file"), "{told}");
     assert!(!stage.path("/zdata/jails").exists());

@@ -89,7 +89,7 @@ fn bad_mounts() {
     for (mounts, expect) in [
         (vec!["/nodata:/home"], "mount source"),
         (vec!["/data/www:/nowhere"], "/nowhere: no such directory"),
-        (vec!["/data/www:/home/none"], "/skeleton/home/none: no such directory"),
+        (vec!["/data/www:/home/none"], "/containers/web/home/none: no such directory; create it first"),
         (vec!["/data/www:/"], "something is mounted there already"),
         (vec!["/data/www:/skeleton"], "something is mounted there already"),
         (vec!["/data/www:/home", "/data:/home"], "something is mounted there already"),

@@ -256,7 +256,7 @@ fn refused_before_anything_is_touched() {
         ),
         (
             Storage::Directory,
-            "without ZFS it can't be updated under running jails: stop them",
+            "without ZFS, it cannot be updated under running jails; stop them",
             Box::new(|stage| {
                 stage.tool("jail", &["-c", "old"]);
             }),

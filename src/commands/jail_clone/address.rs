@@ -11,6 +11,7 @@ use crate::types::address::{self, Chosen, Id};
 use crate::types::interface::{IfName, PairName};
 use crate::types::jail_name::JailName;
 use anyhow::{Context, Result, bail};
+use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// Addresses that no jail may have, although any jail may mention them: the
@@ -24,24 +25,88 @@ pub(super) fn reserved(host: &Host, settings: &Settings) -> Result<Vec<IpAddr>> 
 
 /// The id and the addresses of the new jail.
 pub(super) struct Choice {
-    /// Its block, without gateways.
+    /// Its block, without what depends on the common part of jail.conf(5).
     pub(super) block: JailBlock,
+    /// Its networks, for IPv4 and IPv6.
+    networks: [Option<IpNet>; 2],
     /// One line about it.
     pub(super) summary: String,
 }
 
 impl Choice {
-    /// Gives the block the gateways of the settings where the common part of
-    /// jail.conf(5) has another one, which is in another network then. True if
-    /// there are any.
-    pub(super) fn add_gateways(&mut self, settings: &Settings, resources: &JailResources) -> bool {
-        let wanted = [settings.jail_gateway.map(IpAddr::from), settings.jail_gateway6.map(IpAddr::from)];
-        for (at, wanted) in wanted.into_iter().enumerate() {
-            let common = resources.gateways[at].as_deref().and_then(|value| value.parse::<IpAddr>().ok());
-            let differs = wanted.is_some() && common.is_some() && wanted != common;
-            self.block.gateways[at] = wanted.filter(|_| differs && self.block.addresses[at].is_some());
+    /// Gives the block the bridge, the gateways and the options of the pair where
+    /// the common part of jail.conf(5) has others. True if there are any.
+    pub(super) fn add_network(
+        &mut self,
+        settings: &Settings,
+        common: &JailResources,
+        has_common: bool,
+        arguments: &JailClone,
+    ) -> Result<bool> {
+        let gateways = gateways(arguments)?;
+        let of_settings = [settings.jail_gateway.map(IpAddr::from), settings.jail_gateway6.map(IpAddr::from)];
+        for (at, given) in gateways.into_iter().enumerate() {
+            if let Some(gateway) = given {
+                self.check_gateway(gateway, self.networks[at])?;
+            }
+            let Some(wanted) = given.or(of_settings[at]).filter(|_| self.block.addresses[at].is_some())
+            else {
+                continue;
+            };
+            let differs = common.gateways[at].map_or(given.is_some(), |gateway| gateway != wanted);
+            self.block.gateways[at] = differs.then(|| with_zone(wanted, common));
         }
-        self.block.gateways.iter().any(Option::is_some)
+        if let Some(bridge) = &arguments.bridge {
+            if has_common && common.bridge.is_none() {
+                bail!("-b: jail.conf does not set $bridge, so its hooks would not use {bridge}");
+            }
+            self.block.bridge = Some(bridge.clone()).filter(|b| common.bridge.as_deref() != Some(b.as_str()));
+        }
+        if let Some(vlan) = arguments.vlan {
+            if has_common && common.isolation.is_none() {
+                bail!(
+                    "--vlan: jail.conf does not set $isolation, so its hooks would not use VLAN {vlan}; \
+                     {} shows how",
+                    super::notes::EXAMPLE
+                );
+            }
+            let others = common.isolation.as_deref().unwrap_or("--pin");
+            self.block.isolation = Some(format!("{others} --vlan {vlan}").trim_start().to_owned());
+        }
+        let block = &self.block;
+        Ok(block.bridge.is_some() || block.isolation.is_some() || block.gateways.iter().any(Option::is_some))
+    }
+
+    fn check_gateway(&self, gateway: IpAddr, network: Option<IpNet>) -> Result<()> {
+        let Some(network) = network else {
+            bail!("gateway {gateway}: the jail has no address of that kind; add one with -i or -6");
+        };
+        let link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        if !link_local && !network.contains(&gateway) {
+            bail!("gateway {gateway} is outside the jail's network {}", network.trunc());
+        }
+        Ok(())
+    }
+}
+
+/// The gateways given with -g, for IPv4 and IPv6.
+fn gateways(arguments: &JailClone) -> Result<[Option<IpAddr>; 2]> {
+    let mut given = [None, None];
+    for gateway in &arguments.gateways {
+        let of_kind = &mut given[usize::from(gateway.is_ipv6())];
+        if let Some(first) = of_kind.replace(*gateway) {
+            bail!("-g: {first} and {gateway} are of one kind; a jail has one default gateway of each");
+        }
+    }
+    Ok(given)
+}
+
+/// A gateway as route(8) needs it: a link-local address with the interface that
+/// leads there, the jail's own.
+fn with_zone(gateway: IpAddr, resources: &JailResources) -> String {
+    match (gateway, resources.pairs.first()) {
+        (IpAddr::V6(v6), Some(pair)) if v6.is_unicast_link_local() => format!("{v6}%{pair}b"),
+        _ => gateway.to_string(),
     }
 }
 
@@ -53,13 +118,21 @@ pub(super) fn choose(
     layout: &Layout,
     arguments: &JailClone,
 ) -> Result<Choice> {
-    let given4 = arguments.v4.map(|a| address::v4_given(a, settings.jail_net)).transpose().context("-i")?;
-    let given6 = arguments.v6.map(|a| address::v6_given(a, settings.jail_net6)).transpose().context("-6")?;
+    let [gateway4, gateway6] = gateways(arguments)?;
+    // A gateway of another network says that the address is of that network too.
+    let net4 = settings.jail_net.filter(|net| gateway4.is_none_or(|g| IpNet::from(*net).contains(&g)));
+    let net6 = settings.jail_net6.filter(|net| gateway6.is_none_or(|g| IpNet::from(*net).contains(&g)));
+    let given4 = arguments.v4.map(|a| address::v4_given(a, net4)).transpose().context("-i")?;
+    let given6 = arguments.v6.map(|a| address::v6_given(a, net6)).transpose().context("-6")?;
     let check = |address: IpAddr| {
         if settings.jail_gateway.map(IpAddr::from) == Some(address)
             || settings.jail_gateway6.map(IpAddr::from) == Some(address)
+            || arguments.gateways.contains(&address)
         {
             bail!("address {address} is the gateway; choose another");
+        }
+        if let Some(other) = known.jails().iter().find(|c| c.gateways.contains(&Some(address))) {
+            bail!("address {address} is the gateway of jail {}; choose another", other.jail);
         }
         if reserved.contains(&address) {
             bail!("address {address} belongs to this host; choose another");
@@ -101,7 +174,10 @@ pub(super) fn choose(
     };
     let id = match arguments.id.or_else(of_address) {
         Some(id) => id,
-        None => lowest_free(host, known, layout, arguments, |id| of_id(id).ok(), reserved)?,
+        None => {
+            let ids = candidates(settings, given4.is_some(), given6.is_some());
+            lowest_free(host, settings, known, layout, arguments, ids, |id| of_id(id).ok(), reserved)?
+        }
     };
     let (v4, v6) = of_id(id).with_context(|| format!("id {id}"))?;
     let mut summary = format!("{}: id {id}", arguments.name);
@@ -112,8 +188,21 @@ pub(super) fn choose(
         let usual = of_id_text(settings, name, id).filter(|c| c.net == chosen.net);
         Some(usual.map_or_else(|| chosen.text.clone(), |usual| usual.text))
     });
-    let block = JailBlock { jail: arguments.name.clone(), id, addresses, gateways: [None, None] };
-    Ok(Choice { block, summary })
+    let networks = [&v4, &v6].map(|chosen| chosen.as_ref().map(|chosen| chosen.net));
+    let block = JailBlock { addresses, ..JailBlock::new(arguments.name.clone(), id) };
+    Ok(Choice { block, networks, summary })
+}
+
+/// The ids to choose from. Where a network's gateway is not known, its first
+/// address is left to it, as that is the usual one.
+fn candidates(settings: &Settings, given4: bool, given6: bool) -> Vec<Id> {
+    if let Some(ranges) = &settings.jail_ids {
+        return ranges.ids().collect();
+    }
+    let unknown4 = !given4 && settings.jail_net.is_some() && settings.jail_gateway.is_none();
+    let unknown6 = !given6 && settings.jail_net6.is_some() && settings.jail_gateway6.is_none();
+    let first = if unknown4 || unknown6 { 2 } else { 1 };
+    (first..=Id::MAX).filter_map(Id::new).collect()
 }
 
 pub(super) fn of_id_text(settings: &Settings, name: &str, id: Id) -> Option<Chosen> {
@@ -138,16 +227,19 @@ pub(super) fn check_pairs(host: &Host, jail: &JailName, resources: &JailResource
     Ok(())
 }
 
-pub(super) fn lowest_free(
+#[expect(clippy::too_many_arguments, reason = "all that an id may clash with")]
+fn lowest_free(
     host: &Host,
+    settings: &Settings,
     known: &JailConfigs,
     layout: &Layout,
     arguments: &JailClone,
+    ids: Vec<Id>,
     of_id: impl Fn(Id) -> Option<(Option<Chosen>, Option<Chosen>)>,
     reserved: &[IpAddr],
 ) -> Result<Id> {
     let conf = layout.conf(&arguments.name);
-    for id in (1..=Id::MAX).filter_map(Id::new) {
+    for id in ids {
         let Some((v4, v6)) = of_id(id) else { continue };
         let number = id.to_string();
         let taken = |c: &JailResources| {
@@ -159,9 +251,7 @@ pub(super) fn lowest_free(
             continue;
         }
         // What the common part makes of the id may clash in other ways too.
-        let block =
-            JailBlock { jail: arguments.name.clone(), id, addresses: [None, None], gateways: [None, None] };
-        let text = block.to_text();
+        let text = JailBlock::new(arguments.name.clone(), id).to_text();
         let resources =
             known.candidate(arguments.name.as_str(), &conf, text.as_bytes()).context("jail.conf")?;
         if known.check(&resources, reserved).is_ok() && check_pairs(host, &arguments.name, &resources).is_ok()
@@ -169,5 +259,8 @@ pub(super) fn lowest_free(
             return Ok(id);
         }
     }
-    bail!("no free id: every address of the network is in use")
+    match &settings.jail_ids {
+        Some(ranges) => bail!("no free id: all of jail_ids ({ranges}) are in use or outside the network"),
+        None => bail!("no free id: every address of the network is in use"),
+    }
 }

@@ -2,17 +2,19 @@
 
 use super::new_file;
 use crate::domain::container::{CloneContainer, MountContainer, OWNER_PROPERTY, check_pristine};
+use crate::domain::fstab::MountPoint;
 use crate::domain::layout::{Layout, Storage};
 use crate::domain::origin;
 use crate::domain::template;
 use crate::system::file::{self, WriteFile};
 use crate::system::host::Host;
 use crate::system::plan::Plan;
-use crate::system::tree::{self, CopyTree};
+use crate::system::tree::{self, Aspect, CopyTree};
 use crate::system::zfs::{self, Dataset, DatasetProperties};
 use crate::types::jail_name::JailName;
 use crate::types::release::Release;
 use anyhow::{Context, Result, bail};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// The container, as it is found and as it is to be made.
@@ -59,18 +61,19 @@ impl NewContainer {
 }
 
 /// Looks at the place of the container, and accepts one that a killed run left as
-/// it was made.
+/// it was made, perhaps with some of the mount points.
 pub(super) fn look(
     host: &Host,
     layout: &Layout,
     jail: &JailName,
     release: &Release,
     rows: &[DatasetProperties],
+    mount_points: &[MountPoint],
 ) -> Result<NewContainer> {
     let container = host.root().host_path(&layout.container(jail));
     match layout.storage() {
-        Storage::Directory => look_at_directory(host, layout, jail, release, container),
-        Storage::Zfs(top) => look_at_dataset(host, layout, jail, release, top, rows),
+        Storage::Directory => look_at_directory(host, layout, jail, release, container, mount_points),
+        Storage::Zfs(top) => look_at_dataset(host, layout, jail, release, top, rows, mount_points),
     }
 }
 
@@ -80,6 +83,7 @@ fn look_at_directory(
     jail: &JailName,
     release: &Release,
     container: PathBuf,
+    mount_points: &[MountPoint],
 ) -> Result<NewContainer> {
     let skeleton = host.root().host_path(&layout.skeleton(release));
     let (origin, fresh) = origin::of_skeleton(host, layout, release)?;
@@ -93,7 +97,7 @@ fn look_at_directory(
             true
         }
         Some(there) if there.is_dir() => {
-            if let Some(what) = tree::difference(&skeleton, &container)? {
+            if let Some(what) = difference(&skeleton, &container, mount_points)? {
                 bail!(
                     "container {} already exists and is not a pristine copy of the skeleton ({what}); \
                      remove it if it is not needed",
@@ -115,6 +119,7 @@ fn look_at_dataset(
     release: &Release,
     top: &Dataset,
     rows: &[DatasetProperties],
+    mount_points: &[MountPoint],
 ) -> Result<NewContainer> {
     let container = host.root().host_path(&layout.container(jail));
     let skeleton = Layout::skeleton_dataset(top, release)?;
@@ -160,11 +165,49 @@ fn look_at_dataset(
             snapshot,
             container: dataset,
             mountpoint: container,
+            mount_points: mount_points.to_vec(),
         }));
     }
     zfs::check_mounted(host, &dataset, &container).context("left by an earlier run")?;
-    check_pristine(host, &snapshot, &dataset)?;
+    check_pristine(host, &snapshot, &dataset, &container, mount_points)?;
     Ok(NewContainer::Present)
+}
+
+/// The first difference between the skeleton and its copy, other than empty mount
+/// points.
+fn difference(skeleton: &Path, container: &Path, mount_points: &[MountPoint]) -> Result<Option<String>> {
+    let parents: Vec<&Path> = mount_points.iter().filter_map(|point| point.path.parent()).collect();
+    let (mut first, mut failed) = (None, Ok(()));
+    tree::compare(skeleton, container, &mut |found| {
+        let expected = match found.what {
+            Aspect::OnlySecond => only_mount_points(container, &found.path, mount_points),
+            _ => Ok(found.is_directory_time() && parents.contains(&found.path.as_path())),
+        };
+        match expected {
+            Ok(true) => return ControlFlow::Continue(()),
+            Ok(false) => first = Some(found.to_string()),
+            Err(e) => failed = Err(e),
+        }
+        ControlFlow::Break(())
+    })?;
+    failed.map(|()| first)
+}
+
+/// Whether something in the container is a mount point, with no more below it than
+/// further ones.
+fn only_mount_points(container: &Path, path: &Path, mount_points: &[MountPoint]) -> Result<bool> {
+    let Some(point) = mount_points.iter().find(|point| point.path == path) else { return Ok(false) };
+    if !point.is_made(container)? {
+        return Ok(false);
+    }
+    if point.is_directory {
+        for entry in fs_err::read_dir(container.join(path))? {
+            if !only_mount_points(container, &path.join(entry?.file_name()), mount_points)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// Fails unless a clone can be made and mounted at the place of the container.

@@ -10,7 +10,7 @@ use crate::commands::common::{self, Common, arguments};
 use crate::domain::configured::{JailConfigs, JailResources};
 use crate::domain::container::OWNER_PROPERTY;
 use crate::domain::devfs;
-use crate::domain::fstab::{self, JailTrees};
+use crate::domain::fstab::{self, FstabPlan, JailTrees, MakeMountPoint};
 use crate::domain::layout::Layout;
 use crate::domain::rc_jail_list::{self, AddToJailList};
 use crate::domain::settings::Settings;
@@ -22,6 +22,7 @@ use crate::system::lock::{Lock, LockId, LockMode};
 use crate::system::plan::{CommitPoint, Plan};
 use crate::system::zfs;
 use crate::types::address::{Address, Id};
+use crate::types::interface::{IfName, VlanId};
 use crate::types::jail_name::JailName;
 use crate::types::mount::ExtraMount;
 use crate::types::release::Release;
@@ -30,7 +31,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueHint};
 use container::NewContainer;
 use notes::notes;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -47,6 +48,15 @@ pub struct JailClone {
     /// The IPv4 address, instead of jail_net + id
     #[arg(short = 'i', long = "ip", value_name = "address")]
     pub v4: Option<Address<Ipv4Addr>>,
+    /// The bridge, instead of the common $bridge
+    #[arg(short, long, value_name = "bridge")]
+    pub bridge: Option<IfName>,
+    /// The default gateway, instead of the common one
+    #[arg(short = 'g', long = "gateway", value_name = "gateway")]
+    pub gateways: Vec<IpAddr>,
+    /// The VLAN, on a bridge that filters VLANs
+    #[arg(long, value_name = "vlan")]
+    pub vlan: Option<VlanId>,
     /// A further mount.
     #[arg(help = "A further mount: source:target[:options]", short = 'm', long = "mount", value_name = "mount", value_parser = common::mount(), value_hint = ValueHint::AnyPath)]
     pub mounts: Vec<ExtraMount>,
@@ -103,6 +113,8 @@ const ASKED: [&str; 5] = ["mounted", "mountpoint", "origin", OWNER_PROPERTY, "cr
 /// What a new jail meets on the host.
 struct Found {
     container: NewContainer,
+    /// Mount points that are not in it yet.
+    mount_points: Vec<MakeMountPoint>,
     /// The jail's path, if it has yet to be made.
     path: Option<PathBuf>,
     /// Its fstab, if it has yet to be written.
@@ -146,12 +158,20 @@ fn look(host: &Host, settings: &Settings, arguments: &JailClone) -> Result<Found
     let (base, skeleton) = (at(&layout.base(&release)), at(&layout.skeleton(&release)));
     template::check(host, &layout, &release)?;
     template::check_kernel(host, &release, &base)?;
-    let container = container::look(host, &layout, jail, &release, &rows)?;
     let path = look_at_path(at(&layout.path(jail)))?;
+    // The container is a clone of the skeleton, even if a killed run made it.
+    let trees = JailTrees { base, container: skeleton };
+    let FstabPlan { entries, missing } =
+        fstab::plan(host, &layout, jail, &release, &trees, &arguments.mounts)?;
+    let container = container::look(host, &layout, jail, &release, &rows, &missing)?;
     let place = at(&layout.container(jail));
-    let made = file::look(&place)?.is_some();
-    let trees = JailTrees { base, container: if made { place } else { skeleton } };
-    let entries = fstab::plan(host, &layout, jail, &release, &trees, &arguments.mounts)?;
+    let mut mount_points = Vec::new();
+    for point in missing {
+        if !point.is_made(&place)? {
+            mount_points
+                .push(MakeMountPoint { path: place.join(point.path), is_directory: point.is_directory });
+        }
+    }
     let fstab = new_file(&at(&layout.fstab(jail)), fstab::format(&entries))?;
     let enable = if arguments.enable { look_at_jail_list(host, &configs, jail)? } else { None };
     let directory = at(layout.conf_dir());
@@ -167,12 +187,14 @@ fn look(host: &Host, settings: &Settings, arguments: &JailClone) -> Result<Found
         }
     };
     let notes = notes(host, &layout, jail, &release, &configs, &resources);
-    Ok(Found { container, path, fstab, enable, conf_dir, conf, summary: choice.summary, notes })
+    let summary = choice.summary;
+    Ok(Found { container, mount_points, path, fstab, enable, conf_dir, conf, summary, notes })
 }
 
 /// The steps that make the jail:
 ///
-/// 1. The container, which takes the longest and fails the most.
+/// 1. The container, which takes the longest and fails the most, and in it the
+///    mount points of further mounts.
 /// 2. The path and the fstab, which nothing looks at as long as no jail is
 ///    configured.
 /// 3. jail_list, so that a jail that exists is in it.
@@ -180,6 +202,7 @@ fn look(host: &Host, settings: &Settings, arguments: &JailClone) -> Result<Found
 ///    depends on stays if it cannot be removed again.
 fn steps(found: Found) -> Plan {
     let mut plan = found.container.steps();
+    found.mount_points.into_iter().for_each(|point| plan.push(point));
     if let Some(path) = found.path {
         plan.push(MakeDirectory { path });
     }
@@ -214,7 +237,8 @@ fn choose_resources(
         configs.candidate(jail.as_str(), &conf, text.as_bytes()).context("jail.conf")
     };
     let mut resources = candidate(&choice)?;
-    if choice.add_gateways(settings, &resources) {
+    let has_common = configs.includes_conf_dir().is_some();
+    if choice.add_network(settings, &resources, has_common, arguments)? {
         resources = candidate(&choice)?;
     }
     configs.check(&resources, &reserved)?;

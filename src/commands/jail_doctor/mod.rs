@@ -163,7 +163,7 @@ fn tell_json(found: &[Finding], commands: &[String], fixed: &[Finding]) -> Resul
     let document = json!({
         "program": PROGRAM,
         "findings": all(found),
-        "mended": all(fixed),
+        "fixed": all(fixed),
         "commands": commands,
     });
     Ok(console::print_json(&document)?)

@@ -240,7 +240,7 @@ pub fn tree_of(host: &Host, layout: &Layout, origin: &Origin) -> Result<PathBuf>
         }
     };
     if !is_directory(&path) {
-        bail!("{origin}: {} is not there", path.display());
+        bail!("{origin}: {} does not exist", path.display());
     }
     Ok(path)
 }

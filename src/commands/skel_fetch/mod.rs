@@ -179,7 +179,7 @@ fn look(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
     let fetches_manifest = local.is_none();
     if fetches_manifest && arguments.file.is_some() {
         bail!(
-            "{}: no MANIFEST to verify it with: neither beside it nor in {MANIFESTS}; use -M",
+            "{}: no MANIFEST to verify it with, neither next to it nor in {MANIFESTS}; use -M",
             archive.display()
         );
     }

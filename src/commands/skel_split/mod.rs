@@ -185,7 +185,7 @@ fn look(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Found> {
         }
         if repairs && !changes {
             notes.push(format!(
-                "links of {} do not reach the base; skel-fixcerts repairs them in the skeleton and in each jail, and the next snapshot has them right",
+                "links of {} do not reach the base; skel-fixcerts repairs them in the skeleton and in each jail, and the next snapshot will contain the repaired links",
                 taken.name
             ));
         }

@@ -64,7 +64,7 @@ impl Action for VerifyCopy {
         match tree::difference(&self.source, &self.copy)? {
             None => Ok(()),
             Some(what) => {
-                bail!("the copy {} is not like {}: {what}", self.copy.display(), self.source.display())
+                bail!("the copy {} differs from {}: {what}", self.copy.display(), self.source.display())
             }
         }
     }

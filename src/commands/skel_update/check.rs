@@ -33,11 +33,11 @@ pub(super) fn check_host(host: &Host, state: &State, packaged: bool) -> Result<(
     // freebsd-update(8) does not quote it.
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/._-".contains(b);
     if !state.base.as_os_str().as_encoded_bytes().iter().all(plain) {
-        bail!("{}: freebsd-update(8) can't work below a path with such characters", state.base.display());
+        bail!("{}: freebsd-update(8) cannot work below a path with such characters", state.base.display());
     }
     let level = host.tools().ask(Tool::Sysctl, &["-n", "kern.securelevel"])?;
     if level.stdout.trim().parse::<i32>().is_ok_and(|level| level > 0) {
-        bail!("kern.securelevel is above 0: immutable files of the base can't be replaced");
+        bail!("kern.securelevel is above 0: immutable files of the base cannot be replaced");
     }
     if let Kept::Snapshots { base, skeleton } = &state.kept {
         for (dataset, path) in [(base, &state.base), (skeleton, &state.skeleton)] {
@@ -64,7 +64,7 @@ pub(super) fn check_host(host: &Host, state: &State, packaged: bool) -> Result<(
         // Trees that are exchanged would be pulled away under a jail.
         if matches!(state.kept, Kept::Copies) && mount.kind == "nullfs" && mount.from == state.base {
             bail!(
-                "a jail runs on this base at {}; without ZFS it can't be updated under running jails: stop them",
+                "a jail runs on this base at {}; without ZFS, it cannot be updated under running jails; stop them",
                 mount.on.display()
             );
         }

@@ -112,7 +112,7 @@ fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
     }
     match failures.into_iter().next() {
         None => Ok(ExitCode::SUCCESS),
-        Some(first) => Err(first.context("updated, but what it was before could not be removed")),
+        Some(first) => Err(first.context("updated, but the former state could not be removed")),
     }
 }
 

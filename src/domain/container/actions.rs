@@ -1,6 +1,7 @@
 //! Making and mounting a container, as steps of a plan.
 
 use super::{OWNER_PROPERTY, check_pristine};
+use crate::domain::fstab::MountPoint;
 use crate::system::host::Host;
 use crate::system::plan::{Action, Undo};
 use crate::system::tool::{Tool, ToolError};
@@ -105,6 +106,8 @@ pub struct MountContainer {
     pub container: Dataset,
     /// Where it must be mounted afterwards (a real path).
     pub mountpoint: PathBuf,
+    /// What that run may have made in it.
+    pub mount_points: Vec<MountPoint>,
 }
 
 impl Action for MountContainer {
@@ -115,7 +118,7 @@ impl Action for MountContainer {
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         undo.push(UnmountBack { dataset: self.container.clone() });
         ensure_mounted(host, &self.container, &self.mountpoint)?;
-        check_pristine(host, &self.snapshot, &self.container)
+        check_pristine(host, &self.snapshot, &self.container, &self.mountpoint, &self.mount_points)
     }
 }
 

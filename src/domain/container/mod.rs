@@ -7,10 +7,13 @@ mod properties;
 pub use actions::{CloneContainer, MountContainer};
 pub use properties::own_properties;
 
+use crate::domain::fstab::MountPoint;
+use crate::formats::zfs_diff::{self, ZfsChange, ZfsDifference};
 use crate::system::host::Host;
 use crate::system::tool::Tool;
 use crate::system::zfs::{Dataset, DatasetProperties, Property, query, query_one};
 use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
 
 /// The user property that says whose container a dataset is.
 pub const OWNER_PROPERTY: &str = "thinjail:jail";
@@ -80,16 +83,42 @@ pub fn check_movable(host: &Host, dataset: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// Fails when a clone differs from its snapshot. Only zfs diff tells: `written`
-/// is above 0 as soon as a clone was mounted.
-pub fn check_pristine(host: &Host, snapshot: &str, clone: &Dataset) -> Result<()> {
+/// Fails when a clone, mounted at `place`, differs from its snapshot in more than
+/// empty mount points. Only zfs-diff(8) shows that: `written` is above 0 as soon as
+/// a clone was mounted.
+pub fn check_pristine(
+    host: &Host,
+    snapshot: &str,
+    clone: &Dataset,
+    place: &Path,
+    mount_points: &[MountPoint],
+) -> Result<()> {
+    let mut made: Vec<PathBuf> = Vec::new();
+    for point in mount_points {
+        if point.is_made(place)? {
+            made.push(place.join(&point.path));
+        }
+    }
     let printed = host.tools().ask(Tool::Zfs, &["diff", "-H", "-F", snapshot, clone.as_str()])?;
-    if let Some(first) = printed.stdout.lines().next() {
-        let first = first.split('\t').nth(2).unwrap_or(first);
+    // What was made and removed again changed the time of its directory.
+    let parents: Vec<PathBuf> = mount_points
+        .iter()
+        .filter_map(|point| place.join(&point.path).parent().map(Path::to_owned))
+        .collect();
+    let expected = |found: &ZfsDifference| match found.change {
+        ZfsChange::Added => made.contains(&found.path),
+        ZfsChange::Modified => parents.contains(&found.path),
+        _ => false,
+    };
+    let differences = zfs_diff::parse(&printed.stdout);
+    let changes: Vec<&Path> =
+        differences.iter().filter(|found| !expected(found)).map(|found| found.path.as_path()).collect();
+    if let Some(first) = changes.first() {
+        let first = first.display();
         bail!(
             "dataset {clone} already exists and was changed ({} entries, {first} among them); \
              zfs destroy it if it is not needed",
-            printed.stdout.lines().count()
+            changes.len()
         );
     }
     Ok(())

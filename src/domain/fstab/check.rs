@@ -1,6 +1,6 @@
 //! A jail's fstab as it is, checked as jail(8) would meet it.
 
-use super::{check_source, same_path, target_in, text_below};
+use super::{Target, check_source, same_path, target_in, text_below};
 use crate::domain::jail_view::{JailRootView, LookupResult, Symlinks};
 use crate::domain::layout::{Layout, SKELETON};
 use crate::formats::fstab::{FstabEntry, FstabProblem, parse};
@@ -178,7 +178,10 @@ impl<'a> Check<'a> {
             LookupResult::File(_) if source.is_none() => return Ok(()),
             LookupResult::File(_) => format!("mount point {shown}: not a directory, but the source is one"),
             LookupResult::Link(at) => {
-                let meant = target_in(view, inside).ok().map(|(real, _)| below_path(&real));
+                let meant = match target_in(view, inside) {
+                    Ok(Target::Directory(real) | Target::File(real)) => Some(below_path(&real)),
+                    Ok(Target::Missing { .. }) | Err(_) => None,
+                };
                 let advice = meant.map(|path| format!("; write {path}")).unwrap_or_default();
                 format!("{} is a symbolic link{advice}", below_path(&at))
             }

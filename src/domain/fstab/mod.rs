@@ -7,10 +7,12 @@
 //! wants `ro` or `rw` first among the options.
 
 mod check;
+mod mount_point;
 
 pub use crate::formats::fstab::{FstabEntry, FstabProblem, format, parse};
 pub use crate::types::mount::ExtraMount;
 pub use check::{BASE_WRITABLE, check};
+pub use mount_point::{MakeMountPoint, MountPoint};
 
 use crate::domain::jail_view::{JailRootView, LookupResult, Symlinks};
 use crate::domain::layout::{Layout, PATH_SUFFIX, SKELETON};
@@ -52,6 +54,15 @@ pub struct JailTrees {
     pub container: PathBuf,
 }
 
+/// The entries of a new jail's fstab, and what has to be made in its container to
+/// mount them on.
+pub struct FstabPlan {
+    /// The recipe's entries and the extra ones.
+    pub entries: Vec<FstabEntry>,
+    /// Mount points that do not exist, each after its parent.
+    pub missing: Vec<MountPoint>,
+}
+
 /// All entries of a jail's fstab: the recipe's and the extra ones, checked
 /// against the trees they are for.
 pub fn plan(
@@ -61,7 +72,7 @@ pub fn plan(
     release: &Release,
     trees: &JailTrees,
     extras: &[ExtraMount],
-) -> Result<Vec<FstabEntry>> {
+) -> Result<FstabPlan> {
     let path = layout.path(jail);
     let mut view = JailRootView::new(&trees.base).context("base")?;
     let point = Path::new("/").join(SKELETON);
@@ -71,6 +82,7 @@ pub fn plan(
     }
     view.mount(&trees.container, &point).context("container")?;
     let mut entries = recipe(layout, jail, release).to_vec();
+    let mut missing = Vec::new();
     for extra in extras {
         let (source, wanted) = (&extra.source, extra.target.display());
         let real_source = host.root().host_path(source);
@@ -89,8 +101,24 @@ pub fn plan(
         } else {
             None
         };
-        let (seen, is_directory) = target_in(&view, &extra.target)
-            .with_context(|| format!("mount target {wanted} of jail {jail}"))?;
+        let (seen, is_directory, exists) = match target_in(&view, &extra.target)
+            .with_context(|| format!("mount target {wanted} of jail {jail}"))?
+        {
+            Target::Directory(seen) => (seen, true, true),
+            Target::File(seen) => (seen, false, true),
+            Target::Missing { parent, rest } => {
+                let is_directory = source_kind.unwrap_or(true);
+                let seen = parent.join(&rest);
+                let Ok(below) = parent.strip_prefix(&point) else {
+                    bail!(
+                        "mount target {wanted} of jail {jail}: {}: no such directory in the base, which all jails share; create it there first",
+                        seen.display()
+                    );
+                };
+                add_missing(&mut missing, &extra.target, below, &rest, is_directory);
+                (seen, is_directory, false)
+            }
+        };
         match source_kind {
             Some(true) if !is_directory => {
                 bail!("mount target {wanted}: not a directory, but the source is one")
@@ -109,7 +137,7 @@ pub fn plan(
         if seen == Path::new("/") || entries.iter().any(|e| same_path(&e.target, &target)) {
             bail!("mount target {wanted}: something is mounted there already");
         }
-        if extra.kind == "nullfs" && is_directory {
+        if extra.kind == "nullfs" && is_directory && exists {
             let tree = real_source.canonicalize().context("mount source")?;
             view.mount(&tree, &seen).context("mount source")?;
         }
@@ -120,7 +148,20 @@ pub fn plan(
             options: extra.options.clone(),
         });
     }
-    Ok(entries)
+    Ok(FstabPlan { entries, missing })
+}
+
+/// Adds the mount point and its parents that do not exist, each once.
+fn add_missing(missing: &mut Vec<MountPoint>, target: &Path, below: &Path, rest: &Path, is_directory: bool) {
+    let mut path = below.to_owned();
+    let mut parts = rest.components().peekable();
+    while let Some(part) = parts.next() {
+        path.push(part);
+        if !missing.iter().any(|known| known.path == path) {
+            let is_directory = is_directory || parts.peek().is_some();
+            missing.push(MountPoint { target: target.to_owned(), path: path.clone(), is_directory });
+        }
+    }
 }
 
 /// The text of an fstab for another release: the base of its first entry, and
@@ -244,10 +285,25 @@ pub fn check_sources(host: &Host, layout: &Layout, entries: &[(usize, FstabEntry
     })
 }
 
-/// Where a target of the jail really is, spelled without links, and whether it
-/// is a directory. The base's own links (`/usr/local`) are followed; links of
-/// the container belong to the jail's root and are not.
-fn target_in(view: &JailRootView, target: &Path) -> Result<(PathBuf, bool)> {
+/// What there is at a mount target, spelled without links.
+enum Target {
+    /// A directory.
+    Directory(PathBuf),
+    /// Another file.
+    File(PathBuf),
+    /// Nothing.
+    Missing {
+        /// The last directory on the way that exists.
+        parent: PathBuf,
+        /// What does not exist below it.
+        rest: PathBuf,
+    },
+}
+
+/// Where a target of the jail really is, spelled without links. The base's own
+/// links (`/usr/local`) are followed; links of the container belong to the jail's
+/// root and are not.
+fn target_in(view: &JailRootView, target: &Path) -> Result<Target> {
     let skeleton = Path::new("/").join(SKELETON);
     let mut here = PathBuf::from("/");
     let mut rest: Vec<OsString> = target
@@ -261,23 +317,26 @@ fn target_in(view: &JailRootView, target: &Path) -> Result<(PathBuf, bool)> {
     while let Some(part) = rest.pop() {
         match view.look_up(&here, Path::new(&part), Symlinks::Stop)? {
             LookupResult::Directory(path) => here = path,
-            LookupResult::File(path) if rest.is_empty() => return Ok((path, false)),
+            LookupResult::File(path) if rest.is_empty() => return Ok(Target::File(path)),
             LookupResult::Link(path) if path.starts_with(&skeleton) => {
                 bail!("{}: a symbolic link in the container, which is not followed", path.display())
             }
             LookupResult::Link(path) => match view.look_up(&here, Path::new(&part), Symlinks::Follow)? {
                 LookupResult::Directory(real) => here = real,
-                LookupResult::File(real) if rest.is_empty() => return Ok((real, false)),
+                LookupResult::File(real) if rest.is_empty() => return Ok(Target::File(real)),
                 _ => bail!("{}: a dangling symbolic link of the base", path.display()),
             },
-            LookupResult::Missing(path) => bail!("{}: no such directory; create it first", path.display()),
+            LookupResult::Missing(_) => {
+                let rest = std::iter::once(part).chain(rest.into_iter().rev()).collect();
+                return Ok(Target::Missing { parent: here, rest });
+            }
             LookupResult::File(path) | LookupResult::NotDirectory(path) => {
                 bail!("{}: not a directory", path.display())
             }
             LookupResult::TooManyLinks => bail!("too many levels of symbolic links"),
         }
     }
-    Ok((here, true))
+    Ok(Target::Directory(here))
 }
 
 /// Equal but for slashes at the end and doubled ones.

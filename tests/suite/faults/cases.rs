@@ -154,7 +154,11 @@ pub static CASES: &[Case] = &[
         prepare: template,
         ..CASE
     },
-    Case { line: "jail-clone -e -m /zdata/foreign:/mnt:ro web", prepare: template_without_confs, ..CASE },
+    Case {
+        line: "jail-clone -e -m /zdata/foreign:/mnt:ro -m /zdata/foreign:/usr/local/a/b web",
+        prepare: template_without_confs,
+        ..CASE
+    },
     Case {
         line: "jail-destroy -y web",
         refused: &["jail-destroy -y nojail", "jail-destroy web"],

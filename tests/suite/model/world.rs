@@ -56,7 +56,7 @@ pub fn temporary(jail: &str) -> [String; 4] {
 
 /// A jail's file; `ip` is the last part of its address.
 pub fn conf_text(jail: &str, id: u16, ip: &str) -> String {
-    format!("{jail} {{\n$id = \"{id}\";\n$ip = \"192.168.7.{ip}/24\";\n}}\n")
+    format!("{jail} {{\n\t$id = \"{id}\";\n\t$ip = \"192.168.7.{ip}/24\";\n}}\n")
 }
 
 /// That address in what jail-clone writes.

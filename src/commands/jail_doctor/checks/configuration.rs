@@ -25,7 +25,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         let what = unread.why.trim_start_matches("jail.conf: ");
         let object = unread.path.display().to_string();
         let what = what.strip_prefix(&object).unwrap_or(what).trim_start_matches([':', ' ']).to_owned();
-        let advice = "correct it; jail.conf(5) tells what it takes";
+        let advice = "see jail.conf(5)";
         found.push(Finding::new(&CONF_SYNTAX, FindingScope::Host, object, what, advice));
     }
     if unread.is_empty() {
@@ -238,13 +238,22 @@ fn own_addresses(jail: &Configured) -> Vec<IpAddr> {
 fn addresses(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
     let settings = &facts.settings;
     let gateways = [settings.jail_gateway.map(IpAddr::from), settings.jail_gateway6.map(IpAddr::from)];
+    // A jail of another network has its gateway there.
+    let elsewhere = jail.resources.gateways.map(|gateway| match gateway {
+        Some(IpAddr::V4(v4)) => settings.jail_net.is_some_and(|net| !net.contains(&v4)),
+        Some(IpAddr::V6(v6)) => {
+            !v6.is_unicast_link_local() && settings.jail_net6.is_some_and(|net| !net.contains(&v6))
+        }
+        None => false,
+    });
     for address in own_addresses(jail) {
-        let inside = match address {
-            IpAddr::V4(v4) => settings.jail_net.is_none_or(|net| net.contains(&v4)),
-            IpAddr::V6(v6) => {
-                v6.is_unicast_link_local() || settings.jail_net6.is_none_or(|net| net.contains(&v6))
-            }
-        };
+        let inside = elsewhere[usize::from(address.is_ipv6())]
+            || match address {
+                IpAddr::V4(v4) => settings.jail_net.is_none_or(|net| net.contains(&v4)),
+                IpAddr::V6(v6) => {
+                    v6.is_unicast_link_local() || settings.jail_net6.is_none_or(|net| net.contains(&v6))
+                }
+            };
         if !inside {
             let what = format!("address {address} is outside the network of jail_net and jail_net6");
             found.push(about(jail, &IP_OUTSIDE, what, "correct $ip, or jail_net in thinjail.conf"));

@@ -19,13 +19,18 @@ const MEMBER_IFADDRS: &str = "net.link.bridge.member_ifaddrs";
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     for (object, why) in &facts.unchecked {
-        found.push(host(&UNCHECKED, object, why, "run it as root, or see to what the message says"));
+        found.push(host(&UNCHECKED, object, why, "run jail-doctor as root, or fix the cause in the message"));
     }
     let unread = facts.inventory.iter().flat_map(|i| &i.unread);
     for unread in unread.filter(|u| !is_of_jail_conf(&u.why)) {
         let object = unread.path.display().to_string();
         let what = unread.why.strip_prefix(&format!("{object}: ")).unwrap_or(&unread.why);
-        found.push(host(&UNCHECKED, object, what, "run it as root, or see to what the message says"));
+        found.push(host(
+            &UNCHECKED,
+            object,
+            what,
+            "run jail-doctor as root, or fix the cause in the message",
+        ));
     }
     for what in &facts.unsettled {
         found.push(host(&SETTINGS_BAD, settings::FILE, what, "see thinjail.conf(5)"));
@@ -67,7 +72,7 @@ fn kernel(facts: &Facts, found: &mut Vec<Finding>) {
         };
         if !used && !loadable(facts, module) {
             let advice = format!("kldload {module}; sysrc kld_list+={module} for the next boot");
-            found.push(host(&MODULE_MISSING, module, "neither loaded nor to be loaded", advice));
+            found.push(host(&MODULE_MISSING, module, "not loaded, and cannot be loaded", advice));
         }
     }
     let kernel = facts.sysctl("kern.osrelease").and_then(crate::domain::base_version::major_and_minor);
@@ -268,8 +273,7 @@ fn files_of_jails(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
     }
     let script = read_some(&facts.host_path(Path::new("/etc/rc.d/jail")));
     let text = read_some(&facts.host_path(layout.jail_conf())).unwrap_or_default();
-    let advice =
-        format!("jail -f {main} -c NAME in place of service jail start NAME, or FreeBSD 14.2 and later");
+    let advice = format!("jail -f {main} -c NAME instead of service jail start NAME");
     match script {
         Some(script) if !script.contains("include") => {
             let what = "it does not know .include, and takes jail.conf.d/NAME.conf alone";

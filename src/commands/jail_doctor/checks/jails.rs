@@ -109,8 +109,10 @@ impl One<'_> {
         let (name, object) = (self.name, self.layout.container(self.name));
         let Some(known) = self.known else { return };
         let gone = |what: String| {
-            let advice =
-                format!("jail-clone makes a new one once {} is away", self.jail.resources.file.display());
+            let advice = format!(
+                "jail-clone creates a new one after you remove {}",
+                self.jail.resources.file.display()
+            );
             self.about(&CONTAINER_MISSING, &object, what, advice)
         };
         match (self.layout.storage(), &known.dataset) {
@@ -198,7 +200,7 @@ impl One<'_> {
                 let mounted = self.facts.mounts.iter().any(|m| m.on == real);
                 let entries = || std::fs::read_dir(&real).ok()?.next();
                 if !mounted && !self.jail.running && entries().is_some() {
-                    let advice = format!("look what it is, and empty it: ls -la {}", path.display());
+                    let advice = format!("remove the files: ls -la {}", path.display());
                     found.push(self.about(
                         &PATH_OCCUPIED,
                         path,
@@ -222,7 +224,12 @@ impl One<'_> {
         let text = match std::fs::read(&real) {
             Ok(text) => text,
             Err(e) => {
-                found.push(self.about(&UNCHECKED, path, console::line(&e.into()), "run it as root"));
+                found.push(self.about(
+                    &UNCHECKED,
+                    path,
+                    console::line(&e.into()),
+                    "run jail-doctor as root, or fix the cause in the message",
+                ));
                 return None;
             }
         };
@@ -322,7 +329,7 @@ impl One<'_> {
             }
             let what = match kind {
                 FileType::Symlink => "a link in place of a directory",
-                FileType::Fifo => "a FIFO, which blocks whoever opens it",
+                FileType::Fifo => "a FIFO, which blocks a program that opens it",
                 FileType::Socket => "a socket",
                 _ => "a device",
             };
@@ -345,7 +352,7 @@ impl One<'_> {
                 found.extend(links_of(survey, &CERTS_DANGLING, &trees, &scope, &shown, &advice));
             }
             Err(e) => {
-                let advice = "run it as root, or see to what the message says";
+                let advice = "run jail-doctor as root, or fix the cause in the message";
                 found.push(self.about(&UNCHECKED, &object, console::line(&e), advice));
             }
         }

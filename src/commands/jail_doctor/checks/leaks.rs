@@ -177,7 +177,7 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
                 let scope =
                     claimed.map_or(FindingScope::Host, |c| FindingScope::Jail(c.resources.jail.clone()));
                 let what = format!("a pair{whose} that was made and never described");
-                let advice = format!("ifconfig {half} destroy, if nobody is about to use it");
+                let advice = format!("ifconfig {half} destroy, unless another program is about to use it");
                 found.push(Finding::new(&PAIR_UNTAGGED, scope, half.as_str(), what, advice));
             }
         }
@@ -307,9 +307,7 @@ fn half_made(facts: &Facts, found: &mut Vec<Finding>) {
                 held.dataset
             ),
             _ => {
-                format!(
-                    "jail-clone {name} goes on where it stopped; jail-destroy {name} removes what there is"
-                )
+                format!("jail-clone {name} completes the jail; jail-destroy {name} removes its parts")
             }
         };
         found.push(Finding::new(

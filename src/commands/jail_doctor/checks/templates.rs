@@ -7,6 +7,7 @@ use crate::domain::layout::{Layout, Storage};
 use crate::domain::links::{self, LinkScope, Survey};
 use crate::domain::template;
 use crate::formats::shell;
+use crate::formats::zfs_diff;
 use crate::system::console;
 use crate::system::host::Host;
 use crate::system::lock::{self, Lock};
@@ -102,7 +103,7 @@ fn template(facts: &Facts, layout: &Layout, one: &TemplateStatus, found: &mut Ve
             FindingScope::Template(release.to_string()),
             skeleton.display().to_string(),
             console::line(&e),
-            "run it as root, or see to what the message says",
+            "run jail-doctor as root, or fix the cause in the message",
         )),
         Ok(survey) => {
             let object = skeleton.display().to_string();
@@ -159,12 +160,11 @@ fn snapshots(
     let snapshot = dataset.snapshot(&newest.name);
     match facts.host.tools().ask(Tool::Zfs, &["diff", "-H", "-F", &snapshot, dataset.as_str()]) {
         Ok(printed) => {
-            // Lines: what happened, what it is, where.
-            let names = printed.stdout.lines().filter_map(|l| l.split('\t').nth(2));
+            let names = zfs_diff::parse(&printed.stdout);
             // The time of the top changes as soon as something passes by.
             let is_top = |name: &String| Path::new(name) == Path::new(&skeleton);
             let changed: Vec<String> =
-                names.map(|n| facts.shown(Path::new(n))).filter(|n| !is_top(n)).collect();
+                names.iter().map(|n| facts.shown(&n.path)).filter(|n| !is_top(n)).collect();
             if let Some(first) = changed.first() {
                 let what =
                     format!("changed since {snapshot} ({} entries, {first} among them)", changed.len());
@@ -182,7 +182,7 @@ fn snapshots(
             }
         }
         Err(e) => {
-            let advice = "run it as root, or zfs allow diff";
+            let advice = "run jail-doctor as root, or zfs allow diff";
             found.push(Finding::new(&UNCHECKED, scope, skeleton, console::line(&e.into()), advice));
         }
     }

@@ -92,7 +92,9 @@ impl fmt::Display for ConflictReason {
         match self {
             ConflictReason::Lines(1) => f.write_str("both changed the same lines, in one place"),
             ConflictReason::Lines(n) => write!(f, "both changed the same lines, in {n} places"),
-            ConflictReason::Contents => f.write_str("both changed it, and it can't be merged by lines"),
+            ConflictReason::Contents => {
+                f.write_str("both changed it, and it is not a text file that can be merged")
+            }
             ConflictReason::Kind => f.write_str("one made something else of it, and the other changed it"),
             ConflictReason::AddedByBoth => f.write_str("both added it, and they differ"),
             ConflictReason::RemovedByJail => f.write_str("removed by the jail, changed by the release"),

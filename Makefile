@@ -69,6 +69,10 @@ lint:
 man-lint:
 	cd man && $(MANDOC) -T lint -W warning $(MAN5) $(MAN7) $(MAN8)
 	cd man && sh spell.sh $(MAN5) $(MAN7) $(MAN8)
+	# The words to avoid, in all other texts that are read.
+	sh man/spell.sh *.md docs/*.md tests/README tests/freebsd/README tests/messages/*.cases \
+	    share/port/pkg-descr share/port/pkg-message share/examples/jail.conf share/examples/jail.conf.ipv6 \
+	    etc/*.sample
 
 # With the feature of the tests, so that check does not compile the programs again.
 demo:

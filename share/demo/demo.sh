@@ -68,13 +68,13 @@ run jail-clone db
 run cat "$root/etc/jail.conf.d/web.conf" "$root/zdata/jails/web-nullfs-base.fstab"
 run jail-mkfstab -c web
 
-title "Start: exec.prestart makes the pair and adds it to the bridge"
+title "A start: exec.prestart creates the epair and adds it to the bridge"
 run service jail start web db
 interfaces
 run jexec web ifconfig -l
 run jail-list
 
-title "A start that fails late: jail(8) runs no hook to clean up, the pair stays"
+title "A start that fails late: jail(8) runs no further hook, and the epair remains"
 run service jail stop db
 sed 's|/bin/sh /etc/rc"|/usr/bin/false"|' "$here/share/examples/jail.conf" >"$root/etc/jail.conf"
 run jail -c db
@@ -84,7 +84,7 @@ cp "$here/share/examples/jail.conf" "$root/etc/jail.conf"
 run jail -c db
 interfaces
 
-title "A stop with an open connection: the jail stays dying, its root busy"
+title "A stop with an open connection: the jail keeps dying, and its root is busy"
 mkdir -p "$root/var/db/standin"
 echo web >"$root/var/db/standin/held-connection"
 run jail -r web
@@ -94,17 +94,17 @@ printf '    ... exec.release swept the root away by force, so the jail starts at
 run jail -c web
 interfaces
 
-title "Jails removed behind jail(8)'s back leave everything; the next start sweeps"
+title "Jails that are removed without their hooks leave everything; the next start cleans up"
 run jail -R web
 interfaces
 mounts
 run jail -c web
 interfaces
 
-title "Somebody else's pair is refused by its owner's name"
+title "An epair of another jail is refused, and the message names that jail"
 run jail-epair-up -b igc0bridge intruder epair10
 
-title "Patches come out: base and skeleton are updated in one step, under running jails"
+title "Patches: base and skeleton are updated in one step, under running jails"
 updates=$root/var/db/standin/updates/14.2-RELEASE
 mkdir -p "$updates/files/bin"
 echo 1 >"$updates/level"
@@ -114,7 +114,7 @@ run skel-update 14.2
 run jail-clone cache
 run zfs list -H -r -o name,origin zdata/jails/containers
 
-title "A new release: it changes a file and adds a group; so has the jail db"
+title "A new release, which changes a file and adds a group, as the jail db did"
 medium=$root/mnt/usr/freebsd-dist
 "$built/examples/basetree" --archive "$medium/base.txz" 15.0-RELEASE >"$medium/MANIFEST"
 run skel-fetch -f /mnt/usr/freebsd-dist/base.txz 15.0
@@ -129,7 +129,7 @@ echo 'sshd_enable="YES"' >"$etc/rc.conf"
 # Hidden on a real host, and there all the same.
 zfs set snapdir=visible zdata/jails/templates
 
-title "The jail moves to it: merged where that can be done, and asked where not"
+title "The jail moves to the new release: changes are merged, and a conflict is resolved"
 run service jail stop db
 printf '# jail-rebase -n db 15.0\n'
 ! jail-rebase -n db 15.0 >"$top/out"
@@ -145,7 +145,7 @@ run jail-rebase -y --commit db
 run service jail start db
 run jail-list
 
-title "Stop everything and destroy the jails: nothing is left"
+title "All jails are stopped and destroyed: nothing is left"
 run jail -r web
 run jail -r db
 jail standin-let-go web

@@ -192,7 +192,7 @@ pub(crate) use arguments;
 /// Exit status of a program that did not do its work.
 pub const FAILED: u8 = 1;
 
-/// Exit status for a command line that makes no sense.
+/// Exit status for a usage error.
 pub const USAGE: u8 = 2;
 
 /// Ends an administrator's program.
@@ -204,7 +204,7 @@ pub fn end(program: &str, result: Result<ExitCode>) -> ExitCode {
 }
 
 /// Ends a hook: what went wrong goes to syslog too, because rc.d/jail may show
-/// it to nobody.
+/// it.
 pub fn end_hook(program: &str, root: &Root, result: Result<ExitCode>) -> ExitCode {
     if let Err(error) = &result {
         syslog::send(root, program, Severity::Error, &console::line(error));

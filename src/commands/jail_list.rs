@@ -45,7 +45,7 @@ fn run(arguments: &JailList, host: &Host) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is not there.
+/// A missing part.
 const NONE: &str = "-";
 /// What could not be read.
 const UNKNOWN: &str = "?";
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(age("base", "14.2-RELEASE-p1"), p1);
         assert_eq!(age("p1", "14.2-RELEASE-p1"), TemplateAge::Current);
         assert_eq!(age("p1", "none"), TemplateAge::Current);
-        // Newer than ours, whoever took it.
+        // Newer than that of the jail, whatever took it.
         assert_eq!(age("mine", "14.2-RELEASE-p1"), TemplateAge::Current);
         assert_eq!(age("gone", "14.2-RELEASE-p1"), TemplateAge::Unknown);
         let p2 = TemplateAge::Behind { snapshot: None, version: version("14.2-RELEASE-p2") };

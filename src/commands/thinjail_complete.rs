@@ -98,7 +98,7 @@ pub fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
     }
 }
 
-/// Splits a line as bash does: quotes and backslashes are taken away, nothing
+/// Splits a line as bash does: quotes and backslashes are removed, nothing
 /// is expanded. The last word is the one that the cursor is in.
 fn split(line: &str) -> Vec<String> {
     let (mut words, mut word, mut started, mut quote) = (Vec::new(), String::new(), false, None);

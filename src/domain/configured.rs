@@ -81,7 +81,7 @@ fn without_zone(address: &str) -> &str {
     address.split_once('%').map_or(address, |(address, _)| address)
 }
 
-/// Adds what is not there yet. There are a handful; a set would be code.
+/// Adds values that are missing. There are few, so a set is not needed.
 fn add<T: PartialEq>(all: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
     for one in more {
         if !all.contains(&one) {
@@ -128,7 +128,7 @@ impl JailConfigs {
     }
 
     /// The same as far as it goes: a file that cannot be read or parsed counts
-    /// as an empty one. Tells those files and what is wrong with each.
+    /// as an empty one. Returns those files and what is wrong with each.
     pub fn read_what_can_be(root: &Root, layout: &Layout) -> (JailConfigs, Vec<UnreadFile>) {
         let files =
             Forgiving { files: UnderRoot { root: root.path().to_owned() }, unread: RefCell::new(Vec::new()) };
@@ -173,7 +173,7 @@ impl JailConfigs {
             main_there.then(|| included || none && mentions(root, main, layout.conf_dir()));
         let mut known = JailConfigs { config, jails, common: Vec::new(), includes_conf_dir };
         // A jail of which nothing is said has what the common part says. The
-        // name can't be anybody's: it is too long.
+        // name cannot be that of a jail: it is too long.
         let nobody = "n".repeat(crate::types::jail_name::NAME_MAX + 1);
         let empty = format!("{nobody} {{ }}");
         known.common = known.candidate(&nobody, Path::new("nobody"), empty.as_bytes())?.addresses;
@@ -208,7 +208,7 @@ impl JailConfigs {
         self.includes_conf_dir
     }
 
-    /// The claim of a jail that is not there yet, were `text` its file.
+    /// The resources of a jail that does not exist yet, if `text` were its file.
     pub fn candidate(&self, name: &str, file: &Path, text: &[u8]) -> Result<JailResources> {
         let mut config = self.config.clone();
         config.parse_more(file, text)?;
@@ -230,7 +230,7 @@ impl JailConfigs {
                 bail!("id {} is used by {whose}", other.id.as_deref().unwrap_or_default());
             }
             let mut both = candidate.addresses.iter().filter(|a| other.addresses.contains(a));
-            // What every jail of the common part says is nobody's own.
+            // Values of the common part belong to no single jail.
             if let Some(address) = both.find(|a| !shared.contains(a) && !self.common.contains(a)) {
                 bail!("address {address} is used by {whose}");
             }

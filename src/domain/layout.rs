@@ -86,7 +86,7 @@ impl Layout {
         let resolved = match (real.canonicalize(), &storage) {
             (Ok(resolved), _) => resolved,
             (Err(e), storage) => {
-                // What is not mounted is not there.
+                // A dataset that is not mounted has no files.
                 if let Storage::Zfs(top) = storage {
                     zfs::check_mounted(host, top, &real).context("jail_zfs")?;
                 }

@@ -3,7 +3,7 @@
 //! A jail stopped with an open connection stays dying, and its root stays
 //! mounted: umount(8) says "Device busy", jail(8) does not try again, and the
 //! next start fails at the first fstab line with "Resource deadlock avoided".
-//! Forcing the unmount is safe then: nobody is in that jail any longer.
+//! Forcing the unmount is safe then: no process is in that jail any longer.
 
 use crate::domain::epair;
 use crate::domain::layout::Layout;

@@ -222,7 +222,7 @@ struct Surveyor<'a> {
 }
 
 impl Surveyor<'_> {
-    /// Opens a directory of the skeleton; `None` when there is none. A link on
+    /// Opens a directory of the skeleton; `None` if it does not exist. A link on
     /// the way is a finding and is not followed.
     fn descend(&mut self, top: &Rc<OwnedFd>, path: &Path) -> Result<Option<Rc<OwnedFd>>> {
         let mut here = top.clone();
@@ -476,7 +476,7 @@ impl Action for RepairLinks {
     }
 }
 
-/// Tells on one line, whatever the names hold.
+/// Describes it on one line, whatever the names contain.
 pub fn warn(program: &str, path: &Path, what: &str) {
     console::note(program, &format!("{}: {what}", path.display()));
 }

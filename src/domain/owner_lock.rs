@@ -109,7 +109,7 @@ fn open(path: &Path) -> Result<(File, String)> {
 
 /// Fails when another jail(8) than the one that runs us owns the jail.
 pub fn check(host: &Host, jail: &JailName) -> Result<()> {
-    // Nobody ever claimed it, or the directory is not ours to read.
+    // It was never claimed, or the directory cannot be read.
     let Ok(noted) = std::fs::read_to_string(path(host, jail)) else { return Ok(()) };
     match other(host.kernel()?, &noted)? {
         Some(other) => refuse(jail, &other),

@@ -1,4 +1,4 @@
-//! jail_list of rc.conf(5), through sysrc(8), which alone can tell it where
+//! jail_list of rc.conf(5), through sysrc(8), which alone knows where
 //! rc.conf is more than a list of assignments; and the files of a service,
 //! which override rc.conf(5) and which sysrc(8) does not read by itself.
 

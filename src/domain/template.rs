@@ -111,7 +111,7 @@ fn check_trees(release: &Release, base: &Path, skeleton: &Path) -> Result<()> {
         let original = base.join(moved);
         let split = match file::look(&original)? {
             Some(there) if there.is_symlink() => true,
-            // Without these two of its own a jail can't even start.
+            // Without its own copies of these two, a jail cannot start.
             _ if matches!(moved, "etc" | "var") => false,
             _ => continue,
         };
@@ -160,7 +160,7 @@ pub fn before_update(tree: &Path) -> PathBuf {
 }
 
 /// The snapshot of a skeleton that new jails are cloned from: the latest of
-/// those that skel-split and skel-update take. Fails when somebody was killed
+/// those that skel-split and skel-update take. Fails when a run was killed
 /// while updating the template; directory storage shows that to [`check`].
 pub fn newest_snapshot(host: &Host, release: &Release, skeleton: &Dataset) -> Result<String> {
     newest_of(zfs::snapshots(host, skeleton)?, release, skeleton)

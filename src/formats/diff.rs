@@ -52,7 +52,7 @@ pub fn is_text(contents: &[u8]) -> bool {
 
 /// Merges what both sides made of the same ancestor.
 pub fn merge(ancestor: &[u8], ours: &[u8], theirs: &[u8]) -> MergedText {
-    // A marker must be told from the lines of the texts.
+    // A marker must differ from the lines of the texts.
     let marker = TextConflict::marker_for([ancestor, ours, theirs].into_iter().map(Some));
     let mut options = MergeOptions::new();
     options.set_conflict_marker_length(marker);

@@ -48,7 +48,7 @@ struct Parsed<'a> {
     others: BTreeSet<&'a [u8]>,
 }
 
-/// `None` when a name is there twice: then records can't be distinguished.
+/// `None` when a name is there twice: then records cannot be distinguished.
 fn parse(table: Table, text: &[u8]) -> Option<Parsed<'_>> {
     let mut parsed = Parsed { lines: Vec::new(), records: BTreeMap::new(), others: BTreeSet::new() };
     for line in text.split(|b| *b == b'\n') {
@@ -77,7 +77,7 @@ enum Outcome {
 }
 
 /// Merges what the jail and the release made of the same table. `None` when one
-/// of them can't be read as such a table.
+/// of them cannot be read as such a table.
 pub fn merge(table: Table, ancestor: &[u8], ours: &[u8], theirs: &[u8]) -> Option<MergedText> {
     let (a, o, t) = (parse(table, ancestor)?, parse(table, ours)?, parse(table, theirs)?);
     let mut outcomes: Vec<(&[u8], Outcome)> = Vec::new();
@@ -123,7 +123,7 @@ fn joined(record: &Record) -> Vec<u8> {
     record.join(&b':')
 }
 
-/// One record, as nobody or somebody changed it; `None` when it is gone.
+/// One record, changed or not; `None` when it was removed.
 fn one(
     table: Table,
     ancestor: Option<&Record>,
@@ -193,7 +193,7 @@ fn of_side(outcomes: &[(&[u8], Outcome)], side: Side) -> Vec<u8> {
 
 /// The result that one side would have, if two records in it would share a
 /// number that they have in neither table: then that side's stands, and what the
-/// other side brought is as this side has it. `None` when all is well.
+/// other side brought is as this side has it. `None` when there is no conflict.
 fn apart(outcomes: &[(&[u8], Outcome)], side: Side, tables: [&Parsed; 2]) -> Option<(Vec<u8>, String)> {
     let own = tables[usize::from(side == Side::Theirs)];
     let has = |table: &Parsed, name: &[u8], number: &[u8]| {

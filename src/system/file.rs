@@ -116,7 +116,7 @@ fn open_temp(temp: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => bail!("another process is writing it; run it again"),
         Err(TryLockError::Error(e)) => return Err(e.into()),
     }
-    // Whoever held the lock may have renamed the file away in between.
+    // The former holder of the lock can have renamed the file in between.
     let (now, opened) = (look(temp)?, file.metadata()?);
     if now.map(|m| (m.dev(), m.ino())) != Some((opened.dev(), opened.ino())) || !opened.is_file() {
         bail!("another process is writing it; run it again");

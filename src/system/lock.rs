@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Opens a file that only its owner may open: whoever can read a file can lock
+/// Opens a file that only its owner may open: a process that can read a file can lock
 /// it, and so keep every jail from starting.
 pub fn open_private(path: &Path) -> io::Result<File> {
     let private = Mode::RUSR | Mode::WUSR;
@@ -36,9 +36,9 @@ pub enum LockId {
 /// What a template is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockMode {
-    /// Nobody else may use it.
+    /// No other process may use it.
     Exclusive,
-    /// Nobody may change it.
+    /// No process may change it.
     Shared,
 }
 
@@ -97,9 +97,9 @@ impl Lock {
     }
 
     /// Waits for the lock of those who repair links in a tree, and takes it. It is
-    /// a file of the host's: whoever can open the tree's own directory, such as
+    /// a file of the host's: a process that can open the directory of the tree, such as
     /// root in its jail, could lock that and never give it back. Without the
-    /// right to take such locks there is none: an ordinary user's tree is his own.
+    /// right to take such locks, it is left out: an ordinary user's tree is his own.
     pub fn of_links(root: &Root, tree: &Path) -> Result<Option<Lock>> {
         let metadata = fs_err::metadata(tree)?;
         match open(root, &format!("links-{}-{}", metadata.dev(), metadata.ino())) {
@@ -129,12 +129,12 @@ pub fn jail_is_moved(root: &Root, jail: &JailName) -> bool {
     is_held(root, &format!("rebase-{jail}"))
 }
 
-/// Whether somebody is making a jail. Nobody can tell who may not open locks.
+/// Whether a program is creating a jail. Without permission to open locks, this is unknown.
 pub fn jails_are_made(root: &Root) -> bool {
     is_held(root, "jails")
 }
 
-/// Whether somebody is working on the template of a release.
+/// Whether a program is working on the template of a release.
 pub fn template_is_changed(root: &Root, release: &Release) -> bool {
     is_held(root, &format!("template-{release}"))
 }
@@ -148,7 +148,7 @@ fn path(root: &Root, what: &str) -> PathBuf {
     root.host_path(&Path::new("/var/run").join(format!("thinjail-{what}.lock")))
 }
 
-#[expect(clippy::disallowed_methods, reason = "below an alternate root nobody made it at boot")]
+#[expect(clippy::disallowed_methods, reason = "below an alternate root it is not made at boot")]
 fn open(root: &Root, what: &str) -> Result<(File, PathBuf)> {
     let path = path(root, what);
     if root.is_alternate()

@@ -122,7 +122,7 @@ impl Undo {
         self.0.iter().rev().map(|step| step.action.shell()).collect()
     }
 
-    /// Takes everything back, latest first, going on past failures but those of
+    /// Undoes everything, latest first, and continues after failures except those of
     /// a step that holds the rest; gives them.
     pub fn roll_back(&mut self, host: &Host) -> Vec<anyhow::Error> {
         let mut failures = Vec::new();
@@ -171,7 +171,7 @@ impl Plan {
         for action in &self.0 {
             report(host, "", action.as_ref());
             let done = signals::check().and_then(|()| action.perform(host, &mut undo));
-            // A program that was told to stop fails in its own words.
+            // A program that was interrupted prints its own message.
             let done = done.map_err(|e| signals::check().err().unwrap_or(e));
             if let Err(cause) = done {
                 signals::undo();

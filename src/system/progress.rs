@@ -20,22 +20,22 @@ impl Progress {
         progress
     }
 
-    /// No progress, for work that nobody waits for.
+    /// No progress output.
     pub fn none() -> Progress {
         Progress { what: None, shown: None }
     }
 
-    /// Whether anybody would see it.
+    /// Whether it is visible.
     pub fn wanted() -> bool {
         io::stderr().is_terminal()
     }
 
-    /// Whether anybody sees it.
+    /// Whether it is visible.
     pub fn is_shown(&self) -> bool {
         self.what.is_some()
     }
 
-    /// Tells how far the work is; a total of 0 is an unknown one. Cheap enough
+    /// Reports how far the work is; a total of 0 is an unknown one. Cheap enough
     /// to be called for every entry.
     pub fn report(&mut self, done: u64, total: u64) {
         let Some(what) = &self.what else { return };

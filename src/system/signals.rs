@@ -3,7 +3,7 @@
 //! Most programs of the suite may die at any moment, because the next run
 //! completes or clears what they left. One that has changed a tree which jails
 //! run on, and has mounted something, should rather stop in order: the program
-//! it waits for is told to end, what was done is undone, and then it ends.
+//! it waits for is terminated, what was done is undone, and then it ends.
 
 use anyhow::{Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 static WATCHING: AtomicBool = AtomicBool::new(false);
 /// The signal that came, 0 for none.
 static CAME: AtomicI32 = AtomicI32::new(0);
-/// The process group to tell, 0 for none.
+/// The process group to signal, 0 for none.
 static CHILD: AtomicI32 = AtomicI32::new(0);
 /// Whether what was done is being undone; that is not interrupted again.
 static UNDOING: AtomicBool = AtomicBool::new(false);
@@ -28,13 +28,13 @@ pub fn watch() -> io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             CAME.store(signal, Ordering::SeqCst);
-            tell_child();
+            signal_child();
         }
     })?;
     Ok(())
 }
 
-fn tell_child() {
+fn signal_child() {
     if UNDOING.load(Ordering::SeqCst) {
         return;
     }
@@ -77,7 +77,7 @@ pub fn output(command: &mut Command) -> io::Result<Output> {
     CHILD.store(child.id() as i32, Ordering::SeqCst);
     // One that came before the child was noted.
     if came() {
-        tell_child();
+        signal_child();
     }
     let output = child.wait_with_output();
     CHILD.store(0, Ordering::SeqCst);

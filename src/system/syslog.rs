@@ -24,7 +24,7 @@ const SOCKETS: [&str; 3] = ["/var/run/logpriv", "/var/run/log", "/dev/log"];
 pub fn send(root: &Root, program: &str, severity: Severity, message: &str) {
     const DAEMON: u8 = 3 << 3;
     let priority = DAEMON | if severity == Severity::Error { 3 } else { 4 };
-    // syslogd(8) supplies the time when there is none.
+    // syslogd(8) adds the time if it is missing.
     let line = format!("<{priority}>{program}[{}]: {}", std::process::id(), printable::line(message));
     let Ok(socket) = UnixDatagram::unbound() else { return };
     if socket.set_nonblocking(true).is_err() {

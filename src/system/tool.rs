@@ -56,7 +56,7 @@ pub enum Tool {
     Devfs,
 }
 
-/// Variables of the environment that tell a program how to reach the network
+/// Environment variables by which a program reaches the network
 /// (fetch(3)); the rest of the environment is kept from all of them.
 const NETWORK: [&str; 13] = [
     "HTTP_PROXY",
@@ -363,7 +363,7 @@ mod tests {
             command.stdout(Stdio::null()).stderr(Stdio::piped());
             output_while_growing(command, &dir.path().join("file"), stalled).unwrap()
         };
-        // Nobody will ever write into it.
+        // No process will ever write to it.
         let (output, stopped) = run(Command::new("cat").arg(&fifo), Duration::from_millis(1));
         assert!(stopped && !output.status.success());
         let (output, stopped) = run(&mut Command::new("true"), Duration::from_secs(600));

@@ -32,7 +32,7 @@ impl JailName {
         format!("{TAG}{}", self.0)
     }
 
-    /// The jail that an interface description names, if it is a tag of ours.
+    /// The jail that an interface description names, if thinjail set it.
     pub fn from_tag(description: &str) -> Option<JailName> {
         description.strip_prefix(TAG)?.parse().ok()
     }

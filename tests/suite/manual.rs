@@ -664,6 +664,23 @@ fn words_are_spelled_right_and_wrong_ones_found() {
     let (right, said) = spell(Some(&page));
     let found: Vec<&str> = said.lines().filter_map(|l| l.split("  <- ").nth(1)).collect();
     assert!(!right && found == ["favourite", "naem"], "{said}");
+    // Words that are not used here, also in two lines, but not in code.
+    for (name, text, words) in [
+        (
+            "page.8",
+            "A jail is not there.\nThe program goes\non, and tells.\n",
+            vec!["does not exist", "continue", "say"],
+        ),
+        ("text.md", "It tells `tells`.\n\n    tells\n", vec!["say"]),
+        ("plain", "All is well.\n", vec!["nothing is wrong"]),
+    ] {
+        let page = dir.path().join(name);
+        fs::write(&page, text).unwrap();
+        let (right, said) = spell(Some(&page));
+        let found: Vec<&str> = said.lines().filter_map(|l| l.split(" <- avoid: ").nth(1)).collect();
+        assert!(!right && found.len() == words.len(), "{name}: {said}");
+        assert!(found.iter().zip(words).all(|(found, word)| found.starts_with(word)), "{name}: {said}");
+    }
 }
 
 #[test]

@@ -25,9 +25,9 @@ pub(super) enum NewContainer {
         skeleton: PathBuf,
         /// Where the skeleton itself is kept as it is now, if it is not yet.
         kept: Option<PathBuf>,
-        /// Where the copy goes, if it is not there yet.
+        /// The copy to make, if it does not exist yet.
         container: Option<PathBuf>,
-        /// The note of what it is a clone of, if it is not there yet.
+        /// The file that records its origin, if it does not exist yet.
         record: Option<WriteFile>,
     },
     /// A clone.

@@ -153,7 +153,7 @@ fn look_at_directory(
 }
 
 /// Whether a container is a copy of some skeleton and nothing more: what a
-/// killed jail-clone leaves, and nobody can miss.
+/// killed jail-clone leaves, and no one uses.
 fn is_pristine(host: &Host, layout: &Layout, container: &Path) -> Result<bool> {
     for entry in fs_err::read_dir(host.root().host_path(&layout.templates()))? {
         let path = entry?.path();
@@ -188,7 +188,7 @@ impl FoundContainer {
         }
     }
 
-    /// The steps that take a directory out of use: one rename, and nobody takes it
+    /// The steps that take a directory out of use: one rename, and no program takes it
     /// for a container any longer. Before the fstab goes, which is what proves whose
     /// it is.
     pub(super) fn set_aside(&self, plan: &mut Plan) {
@@ -202,7 +202,7 @@ impl FoundContainer {
         }
     }
 
-    /// The last step that can be undone: whoever works in a dataset is met here.
+    /// The last step that can be undone: it fails if a process works in the dataset.
     pub(super) fn unmount(&self, plan: &mut Plan) {
         if let FoundContainer::Dataset { dataset, mounted: true, mountpoint, .. } = self {
             plan.push(zfs::UnmountDataset { dataset: dataset.clone(), mountpoint: mountpoint.clone() });

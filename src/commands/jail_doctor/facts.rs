@@ -255,7 +255,7 @@ impl<'a> Facts<'a> {
         match tools.ask::<std::ffi::OsString>(Tool::Jail, &arguments) {
             Ok(printed) => self.exported = Some(Ok(printed.stdout)),
             Err(e) => match e.outcome {
-                // A jail that can't be started does not keep it from printing.
+                // A jail that cannot be started does not keep it from printing.
                 Outcome::Failed { stdout, .. } if !stdout.is_empty() => self.exported = Some(Ok(stdout)),
                 Outcome::Failed { stderr, .. } => self.exported = Some(Err(stderr)),
                 // Not where jail(8) is missing, which is no FreeBSD.

@@ -63,7 +63,7 @@ kinds! {
     INCLUDE_RULE "include-rule" Error "service(8) starts the jail from its own file alone, without the common part of jail.conf."
     CONF_NOT_INCLUDED "conf-not-included" Error "jail(8) does not read the file of the jail with the common part."
     RELEASE_MISSING "release-missing" Error "New jails are cloned from it unless another release is given."
-    // Leavings.
+    // Leftovers.
     MOUNT_LEAKED "mount-leaked" Error "The next start of the jail fails with \"Resource deadlock avoided\"."
     PAIR_LEAKED "pair-leaked" Warning "A failed start left it; without jail-epair-up, the jail cannot start again."
     PAIR_UNTAGGED "pair-untagged" Warning "A killed run left it before it was described."
@@ -147,7 +147,7 @@ pub struct Finding {
     pub what: String,
     /// What to do.
     pub advice: String,
-    /// What mends it without any risk, if something does.
+    /// The fix without risk, if one exists.
     pub fix: Option<Plan>,
     /// What it says but for the name, pair and addresses of its jail: findings
     /// that are alike in this have one cause, in the common part.
@@ -155,7 +155,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding that nothing mends but the administrator.
+    /// A finding that only the administrator can fix.
     pub fn new(
         kind: &'static FindingKind,
         scope: FindingScope,

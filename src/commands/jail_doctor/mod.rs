@@ -71,7 +71,7 @@ fn run(arguments: &JailDoctor, host: &Host) -> Result<ExitCode> {
     if arguments.fix && common.dry_run {
         let commands = commands(&found);
         if common.json {
-            tell_json(&found, &commands, &[])?;
+            print_findings(&found, &commands, &[])?;
         } else {
             console::print_text(&commands.iter().map(|c| format!("{c}\n")).collect::<String>())?;
         }
@@ -83,7 +83,7 @@ fn run(arguments: &JailDoctor, host: &Host) -> Result<ExitCode> {
         (fixed, found) = (done, left);
     }
     if common.json {
-        tell_json(&found, &[], &fixed)?;
+        print_findings(&found, &[], &fixed)?;
     } else {
         let mut text = String::new();
         for finding in &fixed {
@@ -125,7 +125,7 @@ fn unknown_jail(name: &JailName) -> Finding {
     )
 }
 
-/// Mends what can be mended; gives what was, and what is left.
+/// Applies the fixes; returns what was fixed, and what remains.
 fn fix(host: &Host, found: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
     let (mut fixed, mut left) = (Vec::new(), Vec::new());
     for mut finding in found {
@@ -147,7 +147,7 @@ fn fix(host: &Host, found: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
     (fixed, left)
 }
 
-/// The commands of all mends, each once.
+/// The commands of all fixes, each once.
 fn commands(found: &[Finding]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for command in found.iter().filter_map(|f| f.fix.as_ref()).flat_map(|plan| plan.commands()) {
@@ -158,7 +158,7 @@ fn commands(found: &[Finding]) -> Vec<String> {
     all
 }
 
-fn tell_json(found: &[Finding], commands: &[String], fixed: &[Finding]) -> Result<()> {
+fn print_findings(found: &[Finding], commands: &[String], fixed: &[Finding]) -> Result<()> {
     let all = |findings: &[Finding]| findings.iter().map(Finding::json).collect::<Vec<Value>>();
     let document = json!({
         "program": PROGRAM,

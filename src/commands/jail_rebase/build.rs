@@ -77,7 +77,7 @@ impl BuildDatabases {
     fn make(&self, host: &Host, directory: &Path) -> Result<()> {
         for database in &DATABASES {
             let Some(tool) = database.tool else { continue };
-            if self.merged.borrow().made(database.source) != DatabaseRule::Anew {
+            if self.merged.borrow().made(database.source) != DatabaseRule::Rebuilt {
                 continue;
             }
             let text =
@@ -101,7 +101,7 @@ impl Action for BuildDatabases {
         let mut lines = Vec::new();
         for database in &DATABASES {
             if let Some(tool) = database.tool
-                && self.merged.borrow().made(database.source) == DatabaseRule::Anew
+                && self.merged.borrow().made(database.source) == DatabaseRule::Rebuilt
             {
                 lines.push(Tools::line(tool, &arguments(tool, &directory, database.source)));
             }
@@ -110,7 +110,8 @@ impl Action for BuildDatabases {
     }
 
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        let merged = |d: &super::policy::Database| self.merged.borrow().made(d.source) == DatabaseRule::Anew;
+        let merged =
+            |d: &super::policy::Database| self.merged.borrow().made(d.source) == DatabaseRule::Rebuilt;
         if !DATABASES.iter().any(|d| d.tool.is_some() && merged(d)) {
             return Ok(());
         }
@@ -194,7 +195,7 @@ impl Action for StoreOnDisk {
     }
 }
 
-/// Fails if somebody started the jail meanwhile, past its hooks.
+/// Fails if the jail was started in the meantime without its hooks.
 pub struct CheckStopped {
     pub layout: Layout,
     pub jail: JailName,

@@ -37,7 +37,7 @@ pub fn edit(host: &Host, jail: &JailName, merged: &mut MergedTree) -> Result<()>
 }
 
 fn one(directory: &Path, number: usize, path: &Path, marked: &[u8]) -> Result<Vec<u8>> {
-    // With its own name at the end, by which editors tell the syntax.
+    // With its own name at the end, by which editors recognize the syntax.
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let name: String = path.to_string_lossy().chars().map(plain).collect();
     let tail = name.len().saturating_sub(200);

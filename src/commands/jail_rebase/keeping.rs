@@ -22,7 +22,7 @@ impl Job<'_> {
         places.check_whole(host)?;
         let (mut plan, mut clear) = (Plan::default(), Plan::default());
         let Some((kept, to)) = &places.kept else {
-            if places.leavings.is_empty() {
+            if places.leftovers.is_empty() {
                 bail!("jail {jail}: no move to commit");
             }
             return self.clear_away(places);
@@ -78,7 +78,7 @@ impl Job<'_> {
         let Some((kept, to)) = &places.kept else {
             let mut record = Plan::default();
             self.plan_record(places, &mut record)?;
-            if !built && places.leavings.is_empty() && record.is_empty() {
+            if !built && places.leftovers.is_empty() && record.is_empty() {
                 bail!("jail {jail}: no move to revert");
             }
             // It was killed before anything of the jail was touched.

@@ -56,7 +56,7 @@ impl MergedTree {
         self.settle();
     }
 
-    /// Lets go of directories that the release has no more, and that nothing is
+    /// Drops directories that the release no longer has, and that nothing is
     /// put into now that conflicts are decided.
     fn settle(&mut self) {
         for at in (0..self.found.len()).rev() {
@@ -114,7 +114,7 @@ impl MergedTree {
                     (DatabaseRule::Theirs, [false, true]) if untouched => Some(Step::CopyFromJail),
                     (DatabaseRule::Ours | DatabaseRule::Gone, [true, false])
                     | (DatabaseRule::Gone, [true, true]) => Some(Step::Remove),
-                    (DatabaseRule::Anew, [true, _]) if database.tool.is_none() => Some(Step::Remove),
+                    (DatabaseRule::Rebuilt, [true, _]) if database.tool.is_none() => Some(Step::Remove),
                     _ => None,
                 };
                 let by = ChangedBy::Jail;

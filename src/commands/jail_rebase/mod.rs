@@ -3,7 +3,7 @@
 //!
 //! The new container is built next to the old one, which nothing touches, and
 //! the two change places at the end. Applying the changes in the old container
-//! would move less where blocks can't be shared; but then its origin, which is
+//! would move less where blocks cannot be shared; but then its origin, which is
 //! the ancestor of the next move, would be the wrong one for ever, and could
 //! never be destroyed. With ZFS on one pool copy_file_range(2) shares blocks, so
 //! that data is not copied at all.
@@ -192,7 +192,7 @@ impl Job<'_> {
         common::dry_run(PROGRAM, &self.with_stop(plan), self.arguments.common.json)
     }
 
-    /// Asks, once, unless told not to.
+    /// Asks for confirmation, once, unless -y was given.
     fn confirm(&self, question: &str) -> Result<()> {
         if self.arguments.yes {
             return Ok(());
@@ -242,7 +242,7 @@ impl Job<'_> {
         }
     }
 
-    /// What follows can't be taken back; as much as possible of it is done.
+    /// The following steps cannot be undone; as many as possible are done.
     fn end(&self, clear: &Plan, what: &str) -> Result<ExitCode> {
         match clear.carry_out_all(self.host).into_iter().next() {
             None => Ok(ExitCode::SUCCESS),
@@ -255,7 +255,7 @@ impl Job<'_> {
         if places.work.exists(self.host)? {
             places.work.destroy(self.host, plan)?;
         }
-        places.leavings.iter().for_each(|path| plan.push(RemoveTree { path: path.clone() }));
+        places.leftovers.iter().for_each(|path| plan.push(RemoveTree { path: path.clone() }));
         for file in [places.record.clone(), self.host.root().host_path(&self.layout.fstab(self.jail()))] {
             let aside = sibling_name::temporary(&file);
             if file::look(&aside)?.is_some_and(|there| there.is_file()) {
@@ -289,7 +289,7 @@ impl Job<'_> {
         let Some(first) = origin::recorded(&places.record, false)? else { return Ok(()) };
         let (old, new) = (fs_err::read(&places.record)?, origin::record(&[&first]));
         if old != new {
-            // What it tells must not be less than what is there.
+            // The list must not omit anything that exists.
             plan.push(CommitPoint(file::ReplaceText { path: places.record.clone(), old, new }));
         }
         Ok(())

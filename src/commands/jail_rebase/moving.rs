@@ -286,7 +286,7 @@ impl Job<'_> {
         }
         plan.push(build::StoreOnDisk { path: places.work.path.clone() });
         plan.push(build::CheckStopped { layout: layout.clone(), jail: jail.clone() });
-        // Whoever is killed from here on leaves a jail without a container, and
+        // A run that is killed from here on leaves a jail without a container, and
         // never one that starts with the wrong base.
         places.jail.rename(&found.keep, &mut plan);
         self.plan_fstab(&to.release, &mut plan)?;

@@ -146,7 +146,7 @@ pub struct Places {
     /// The former one, and the release that the jail was moved to.
     pub kept: Option<(Container, Release)>,
     /// Trees that a killed run left half made or half removed.
-    pub leavings: Vec<PathBuf>,
+    pub leftovers: Vec<PathBuf>,
     /// Where directory storage notes what they are clones of.
     pub record: PathBuf,
 }
@@ -169,7 +169,7 @@ impl Places {
             jail: named(jail.to_string())?,
             work: named(format!("{jail}{WORK}"))?,
             kept,
-            leavings: layout.partial_trees(host, jail)?,
+            leftovers: layout.partial_trees(host, jail)?,
             record: host.root().host_path(&layout.origin(jail)),
         };
         for container in [Some(&places.jail), Some(&places.work), places.kept.as_ref().map(|(k, _)| k)] {

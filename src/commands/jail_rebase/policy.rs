@@ -1,4 +1,4 @@
-//! What is peculiar to some files of a jail when it is moved to another release.
+//! What is specific to some files of a jail when it is moved to another release.
 
 use crate::formats::diff::{self, MergedText};
 use crate::formats::passwd::{self, Table};
@@ -83,7 +83,7 @@ pub enum DatabaseRule {
     /// From the jail, whose text it is.
     Ours,
     /// It has to be rebuilt.
-    Anew,
+    Rebuilt,
     /// There is no such text any longer.
     Gone,
 }
@@ -99,7 +99,7 @@ pub fn made(source: &str, found: &[TreeChange]) -> DatabaseRule {
         Some(Step::MergeMetadata(compose)) => match &compose.contents {
             FileContents::Of(diff::Side::Ours) => DatabaseRule::Ours,
             FileContents::Of(diff::Side::Theirs) => DatabaseRule::Theirs,
-            FileContents::Merged(_) => DatabaseRule::Anew,
+            FileContents::Merged(_) => DatabaseRule::Rebuilt,
         },
     }
 }

@@ -64,7 +64,7 @@ fn result(found: &TreeChange, tops: TreeRoots) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Tells the plan: a summary, every entry, every conflict, and what changes in
+/// Prints the plan: a summary, every entry, every conflict, and what changes in
 /// each text of the jail as a unified diff.
 pub fn plan(
     jail: &JailName,
@@ -137,7 +137,7 @@ pub fn plan(
     for command in commands.iter().filter(|_| common.verbose) {
         out.extend(format!("{command}\n").bytes());
     }
-    // What the jail's root wrote may tell a terminal to do something.
+    // Text that root in the jail wrote can contain terminal controls.
     console::print_text(&printable::bytes(&out))?;
     Ok(status)
 }
@@ -149,7 +149,7 @@ pub fn remains(
     [before, container]: [&Path; 2],
     merged: &MergedTree,
 ) -> Vec<String> {
-    // Nobody fails for a note.
+    // A note is no reason to fail.
     let has = |top: &Path, path: &str| threeway::exists(top, Path::new(path)).unwrap_or(false);
     let mut notes = vec![format!("service jail start {jail} restarts all its services")];
     if has(container, "var/db/pkg/local.sqlite") && was.version().0 != is.version().0 {

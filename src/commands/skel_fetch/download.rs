@@ -65,7 +65,7 @@ pub(super) fn retry<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T
     attempt().or_else(|_| attempt())
 }
 
-/// Fetches the archive, going on with a part that is there.
+/// Fetches the archive, and continues a partial download.
 pub(super) struct FetchArchive {
     pub(super) url: String,
     pub(super) part: PathBuf,

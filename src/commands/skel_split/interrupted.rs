@@ -26,7 +26,7 @@ pub enum Verdict {
 }
 
 /// Compares a source with a copy that may be unfinished. Names of hard links
-/// that became separate files don't count: mv(1) and cp(1) make them so.
+/// that became separate files do not count: mv(1) and cp(1) make them so.
 pub fn examine(source: &Path, copy: &Path) -> Result<Verdict> {
     let (mut only_source, mut only_copy) = (0, 0);
     let (mut unlike, mut alien) = (Vec::new(), false);

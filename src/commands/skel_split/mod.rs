@@ -149,7 +149,7 @@ fn look(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Found> {
         parts.push(steps);
     }
     let taken = snapshot.as_ref().filter(|s| s.exists);
-    // A template made by hand may lack it, and is none the worse.
+    // A template that was made by hand may lack it, which does no harm.
     let docs = Some(Path::new(DOCS)).filter(|_| taken.is_none());
     let mut directories = Vec::new();
     for name in arguments.directories.iter().map(|d| d.as_path()).chain(docs) {
@@ -326,7 +326,7 @@ struct Taken {
     exists: bool,
 }
 
-/// Fails while somebody uses base or skeleton: what is to be moved must not be
+/// Fails while base or skeleton are in use: what is to be moved must not be
 /// in use, and nothing may be mounted in it.
 fn check_unused(host: &Host, trees: &Trees) -> Result<()> {
     let kernel = match host.kernel() {

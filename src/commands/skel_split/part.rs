@@ -75,7 +75,7 @@ pub(super) fn mode_of_missing(name: &str) -> Option<u32> {
     }
 }
 
-/// How many differences are shown of a directory that can't be completed.
+/// How many differences are shown of a directory that cannot be completed.
 pub(super) const SHOWN: usize = 20;
 
 /// Whether the link in the base leads a jail to the directory in the skeleton.

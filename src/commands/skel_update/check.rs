@@ -12,7 +12,7 @@ use crate::types::mirror::Arch;
 use anyhow::{Result, bail};
 use std::path::Path;
 
-/// Fails before anything is touched if updates can't work here.
+/// Fails before anything is touched if updates cannot work here.
 pub(super) fn check_host(host: &Host, state: &State, packaged: bool) -> Result<()> {
     if cfg!(target_os = "freebsd") && !rustix::process::geteuid().is_root() {
         bail!("this needs root: file systems are mounted, and files of all owners replaced");

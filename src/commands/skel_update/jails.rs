@@ -11,8 +11,8 @@ use crate::types::jail_name::JailName;
 use crate::types::release::Release;
 use anyhow::Result;
 
-/// Tells which jails don't have what the skeleton now has.
-pub(super) fn tell_jails(host: &Host, layout: &Layout, release: &Release, changed: bool) -> Result<()> {
+/// Reports the jails that lack the changes of the skeleton.
+pub(super) fn report_jails(host: &Host, layout: &Layout, release: &Release, changed: bool) -> Result<()> {
     let jails = match layout.storage() {
         Storage::Zfs(top) => {
             let skeleton = Layout::skeleton_dataset(top, release)?;

@@ -30,7 +30,7 @@ use crate::types::release::Release;
 use anyhow::{Context, Result, bail};
 use check::check_host;
 use clap::Parser;
-use jails::tell_jails;
+use jails::report_jails;
 use packages::{UpgradePackages, is_packaged};
 use patches::{InstallPatches, WriteConf};
 use rebuild::{IfChanged, RemoveCopies, is_script, rebuild_steps};
@@ -83,7 +83,7 @@ fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
     let state = State::find(host, &layout, release)?;
     let (recover, takes_back) = plan_recovery(host, &state)?;
     if common.dry_run {
-        // What is half done can't be planned on; it is taken back first.
+        // What is half done cannot be planned on; it is taken back first.
         let update = if recover.is_empty() { steps(look(host, &layout, state)?) } else { Update::default() };
         let mut all = recover;
         all.append(update.plan);
@@ -107,7 +107,7 @@ fn run(arguments: &SkelUpdate, host: &Host) -> Result<ExitCode> {
         (None, false) => format!("{release}: {version} is up to date"),
     };
     console::report(PROGRAM, &text);
-    if let Err(e) = tell_jails(host, &layout, release, state.changed.get()) {
+    if let Err(e) = report_jails(host, &layout, release, state.changed.get()) {
         console::note(PROGRAM, &format!("jails with an older etc: not known: {}", console::line(&e)));
     }
     match failures.into_iter().next() {

@@ -13,7 +13,7 @@ use std::rc::Rc;
 /// The database of packages, below the skeleton.
 pub(super) const PACKAGES: &str = "var/db/pkg/local.sqlite";
 
-/// Whoever owns this file owns the base (freebsd-src:
+/// The package that owns this file owns the base (freebsd-src:
 /// usr.sbin/freebsd-update/freebsd-update.sh, check_pkgbase).
 pub(super) const OF_EVERY_BASE: &str = "/usr/bin/uname";
 

@@ -99,7 +99,7 @@ pub(super) fn rebuild_steps(host: &Host, state: &Rc<State>) -> Result<Vec<Box<dy
 pub(super) struct RemoveCopies {
     base: PathBuf,
     skeleton: PathBuf,
-    /// Those that were there before, by whoever put them there.
+    /// Those that existed before.
     before: Vec<PathBuf>,
 }
 

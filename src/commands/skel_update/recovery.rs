@@ -101,7 +101,7 @@ pub(super) fn plan_recovery(host: &Host, state: &Rc<State>) -> Result<(Plan, boo
     let mut takes_back = false;
     let mut recover = Plan::default();
     if host.kernel()?.mounts()?.iter().any(|m| is_our_mount(state, m)) {
-        // The lock is ours, so nobody is working with it.
+        // This process holds the lock, so no other one is working with it.
         recover.push(UnmountSkeleton(state.clone()));
     }
     match &state.kept {

@@ -23,7 +23,7 @@ pub fn down_all(host: &Host, jail: &JailName) -> Result<Plan> {
 }
 
 /// Destroys what is there at the moment, under the lock of those who make
-/// pairs: since somebody looked, a start of the jail may have put a new pair in
+/// pairs: since the check, a start of the jail may have put a new pair in
 /// the place of the one that was seen.
 pub(super) struct DestroyPairs {
     jail: JailName,
@@ -77,7 +77,7 @@ pub(super) fn look_for(host: &Host, jail: &JailName, pair: &PairName) -> Result<
             check_idle(host, jail, pair)?;
             plan.push(Ifconfig::Destroy(pair.a()));
         }
-        // Only jail-epair-up, under its lock, can tell it from one that another
+        // Only jail-epair-up, under its lock, can distinguish it from one that another
         // run is just making.
         PairState::Untagged => bail!(
             "pair {pair} of jail {jail}: not destroyed: {} has no description; the jail's next start replaces it",

@@ -6,7 +6,7 @@
 //!
 //! A pair that is not to be called epairN is made under a unit derived from its
 //! name and then renamed. The kernel would give any free unit just as well, but
-//! then nobody could tell what a run killed between the two steps left behind.
+//! then the leftovers of a run killed between the two steps could not be recognized.
 
 mod bridge;
 mod down;
@@ -30,7 +30,7 @@ use sha2::{Digest, Sha256};
 pub const GROUP: &str = "thinjail";
 
 /// Units tried for an interface that is renamed, from one derived from its
-/// name: as many may be taken by others before it can't be made.
+/// name: so many can be taken by others before the creation fails.
 const SCRATCH_UNITS: u16 = 16;
 
 /// The lowest unit used for that, above those that administrators number
@@ -141,7 +141,7 @@ enum PairState {
     OfJail,
     /// Untagged, as a run killed between creating and tagging leaves it.
     Untagged,
-    /// Somebody else's, with the owner in words.
+    /// Another owner's, with the owner in words.
     Foreign(String),
 }
 
@@ -153,7 +153,7 @@ fn is_epair(kernel: &dyn Kernel, name: &IfName) -> Result<bool> {
     }
 }
 
-/// Whether somebody gave an interface a description, brought it up, put it into
+/// Whether an interface has a description, brought it up, put it into
 /// a bridge or a group or gave it an address: a pair just made has none of these.
 pub(crate) fn mark_of_use(kernel: &dyn Kernel, name: &IfName) -> Result<Option<String>> {
     if let Some(text) = kernel.description(name)? {

@@ -3,8 +3,8 @@
 //!
 //! However many jails there are, it takes one zfs(8), one look at the kernel,
 //! jail.conf(5), and a few directories. Nothing below a container is looked at:
-//! that is the jail's. What cannot be read is unknown and told in
-//! [`Inventory::unread`]; it is no failure, so that anybody may look.
+//! that is the jail's. What cannot be read is unknown and listed in
+//! [`Inventory::unread`]; it is not an error, so that any user can list jails.
 
 mod status;
 

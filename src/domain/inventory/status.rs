@@ -85,7 +85,7 @@ pub struct JailStatus {
     pub directory: Presence<FileType>,
     /// The dataset of its container; absent under directory storage.
     pub dataset: Presence<ContainerDataset>,
-    /// The jail that runs under its name; a dying one is none.
+    /// The jail that runs under its name; a dying one does not count.
     pub running: Presence<RunningJail>,
     /// The release and the name of the snapshot that its container is a clone
     /// of, if that is one of a skeleton of the layout.
@@ -175,6 +175,6 @@ pub enum TemplateAge {
         /// What the base says of itself.
         version: Option<Version>,
     },
-    /// Nothing tells.
+    /// Unknown.
     Unknown,
 }

@@ -17,7 +17,7 @@ pub enum Command {
     Shell(String),
 }
 
-/// Tells how jail(8) runs a command string, after run_command() in command.c.
+/// Returns how jail(8) runs a command string, after run_command() in command.c.
 ///
 /// A string with any of ``! " $ & ' ( ) * ; < > ? [ \ ] ` { | } ~`` goes to the
 /// shell. Any other is split at blanks, without a thought of quotes. If the

@@ -29,7 +29,7 @@ pub(super) enum Kind {
     Variable { bytes: Vec<u8>, joined: bool },
     /// A byte that starts nothing.
     Stray,
-    /// The end of the file, or a NUL, which the parser of jail(8) cannot tell
+    /// The end of the file, or a NUL, which the parser of jail(8) cannot distinguish
     /// from it: what follows a NUL is not read.
     End,
 }

@@ -2,7 +2,7 @@
 //!
 //! The suite keeps no database, so what a jail is stands in jail.conf(5) and
 //! nowhere else, written by hand as often as by `jail-clone`. Half a reader, or
-//! asking `jail -e`, would not do: the first is wrong as soon as somebody uses
+//! asking `jail -e`, would not do: the first is wrong as soon as a file uses
 //! a wildcard or a list, the second knows no positions, prints a list and a
 //! value with a comma alike, and says nothing at all when one file is broken.
 //! This is the whole grammar, ported from the scanner (jaillex.l), the grammar

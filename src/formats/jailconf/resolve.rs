@@ -104,7 +104,7 @@ impl Resolved {
     /// one without a value. The name must be spelled as in the file; see
     /// [`Resolved::bool`] for booleans.
     ///
-    /// A value with a hole in it is none: a path that lacks its last part names
+    /// A value with a hole in it is not used: a path that lacks its last part names
     /// another directory.
     pub fn get(&self, name: &str) -> Option<&[String]> {
         self.find(|param| !param.is_variable && param.name == name)

@@ -207,7 +207,7 @@ fn wait() {
     (&go).read_exact(&mut [0]).expect("THINJAIL_WAIT");
 }
 
-/// Tells that a lock is another's.
+/// Reports that another process holds a lock.
 pub fn blocked() {
     report("blocked");
 }

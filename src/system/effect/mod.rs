@@ -98,7 +98,7 @@ pub fn chown(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
     with_context!(std::os::unix::fs::chown(path, Some(uid), Some(gid)), "set the owner of {}", path.display())
 }
 
-/// Opens a file for writing, making it if there is none.
+/// Opens a file for writing, and creates it if it does not exist.
 pub fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
     let flags = flags.union(OFlags::CREATE).union(OFlags::CLOEXEC);
     let opened = with(format_args!("open {}", path.display()), || Ok(rustix::fs::open(path, flags, mode)?));

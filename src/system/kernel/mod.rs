@@ -40,7 +40,7 @@ pub trait Interfaces {
     fn destroy(&self, name: &IfName) -> Result<()>;
     /// Renames an interface.
     fn rename(&self, name: &IfName, to: &IfName) -> Result<()>;
-    /// Whether the interface is up; ENXIO when there is none.
+    /// Whether the interface is up; ENXIO when it does not exist.
     fn is_up(&self, name: &IfName) -> Result<bool>;
     /// Sets or clears IFF_UP.
     fn set_up(&self, name: &IfName, up: bool) -> Result<()>;
@@ -90,7 +90,7 @@ pub trait Bridges: Interfaces {
     /// Makes a member private: it exchanges no frames with other private members.
     fn set_private(&self, bridge: &IfName, member: &IfName) -> Result<()>;
     /// Enters an Ethernet address of a member as static: frames to it go to this
-    /// member, whoever sends from it. The VLAN is the member's on a bridge that
+    /// member, whichever host sends from it. The VLAN is the member's on a bridge that
     /// filters VLANs. An address that is static at another member stays there.
     fn set_static_address(
         &self,
@@ -155,7 +155,7 @@ pub struct Mount {
 
 impl Mount {
     /// Whether it is a snapshot that ZFS mounted by itself below `.zfs` when
-    /// somebody looked into it. It goes by itself with the file system, which it
+    /// it was used. It is unmounted automatically with the file system, which it
     /// keeps from nothing: not from being renamed, unmounted or destroyed.
     fn is_snapshot(&self) -> bool {
         self.kind == "zfs" && self.on.parent().is_some_and(|place| place.ends_with(".zfs/snapshot"))
@@ -182,7 +182,7 @@ pub struct RunningJail {
     pub path: PathBuf,
 }
 
-/// A process, told from a later one of the same id by when it started.
+/// A process, distinguished from a later one of the same id by its start time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// Process id.
@@ -203,7 +203,7 @@ pub trait Jails {
     fn running_jail(&self, name: &str) -> Result<Option<RunningJail>> {
         Ok(self.running_jails()?.into_iter().find(|j| j.name == name))
     }
-    /// The process of that id; `None` when there is none.
+    /// The process with that id, if it exists.
     fn process(&self, pid: i32) -> Result<Option<Process>>;
     /// kern.osrelease, such as `15.0-RELEASE-p3`.
     fn os_release(&self) -> Result<String>;
@@ -269,7 +269,7 @@ pub fn is_at_or_below(path: &Path, top: &Path) -> bool {
     path.starts_with(top)
 }
 
-/// Whether somebody else could take the address for his own by mistake.
+/// Whether another interface could take the address by mistake.
 fn is_of_the_network(address: &IpAddr) -> bool {
     let local = match address {
         IpAddr::V4(v4) => v4.is_link_local(),

@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Carries out the steps on the tree `work`, which is as the release has it and
-/// nobody else's, with what the jail has from the tree `ours`. Tells how many
+/// not used by others, with what the jail has from the tree `ours`. Reports how many
 /// entries it has copied after each.
 ///
 /// A directory that gets or loses an entry has the time that the jail's has.

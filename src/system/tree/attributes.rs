@@ -50,7 +50,7 @@ pub fn set(object: Object, name: &CStr, value: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Takes away what a new file got from the directory it was made in.
+/// Removes what a new file inherited from its directory.
 pub fn strip_acl(object: Object) -> io::Result<()> {
     effect::with(format_args!("take the access control list away"), || system::strip_acl(object))
 }
@@ -120,7 +120,7 @@ mod freebsd {
     pub struct Acl(Vec<(c_int, Allocated)>);
 
     impl Acl {
-        /// Whether there is none.
+        /// Whether it is empty.
         pub fn is_empty(&self) -> bool {
             self.0.is_empty()
         }
@@ -162,8 +162,8 @@ mod freebsd {
         Allocated::new(unsafe { acl_to_text_np(list.get(), ptr::null_mut(), ACL_TEXT_NUMERIC_IDS) }.cast())
     }
 
-    /// A list can't be set through O_PATH. What can't be opened otherwise, a
-    /// device node or a link, can't be given one.
+    /// A list cannot be set through O_PATH. What cannot be opened otherwise, a
+    /// device node or a link, cannot be given one.
     fn writable(object: Object) -> io::Result<(Option<OwnedFd>, RawFd)> {
         if matches!(object.kind, FileType::RegularFile | FileType::Directory) {
             return Ok((None, object.fd.as_raw_fd()));
@@ -214,7 +214,7 @@ mod freebsd {
         Ok(Acl(lists))
     }
 
-    /// Takes away what a new file got from the directory it was made in.
+    /// Removes what a new file inherited from its directory.
     pub fn strip_acl(object: Object) -> io::Result<()> {
         for (kind, list) in acl(object)?.0 {
             let (_opened, fd) = writable(object)?;
@@ -262,7 +262,7 @@ mod freebsd {
         Ok((names, acl(object)?))
     }
 
-    /// What a call of extattr(2) puts into a buffer, which it first tells the
+    /// What a call of extattr(2) puts into a buffer, of which it first returns the
     /// size of.
     fn fill(mut call: impl FnMut(*mut c_void, usize) -> isize) -> io::Result<Vec<u8>> {
         loop {
@@ -324,7 +324,7 @@ mod linux {
     pub struct Acl(Vec<(CString, Vec<u8>)>);
 
     impl Acl {
-        /// Whether there is none.
+        /// Whether it is empty.
         pub fn is_empty(&self) -> bool {
             self.0.is_empty()
         }
@@ -404,7 +404,7 @@ mod linux {
         }?)
     }
 
-    /// Takes away what a new file got from the directory it was made in.
+    /// Removes what a new file inherited from its directory.
     pub fn strip_acl(object: Object) -> io::Result<()> {
         for name in ACLS {
             let removed = match path_of(object) {

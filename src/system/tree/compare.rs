@@ -33,7 +33,7 @@ pub enum Aspect {
     OnlyFirst,
     /// It is only in the second tree, with all that may be below it.
     OnlySecond,
-    /// What kind of file it is. Nothing more is told of the entry.
+    /// What kind of file it is. Nothing else is reported about the entry.
     Kind,
     /// The mode.
     Mode,
@@ -94,9 +94,9 @@ impl fmt::Display for Aspect {
     }
 }
 
-/// Compares two trees in all that [`copy`](super::copy()) carries over, and tells
+/// Compares two trees in all that [`copy`](super::copy()) carries over, and reports
 /// every difference, in the order of names, until `visit` breaks off. Sockets
-/// don't count, nor does where a file has holes.
+/// do not count, nor does where a file has holes.
 pub fn compare(a: &Path, b: &Path, visit: &mut dyn FnMut(Difference) -> ControlFlow<()>) -> Result<()> {
     let (left, right) = (Entry::top(a)?, Entry::top(b)?);
     let mut comparison = Comparison::new(&left, &right, visit);

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-/// Copies the tree at `from` to `to`, which must not exist. What can't be
+/// Copies the tree at `from` to `to`, which must not exist. What cannot be
 /// carried over makes it fail; nothing is left out in silence but sockets.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
     copy_reporting(from, to, &mut |_| ())
@@ -68,7 +68,7 @@ pub(super) struct Copier<'a> {
     pub(super) first_names: FirstNames,
     /// Flags of files with several names: an immutable file gets no further one.
     pub(super) late_flags: Vec<(PathBuf, u32)>,
-    /// What is being copied; after an error, what couldn't be.
+    /// What is being copied; after an error, what could not be.
     pub(super) path: PathBuf,
     pub(super) depth: usize,
     entries: u64,
@@ -171,7 +171,7 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// Makes a new file of the same kind, for nobody but us as yet.
+/// Makes a new file of the same kind, which only its owner can use yet.
 pub(super) fn make(source: &Entry, to: BorrowedFd, name: &CStr) -> io::Result<Entry> {
     let private = Mode::RUSR | Mode::WUSR;
     let kind = kind_of(&source.stat);

@@ -57,7 +57,7 @@ pub fn copy_data(from: impl AsFd, to: impl AsFd, stat: &Stat) -> io::Result<()> 
 
 /// The kernel finds the holes. copy_file_range(2) lets ZFS share blocks between
 /// datasets of a pool instead of copying them. A file that grows meanwhile is
-/// copied up to its size as it was: whoever writes it may never end.
+/// copied up to its size as it was: a process that writes to it may never end.
 #[cfg(target_os = "freebsd")]
 #[allow(unsafe_code)]
 fn copy_all(from: impl AsFd, to: impl AsFd, stat: &Stat) -> io::Result<()> {

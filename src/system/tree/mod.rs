@@ -55,7 +55,7 @@ const DEEPEST: usize = 256;
 
 const FIRST_OPEN: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const DIRECTORY: OFlags = FIRST_OPEN.union(OFlags::DIRECTORY);
-/// Opening waits for nobody, should the file have become a FIFO.
+/// Opening does not wait, even if the file has become a FIFO.
 const FILE: OFlags = FIRST_OPEN.union(OFlags::NONBLOCK);
 /// A name for what is not to be opened.
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -168,7 +168,7 @@ impl Device {
 }
 
 /// A file that is looked at closely: a regular file or a directory open for
-/// reading, anything else only held, so that its name can't change hands.
+/// reading, anything else only held, so that its name cannot be reused.
 struct Entry {
     fd: OwnedFd,
     stat: Stat,
@@ -219,7 +219,7 @@ fn open_parent(top: BorrowedFd, path: &Path) -> io::Result<(OwnedFd, CString)> {
 struct FirstNames(HashMap<u64, PathBuf>);
 
 impl FirstNames {
-    /// The first name of a file, if it isn't this one.
+    /// The first name of a file, if it is not this one.
     #[allow(clippy::unnecessary_cast)] // The types differ between systems.
     fn before(&mut self, stat: &Stat, path: &Path) -> Option<PathBuf> {
         if stat.st_nlink < 2 || kind_of(stat) == FileType::Directory {
@@ -279,7 +279,7 @@ impl Action for CopyTree {
         }
         effect::rename(&aside, &self.to)?;
         undo.push(RemoveCopy { path: self.to.clone() });
-        // An immutable directory couldn't have been renamed.
+        // An immutable directory could not have been renamed.
         copy::set_top_flags(&self.to, flags)?;
         effect::fsync(&directory, parent)?;
         Ok(())
@@ -287,7 +287,7 @@ impl Action for CopyTree {
 }
 
 /// Removes a copy that is in place. Under its own name it is never half a copy,
-/// which the next run would have to take for somebody's work.
+/// which the next run would have to take for work in progress.
 struct RemoveCopy {
     path: PathBuf,
 }

@@ -53,7 +53,7 @@ struct Removal {
     device: Device,
     /// Directories moved up so far.
     moved: u64,
-    /// What is being removed; after an error, what couldn't be.
+    /// What is being removed; after an error, what could not be.
     path: PathBuf,
 }
 
@@ -96,7 +96,7 @@ impl Removal {
     }
 
     /// Opens a directory and makes sure that its entries can be removed. A copy
-    /// that was interrupted may have left one that nobody may enter.
+    /// that was interrupted may have left one that cannot be entered.
     fn enter(&mut self, parent: BorrowedFd, name: &CStr, stat: &Stat) -> io::Result<OwnedFd> {
         self.device.check(stat)?;
         if flags::flags(stat) != 0 {

@@ -39,7 +39,7 @@ pub fn command_line(arguments: &[String]) -> String {
     Tools::line(Tool::Zfs, arguments)
 }
 
-/// The single value of a property, empty where there is none.
+/// The single value of a property, empty if it is not set.
 fn value(host: &Host, name: &str, property: &str) -> Result<Option<String>> {
     Ok(query_one(host.tools(), name, &[property])?.map(|found| found.get(property).to_owned()))
 }

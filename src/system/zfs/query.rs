@@ -18,7 +18,7 @@ pub struct DatasetProperties {
 pub struct Property {
     /// Its name.
     pub name: String,
-    /// Its value, numbers with all digits; `-` where there is none.
+    /// Its value, numbers with all digits; `-` if it is not set.
     pub value: String,
     /// Where the value comes from: `local`, `received`, `inherited from NAME`,
     /// `default`, or `-`.
@@ -34,7 +34,7 @@ impl Property {
 }
 
 impl DatasetProperties {
-    /// The value of a property, empty where there is none. A user property counts
+    /// The value of a property, empty if it is not set. A user property counts
     /// only where it is set, or was received: one inherited from a parent says
     /// nothing about this dataset.
     pub fn get(&self, property: &str) -> &str {

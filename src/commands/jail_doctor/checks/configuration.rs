@@ -345,12 +345,12 @@ fn names_of_interfaces(jail: &Configured, found: &mut Vec<Finding>) {
     }
 }
 
-/// Hooks that are not there.
+/// Hooks that do not exist.
 fn hooks(jail: &Configured, name: &JailName, found: &mut Vec<Finding>) {
     let runs = |parameter: &str, programs: &[&str]| {
         jail.words(parameter).iter().flatten().any(|word| programs.contains(&program(word)))
     };
-    // What could not be resolved is missing too, and told already.
+    // What could not be resolved is missing too, and already reported.
     if !jail.resources.errors.is_empty() {
         return;
     }

@@ -199,7 +199,7 @@ fn option<'w>(words: &'w [String], letter: &str) -> Option<&'w str> {
     words.iter().position(|w| w == letter).and_then(|at| words.get(at + 1)).map(String::as_str)
 }
 
-/// The bridges that somebody wants to be there, and who.
+/// The bridges that must exist, and what needs them.
 fn wanted(facts: &Facts) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
     if let Some(bridge) = &facts.settings.jail_bridge {

@@ -233,7 +233,7 @@ impl One<'_> {
                 return None;
             }
         };
-        // The layout's own paths are what it is held against.
+        // It is compared with the paths of the layout.
         let ours = self.jail.resources.path.as_deref().map(Path::new) == Some(&self.layout.path(self.name));
         match fstab::check(self.facts.host, self.layout, self.name, &text) {
             _ if !ours => {}
@@ -302,7 +302,7 @@ impl One<'_> {
     /// What the jail's root may have put in the way of the host.
     fn hostile(&self, container: &Path, found: &mut Vec<Finding>) {
         let object = self.layout.container(self.name);
-        let mut told: BTreeSet<PathBuf> = BTreeSet::new();
+        let mut reported: BTreeSet<PathBuf> = BTreeSet::new();
         let release = self.known.and_then(|k| k.release());
         let skeleton = release.map(|release| self.facts.host_path(&self.layout.skeleton(release)));
         for path in MOVED.iter().chain(&READ_BY_THE_HOST) {
@@ -323,7 +323,7 @@ impl One<'_> {
                 text.is_some() && text == inside::link(skeleton, &odd)
             };
             if kind == FileType::Symlink && (!expected || skeleton.as_deref().is_some_and(came))
-                || !told.insert(odd.clone())
+                || !reported.insert(odd.clone())
             {
                 continue;
             }
@@ -566,10 +566,10 @@ mod tests {
         let expected = [pair("seven", "epair7", 70, 17), pair("eight", "epair8", 80, 18)];
         let mut found = Vec::new();
         macs(&network, &expected, &mut found);
-        let mut told: Vec<String> = found.iter().map(|f| format!("{}: {}", f.object, f.what)).collect();
-        told.sort();
+        let mut reported: Vec<String> = found.iter().map(|f| format!("{}: {}", f.object, f.what)).collect();
+        reported.sort();
         assert_eq!(
-            told,
+            reported,
             [
                 "epair6a: 02:00:00:00:00:05 is also that of epair5a",
                 "epair7a: 02:00:00:00:00:07 is also that of something behind igc0 of b",

@@ -162,7 +162,7 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
                 let stem = half.as_str().strip_suffix('a').unwrap_or_default();
                 let Ok(pair) = stem.parse::<PairName>() else { continue };
                 let claimed = facts.configured.iter().find(|c| c.resources.pairs.iter().any(|p| p == stem));
-                // Somebody else's may look the same.
+                // An epair of another program may look the same.
                 let ours =
                     claimed.is_some_and(|c| !c.running) || pair.unit().is_some_and(|u| u >= SCRATCH_FIRST);
                 let untouched = || {

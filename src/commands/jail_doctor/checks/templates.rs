@@ -41,7 +41,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     let Some(inventory) = &facts.inventory else { return found };
     for one in &inventory.templates {
-        // Nobody said that a release is to have one; a jail that wants it does.
+        // A release need not have one; a jail that needs it says so.
         let wanted = || inventory.jails.iter().any(|j| j.release() == Some(&one.release));
         if one.base.is_absent() && one.skeleton.is_absent() && !wanted() {
             continue;
@@ -199,7 +199,7 @@ pub struct TemplateTrees<'a> {
 }
 
 /// One finding for all links of a tree that can be repaired, one for each that
-/// can't.
+/// cannot.
 pub fn links_of(
     survey: Survey,
     kind: &'static FindingKind,

@@ -66,7 +66,7 @@ impl FreeBsd {
         if fd < 0 {
             return Err(refused("open", "a socket"));
         }
-        // SAFETY: fd is open and nobody else's.
+        // SAFETY: fd is open and owned by this value only.
         Ok(FreeBsd { socket: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
@@ -168,8 +168,8 @@ impl Interfaces for FreeBsd {
     }
 
     fn description(&self, name: &IfName) -> Result<Option<String>> {
-        // net.ifdescr_maxlen is 1024 unless somebody raised it; a description
-        // that does not fit is not one of ours, but it must not look absent.
+        // net.ifdescr_maxlen is 1024 unless it was raised; a description
+        // that does not fit was not set by thinjail, but it must not look absent.
         let mut text = vec![0u8; 1024];
         loop {
             let mut request = IfReq::new(name);

@@ -361,7 +361,7 @@ mod tests {
             state.set_address("bridge0", member, mac, 0).unwrap();
             state.limit_addresses("bridge0", member, 1).unwrap();
         }
-        // It is forwarded, but the entry stays; an address that nobody has is not taken.
+        // It is forwarded, but the entry stays; an unused address is not learned.
         state.receive("bridge0", "epair1a", neighbor).unwrap();
         assert_eq!(leads(&state), "epair2a");
         assert!(!state.receive("bridge0", "epair1a", [2; 6]).unwrap());

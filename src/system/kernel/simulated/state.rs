@@ -12,7 +12,7 @@ pub const HOST: i32 = 0;
 /// What an interface is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InterfaceKind {
-    /// A loopback, which can't be destroyed.
+    /// A loopback, which cannot be destroyed.
     Loopback,
     /// A physical Ethernet interface.
     Ethernet,

@@ -68,12 +68,12 @@ pub enum Step {
     MergeMetadata(MergeMetadata),
 }
 
-/// Why an entry can't be merged.
+/// Why an entry cannot be merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConflictReason {
     /// Both changed the same lines, in so many places.
     Lines(usize),
-    /// Both changed what can't be merged by lines.
+    /// Both changed what cannot be merged by lines.
     Contents,
     /// Both made something else of it, or added it.
     Kind,

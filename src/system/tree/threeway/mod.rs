@@ -70,12 +70,12 @@ pub enum MergeRule {
     Generated,
 }
 
-/// What is peculiar to some entries.
+/// What is specific to some entries.
 pub trait MergePolicy {
     /// How an entry, by its path below the top, is merged.
     fn rule(&self, path: &Path) -> MergeRule;
     /// Merges the contents of a file that both sides changed; `None` when that
-    /// can't be done.
+    /// cannot be done.
     fn merge(&self, path: &Path, ancestor: &[u8], ours: &[u8], theirs: &[u8]) -> Option<MergedText>;
 }
 
@@ -133,7 +133,7 @@ pub fn exists(top: &Path, path: &Path) -> Result<bool> {
     };
     match look() {
         Ok(()) => Ok(true),
-        // A link on the way is none that leads there.
+        // A link on the way does not lead there.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e)
             if [Errno::NOTDIR, Errno::LOOP, Errno::MLINK]
@@ -160,7 +160,7 @@ type Three<T> = [T; 3];
 struct Walk<'a> {
     policy: &'a dyn MergePolicy,
     devices: Three<Device>,
-    /// What is being compared; after an error, what couldn't be.
+    /// What is being compared; after an error, what could not be.
     path: PathBuf,
     depth: usize,
     found: Vec<TreeChange>,
@@ -279,7 +279,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// An entry that is not there, or not of the same kind, in all three trees.
+    /// An entry that does not exist, or differs in kind, in one of three trees.
     fn replaced(&mut self, three: &Three<Option<Entry>>) -> io::Result<()> {
         let [ancestor, theirs, ours] = three;
         let alike = same(ours, theirs)?;
@@ -420,7 +420,7 @@ impl Facts {
     }
 
     fn decide(ancestor: Option<&Entry>, theirs: &Entry, ours: &Entry) -> io::Result<Facts> {
-        // Without an ancestor nobody kept anything.
+        // Without an ancestor, neither side kept anything.
         let by = |same: &dyn Fn(&Entry, &Entry) -> io::Result<bool>| -> io::Result<Decision> {
             if same(ours, theirs)? {
                 return Ok(Decision::Unchanged);
@@ -775,7 +775,7 @@ mod tests {
             let dir = trees([&a, &b, &b]);
             prop_assert_eq!(merged(dir.path(), Side::Theirs), b.clone());
             // Without a conflict it does not matter how conflicts are decided, and
-            // nothing is there that nobody has.
+            // the result has nothing that neither side has.
             let dir = trees([&a, &b, &c]);
             if found(dir.path()).iter().all(|f| f.conflict.is_none()) {
                 let again = trees([&a, &b, &c]);

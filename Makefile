@@ -72,7 +72,7 @@ man-lint:
 	# The words to avoid, in all other texts that are read.
 	sh man/spell.sh *.md docs/*.md tests/README tests/freebsd/README tests/messages/*.cases \
 	    share/port/pkg-descr share/port/pkg-message share/examples/jail.conf share/examples/jail.conf.ipv6 \
-	    etc/*.sample
+	    share/examples/pf.conf etc/*.sample
 
 # With the feature of the tests, so that check does not compile the programs again.
 demo:
@@ -106,7 +106,8 @@ install:
 	install -m 644 etc/thinjail.conf.sample $(TO)/etc/thinjail.conf.sample
 	install -m 644 etc/newsyslog.conf.d/thinjail.conf.sample $(TO)/etc/newsyslog.conf.d/thinjail.conf.sample
 	install -m 555 etc/periodic/weekly/500.thinjail-doctor $(TO)/etc/periodic/weekly/500.thinjail-doctor
-	install -m 444 share/examples/jail.conf share/examples/jail.conf.ipv6 $(TO)/$(EXAMPLESDIR)/
+	install -m 444 share/examples/jail.conf share/examples/jail.conf.ipv6 share/examples/pf.conf \
+	    $(TO)/$(EXAMPLESDIR)/
 	install -m 444 share/examples/jail.conf.d/web.conf $(TO)/$(EXAMPLESDIR)/jail.conf.d/web.conf
 	install -m 444 share/completions/thinjail.bash $(TO)/$(BASHDIR)/thinjail
 	install -m 444 share/completions/thinjail.fish $(TO)/$(FISHDIR)/thinjail.fish
@@ -127,7 +128,7 @@ uninstall:
 	for m in $(MAN8); do rm -f $(TO)/share/man/man8/$$m || exit 1; done
 	rm -f $(TO)/etc/thinjail.conf.sample $(TO)/etc/newsyslog.conf.d/thinjail.conf.sample \
 	    $(TO)/etc/periodic/weekly/500.thinjail-doctor
-	rm -f $(TO)/$(EXAMPLESDIR)/jail.conf $(TO)/$(EXAMPLESDIR)/jail.conf.ipv6 \
+	rm -f $(TO)/$(EXAMPLESDIR)/jail.conf $(TO)/$(EXAMPLESDIR)/jail.conf.ipv6 $(TO)/$(EXAMPLESDIR)/pf.conf \
 	    $(TO)/$(EXAMPLESDIR)/jail.conf.d/web.conf
 	rm -f $(TO)/libexec/thinjail-complete $(TO)/$(BASHDIR)/thinjail $(TO)/$(FISHDIR)/thinjail.fish $(TO)/$(ZSHDIR)/_thinjail
 	@for d in $(EXAMPLESDIR)/jail.conf.d $(EXAMPLESDIR) etc/newsyslog.conf.d $(BASHDIR) share/bash-completion \

@@ -53,7 +53,7 @@ wait_until() {
     tries=0
     until "$@" >/dev/null 2>&1; do
         tries=$((tries + 1))
-        [ $tries -lt 50 ] || fail "in vain waited for: $*"
+        [ $tries -lt 50 ] || fail "waited without success for: $*"
         sleep 0.2
     done
 }

@@ -1,0 +1,62 @@
+# Hosts and jails with other networks than that of the bridge: what thinjail(7) describes.
+
+# A neighbor of the host outside: the other end of epair203, in a vnet of its own.
+outside() {
+    ifconfig epair203 create >/dev/null
+    ifconfig epair203a inet 10.83.79.2/24 up
+    jail -c name=tjout vnet persist path=/
+    ifconfig epair203b vnet tjout
+    jexec tjout ifconfig epair203b inet 10.83.79.1/24 up
+}
+
+no_outside() {
+    jail -r tjout
+    wait_until there epair203b
+    ifconfig epair203a destroy
+}
+
+have nat "traffic" "a host with one address: jails reach the outside through it, and a port leads to a jail"
+case_nat() {
+    kldload -n pf 2>/dev/null || { note "there is no pf(4)"; return; }
+    if pfctl -s info 2>/dev/null | grep -q '^Status: Enabled'; then
+        note "pf(4) is in use on this host"
+        return
+    fi
+    quick tjweb 201
+    start tjweb
+    outside
+    forwarding=$(sysctl -n net.inet.ip.forwarding)
+    sysctl net.inet.ip.forwarding=1 >/dev/null
+    # The outside knows no way to the jails.
+    ! jexec tjweb ping -o -c 2 -t 4 10.83.79.1 || fail "the outside is reached without NAT"
+    sed -e 's|"igc0"|"epair203a"|' -e "s|10\.7\.0\.0/24|$network.0/24|" -e "s|10\.7\.0\.10 port 80|$network.201 port 5000|" \
+        -e 's|^#rdr|rdr|' "$source/share/examples/pf.conf" >"$work/pf.conf"
+    run pfctl -nf "$work/pf.conf"
+    run pfctl -q -f "$work/pf.conf"
+    run pfctl -q -e
+    jexec tjweb ping -o -c 5 -t 10 10.83.79.1 || fail "the outside is not reached through NAT"
+    jexec tjweb daemon -f nc -l 5000
+    wait_until sh -c 'jexec tjweb sockstat -4l | grep -q :5000'
+    jexec tjout nc -z -w 5 10.83.79.2 8080 || fail "the port does not lead to the jail"
+    pfctl -q -d
+    pfctl -q -F all 2>/dev/null
+    sysctl net.inet.ip.forwarding="$forwarding" >/dev/null
+    stop tjweb
+    no_outside
+}
+
+have slaac "traffic" "a jail takes its IPv6 address and route from the network (SLAAC)"
+case_slaac() {
+    command -v rtadvd >/dev/null || { note "there is no rtadvd(8)"; return; }
+    quick tjweb 201
+    start tjweb
+    printf '%s:\\\n\t:addr="fd83:77:77::":prefixlen#64:\n' $bridge >"$work/rtadvd.conf"
+    forwarding=$(sysctl -n net.inet6.ip6.forwarding)
+    sysctl net.inet6.ip6.forwarding=1 >/dev/null
+    rtadvd -c "$work/rtadvd.conf" -p "$work/rtadvd.pid" $bridge
+    jexec tjweb ifconfig epair201b inet6 -ifdisabled accept_rtadv auto_linklocal
+    wait_until sh -c 'jexec tjweb rtsol epair201b; jexec tjweb ifconfig epair201b inet6 | grep -q fd83:77:77:'
+    kill "$(cat "$work/rtadvd.pid")"
+    sysctl net.inet6.ip6.forwarding="$forwarding" >/dev/null
+    stop tjweb
+}

@@ -11,7 +11,7 @@ outside() {
 
 no_outside() {
     jail -r tjout
-    wait_until there epair203b
+    # Its other end goes with it, wherever that is by now.
     ifconfig epair203a destroy
 }
 
@@ -43,20 +43,4 @@ case_nat() {
     sysctl net.inet.ip.forwarding="$forwarding" >/dev/null
     stop tjweb
     no_outside
-}
-
-have slaac "traffic" "a jail takes its IPv6 address and route from the network (SLAAC)"
-case_slaac() {
-    command -v rtadvd >/dev/null || { note "there is no rtadvd(8)"; return; }
-    quick tjweb 201
-    start tjweb
-    printf '%s:\\\n\t:addr="fd83:77:77::":prefixlen#64:\n' $bridge >"$work/rtadvd.conf"
-    forwarding=$(sysctl -n net.inet6.ip6.forwarding)
-    sysctl net.inet6.ip6.forwarding=1 >/dev/null
-    rtadvd -c "$work/rtadvd.conf" -p "$work/rtadvd.pid" $bridge
-    jexec tjweb ifconfig epair201b inet6 -ifdisabled accept_rtadv auto_linklocal
-    wait_until sh -c 'jexec tjweb rtsol epair201b; jexec tjweb ifconfig epair201b inet6 | grep -q fd83:77:77:'
-    kill "$(cat "$work/rtadvd.pid")"
-    sysctl net.inet6.ip6.forwarding="$forwarding" >/dev/null
-    stop tjweb
 }

@@ -1,8 +1,8 @@
 #!/bin/sh
-# The whole flow on any Unix: no root, no FreeBSD, nothing outside a temporary
-# directory. Our programs are the real ones, and so are all files; interfaces,
-# mounts, jails and the pool are simulated. jail(8) is a stand-in that reads the
-# sample jail.conf, splits its hook lines and executes them.
+# Shows all of thinjail on any Unix, without root and without FreeBSD. It changes
+# nothing outside a temporary directory. The programs of thinjail and all files are
+# real; interfaces, mounts, jails and the pool are simulated. jail(8) is a stand-in
+# that reads the sample jail.conf, splits its hook lines and executes them.
 #
 # usage: demo.sh directory-of-the-built-programs
 set -eu
@@ -27,7 +27,7 @@ THINJAIL_ROOT=$root THINJAIL_TOOLS=$top/tools
 export PATH THINJAIL_ROOT THINJAIL_TOOLS
 
 title() { printf '\n== %s\n' "$*"; }
-# Shows a command and runs it; the temporary root is left out of the output.
+# Prints a command and runs it. The output omits the temporary root.
 run() {
     printf '# %s\n' "$*" | sed "s|$root||g"
     status=0
@@ -38,7 +38,7 @@ run() {
 interfaces() { printf '    interfaces: %s\n' "$(ifconfig -l)"; }
 mounts() { printf '    nullfs mounts: %s\n' "$(mount -t nullfs -p | wc -l | tr -d ' ')"; }
 
-title "A host with a bridge, a pool, and the installation medium of a release"
+title "A host with a bridge, a pool and the installation medium of a release"
 ifconfig standin-init igc0 igc0bridge 192.168.7.101/24
 zfs standin-init zdata
 "$built/examples/basetree" --archive "$root/mnt/usr/freebsd-dist/base.txz" 14.2-RELEASE \
@@ -49,7 +49,7 @@ cp "$here/share/examples/jail.conf" "$root/etc/jail.conf"
 run ls "$root/mnt/usr/freebsd-dist"
 interfaces
 
-title "A template: verified, unpacked, split into a read-only base and a skeleton"
+title "A template: a release is verified, unpacked, and split into base and skeleton"
 templates=$root/zdata/jails/templates
 certificate=etc/ssl/certs/002c0b4f.0
 run skel-fetch -f /mnt/usr/freebsd-dist/base.txz 14.2
@@ -84,17 +84,17 @@ cp "$here/share/examples/jail.conf" "$root/etc/jail.conf"
 run jail -c db
 interfaces
 
-title "A stop with an open connection: the jail keeps dying, and its root is busy"
+title "A stop with an open connection: the jail remains dying, and its root is busy"
 mkdir -p "$root/var/db/standin"
 echo web >"$root/var/db/standin/held-connection"
 run jail -r web
 run jls -d
 mounts
-printf '    ... exec.release swept the root away by force, so the jail starts at once:\n'
+printf '    ... exec.release unmounted the root by force, so the jail can start at once:\n'
 run jail -c web
 interfaces
 
-title "Jails that are removed without their hooks leave everything; the next start cleans up"
+title "A jail that is removed without its hooks leaves everything; the next start cleans up"
 run jail -R web
 interfaces
 mounts
@@ -126,7 +126,7 @@ etc=$root/zdata/jails/containers/db/etc
 echo '*.* @loghost.example.org' >"$etc/syslog.conf"
 echo 'web:*:1001:' >>"$etc/group"
 echo 'sshd_enable="YES"' >"$etc/rc.conf"
-# Hidden on a real host, and there all the same.
+# On a real host, .zfs is hidden but can be used.
 zfs set snapdir=visible zdata/jails/templates
 
 title "The jail moves to the new release: changes are merged, and a conflict is resolved"

@@ -203,8 +203,8 @@ pub fn end(program: &str, result: Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// Ends a hook: what went wrong goes to syslog too, because rc.d/jail may show
-/// it.
+/// Ends a hook: what went wrong goes to syslog too, because rc.d/jail may not
+/// show it.
 pub fn end_hook(program: &str, root: &Root, result: Result<ExitCode>) -> ExitCode {
     if let Err(error) = &result {
         syslog::send(root, program, Severity::Error, &console::line(error));

@@ -45,7 +45,7 @@ fn run(arguments: &JailList, host: &Host) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A missing part.
+/// Shown for what does not exist.
 const NONE: &str = "-";
 /// What could not be read.
 const UNKNOWN: &str = "?";

@@ -145,7 +145,7 @@ case_kill_clone() {
             cat "$work/out"
         fi
         ! zfs list -H -o name $pool/jails/containers/tjweb 2>/dev/null || fail "the dataset is there"
-        is "$(find /etc/jail.conf.d $jails -maxdepth 1 -name '*tjweb*')" "" "leavings"
+        is "$(find /etc/jail.conf.d $jails -maxdepth 1 -name '*tjweb*')" "" "leftovers"
     done
     note "$kills kills"
     [ $kills -ge 5 ] || fail "only $kills kills: this shows nothing"

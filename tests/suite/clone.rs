@@ -272,10 +272,14 @@ fn missing_mount_points() {
         let conf = host.path("etc/jail.conf.d/web.conf");
         let whole = host.present();
         fs::remove_file(&conf).unwrap();
-        fs::remove_dir(container.join("usr/local/a/ä c")).unwrap();
+        fs::remove_dir(container.join("var/cache/new")).unwrap();
+        // One was made and has not got its mode yet.
+        let half = container.join("usr/local/a/b");
+        fs::set_permissions(&half, fs::Permissions::from_mode(0o700)).unwrap();
         let output = clone();
         assert!(output.status.success(), "{storage:?} {output:?}");
         assert_eq!(whole, host.present());
+        assert_eq!(fs::metadata(&half).unwrap().mode() & 0o7777, 0o755);
         // But not if something is in them.
         fs::remove_file(&conf).unwrap();
         fs::write(container.join("root/keys/one"), "x").unwrap();
@@ -289,13 +293,34 @@ fn missing_mount_points() {
             "{error}"
         );
         assert!(!host.path("zdata/jails/containers/db").exists());
+        host.ok("jail-destroy -y web");
+        assert!(!container.exists());
+        host.nothing_left();
     }
+}
+
+/// A host with the programs of the base system and a template.
+fn small_with_template() -> Host {
+    let host = small::stage(Storage::Directory);
+    host.ok("skel-split 14.2");
+    host
+}
+
+/// Destroys jails and fails if anything of them is left.
+fn destroy_all(host: &Host, jails: &[&str]) {
+    for jail in jails {
+        host.ok_with("jail-destroy", &["-y", jail]);
+    }
+    let left = host.present();
+    let left: Vec<&String> =
+        left.iter().filter(|line| jails.iter().any(|jail| line.contains(&format!("/{jail}")))).collect();
+    assert!(left.is_empty(), "{left:#?}");
 }
 
 /// A bridge, gateways and a VLAN of the jail's own, where the common part has others.
 #[test]
 fn the_network_of_one_jail() {
-    let host = Host::hooks_with_template();
+    let host = small_with_template();
     let example =
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/share/examples/jail.conf")).unwrap();
     host.write("etc/jail.conf", &example);
@@ -311,6 +336,17 @@ fn the_network_of_one_jail() {
     );
     host.ok("jail-clone -g fe80::1 -6 2001:db8::5/64 six 22");
     assert!(conf("six").contains("$gateway6 = \"fe80::1%epair22b\";"), "{}", conf("six"));
+    // A link-local gateway is in every network, so the address takes the prefix length of jail_net6.
+    host.write("usr/local/etc/thinjail.conf", &format!("{SETTINGS}jail_net6=\"fd00:7::/64\"\n"));
+    host.ok("jail-clone -g fe80::1 -6 fd00:7::9 seven 23");
+    assert!(conf("seven").contains("$ip6 = \"fd00:7::9/64\";"), "{}", conf("seven"));
+    // A VLAN takes the place of that of the common part.
+    let vlans = example.replace("\"--pin\"", "\"--vlan 10 --pin --vlan=11\"");
+    host.write("etc/jail.conf", &vlans);
+    host.ok("jail-clone --vlan 12 tagged 24");
+    assert!(conf("tagged").contains("$isolation = \"--pin --vlan 12\";"), "{}", conf("tagged"));
+    host.write("etc/jail.conf", &example);
+    host.write("usr/local/etc/thinjail.conf", SETTINGS);
     for (words, why) in [
         ("-g 10.9.0.1 wrong 30", "gateway 10.9.0.1 is outside the jail's network 192.168.7.0/24"),
         (
@@ -346,12 +382,13 @@ fn the_network_of_one_jail() {
         let error = host.refuses(1, &format!("jail-clone {words}"));
         assert!(error.contains(why), "{words}: {error}");
     }
+    destroy_all(&host, &["same", "other", "six", "seven", "tagged"]);
 }
 
 /// The ids that jail-clone chooses by itself.
 #[test]
 fn ids_to_choose_from() {
-    let host = Host::hooks_with_template();
+    let host = small_with_template();
     host.write("usr/local/etc/thinjail.conf", &format!("{SETTINGS}jail_ids=\"200-201,250\"\n"));
     for (name, id) in [("a", 200), ("b", 201), ("c", 250)] {
         let said = host.said(&format!("jail-clone {name}")).1;
@@ -361,10 +398,11 @@ fn ids_to_choose_from() {
     assert!(error.contains("no free id: all of jail_ids"), "{error}");
     // It is a bound for the choice, not for what is asked for.
     assert_eq!(host.said("jail-clone d 5").1, "d: id 5, 192.168.7.5/24\n");
+    destroy_all(&host, &["a", "b", "c", "d"]);
 }
 
 #[test]
-fn leavings_and_strangers() {
+fn leftovers_and_strangers() {
     let host = Host::hooks_with_template();
     let skeleton = host.path("zdata/jails/templates/14.2-RELEASE-skeleton");
     let container = host.path("zdata/jails/containers/pg-1");

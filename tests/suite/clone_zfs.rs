@@ -141,7 +141,7 @@ fn a_clone_that_did_not_mount_is_a_failure() {
 }
 
 #[test]
-fn leavings_and_strangers() {
+fn leftovers_and_strangers() {
     let stage = stage();
     // As a killed run leaves it: the same command finishes.
     ok(&stage, "jail-clone pg-1 111");

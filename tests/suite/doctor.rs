@@ -476,7 +476,7 @@ const FAULTS: &[Fault] = &[
     }),
 ];
 
-/// What can be mended without any risk.
+/// What can be fixed without risk.
 const MENDED: [&str; 5] = ["mount-leaked", "pair-leaked", "temp-left", "link-dangling", "certs-dangling"];
 
 #[test]
@@ -518,7 +518,7 @@ fn every_fault_is_found_and_nothing_else() {
 }
 
 #[test]
-fn all_faults_together_are_found_and_those_that_can_be_are_mended() {
+fn all_faults_together_are_found_and_those_that_can_be_are_fixed() {
     for storage in [Storage::Zfs, Storage::Directory] {
         let stage = healthy(storage);
         let faults = || FAULTS.iter().filter(|f| f.with_others && f.on.contains(&storage));
@@ -565,7 +565,7 @@ fn all_faults_together_are_found_and_those_that_can_be_are_mended() {
             expected.remove(id);
         }
         let left: Vec<&str> = expected.iter().copied().collect();
-        expect(&stage, &left, "what can't be mended");
+        expect(&stage, &left, "what cannot be fixed");
         let again = run(&stage, &["-x"]);
         assert!(!stage.strip(&again.stdout).contains("fixed: "), "{again:?}");
     }
@@ -604,9 +604,9 @@ fn the_snapshot_that_is_proposed_is_what_new_jails_get() {
     let stage = small(Storage::Zfs);
     stage.write(&format!("{SKELETON}/etc/new.conf"), "x");
     let found = &document(&stage, &[])["findings"];
-    let cure = text(&found[0]["advice"]);
+    let advice = text(&found[0]["advice"]);
     assert_eq!((text(&found[0]["id"]).as_str(), found.as_array().unwrap().len()), ("skeleton-newer", 1));
-    let (_, command) = cure.split_once("zfs snapshot ").expect(&cure);
+    let (_, command) = advice.split_once("zfs snapshot ").expect(&advice);
     stage.tool("zfs", &["snapshot", command]);
     // The jail that was there before does not have it.
     expect(&stage, &["etc-behind"], command);

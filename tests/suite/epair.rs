@@ -194,7 +194,7 @@ fn renamed_pairs_whose_units_clash() {
 }
 
 #[test]
-fn leavings_are_replaced() {
+fn leftovers_are_replaced() {
     let host = Host::hooks();
     // Tagged, as a failed start leaves it.
     host.ok(UP);

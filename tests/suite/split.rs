@@ -64,8 +64,8 @@ fn check_split(stage: &Host, before: &BTreeMap<PathBuf, String>) {
     }
     assert!(fs::read_dir(stage.path(BASE).join("skeleton")).unwrap().next().is_none());
     assert!(stage.path(SKELETON).join("docs").is_dir());
-    let leavings: Vec<_> = templates(stage).into_keys().filter(|p| is_leaving(p)).collect();
-    assert!(leavings.is_empty(), "{leavings:?}");
+    let leftovers: Vec<_> = templates(stage).into_keys().filter(|p| is_leaving(p)).collect();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
 }
 
 fn is_leaving(path: &Path) -> bool {

@@ -8,7 +8,7 @@ use crate::domain::layout::Layout;
 use crate::domain::settings::Settings;
 use crate::system::host::Host;
 use crate::types::address::{self, Chosen, Id};
-use crate::types::interface::{IfName, PairName};
+use crate::types::interface::{IfName, PairName, VlanId};
 use crate::types::jail_name::JailName;
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
@@ -70,8 +70,7 @@ impl Choice {
                     super::notes::EXAMPLE
                 );
             }
-            let others = common.isolation.as_deref().unwrap_or("--pin");
-            self.block.isolation = Some(format!("{others} --vlan {vlan}").trim_start().to_owned());
+            self.block.isolation = Some(with_vlan(common.isolation.as_deref().unwrap_or("--pin"), vlan));
         }
         let block = &self.block;
         Ok(block.bridge.is_some() || block.isolation.is_some() || block.gateways.iter().any(Option::is_some))
@@ -81,8 +80,7 @@ impl Choice {
         let Some(network) = network else {
             bail!("gateway {gateway}: the jail has no address of that kind; add one with -i or -6");
         };
-        let link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        if !link_local && !network.contains(&gateway) {
+        if !is_in(gateway, network) {
             bail!("gateway {gateway} is outside the jail's network {}", network.trunc());
         }
         Ok(())
@@ -99,6 +97,28 @@ fn gateways(arguments: &JailClone) -> Result<[Option<IpAddr>; 2]> {
         }
     }
     Ok(given)
+}
+
+/// Whether a jail in a network reaches a gateway directly; a link-local one is in
+/// every network.
+fn is_in(gateway: IpAddr, network: IpNet) -> bool {
+    let link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    link_local || network.contains(&gateway)
+}
+
+/// The options of the pair with this VLAN instead of another one.
+fn with_vlan(options: &str, vlan: VlanId) -> String {
+    let mut words = options.split_whitespace();
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            "--vlan" => _ = words.next(),
+            word if word.starts_with("--vlan=") => {}
+            word => kept.push(word.to_owned()),
+        }
+    }
+    kept.extend(["--vlan".into(), vlan.to_string()]);
+    kept.join(" ")
 }
 
 /// A gateway as route(8) needs it: a link-local address with the interface that
@@ -120,8 +140,8 @@ pub(super) fn choose(
 ) -> Result<Choice> {
     let [gateway4, gateway6] = gateways(arguments)?;
     // A gateway of another network says that the address is of that network too.
-    let net4 = settings.jail_net.filter(|net| gateway4.is_none_or(|g| IpNet::from(*net).contains(&g)));
-    let net6 = settings.jail_net6.filter(|net| gateway6.is_none_or(|g| IpNet::from(*net).contains(&g)));
+    let net4 = settings.jail_net.filter(|net| gateway4.is_none_or(|g| is_in(g, IpNet::from(*net))));
+    let net6 = settings.jail_net6.filter(|net| gateway6.is_none_or(|g| is_in(g, IpNet::from(*net))));
     let given4 = arguments.v4.map(|a| address::v4_given(a, net4)).transpose().context("-i")?;
     let given6 = arguments.v6.map(|a| address::v6_given(a, net6)).transpose().context("-6")?;
     let check = |address: IpAddr| {

@@ -113,7 +113,7 @@ const ASKED: [&str; 5] = ["mounted", "mountpoint", "origin", OWNER_PROPERTY, "cr
 /// What a new jail meets on the host.
 struct Found {
     container: NewContainer,
-    /// Mount points that are not in it yet.
+    /// Mount points that have yet to be made in it.
     mount_points: Vec<MakeMountPoint>,
     /// The jail's path, if it has yet to be made.
     path: Option<PathBuf>,
@@ -167,9 +167,9 @@ fn look(host: &Host, settings: &Settings, arguments: &JailClone) -> Result<Found
     let place = at(&layout.container(jail));
     let mut mount_points = Vec::new();
     for point in missing {
-        if !point.is_made(&place)? {
-            mount_points
-                .push(MakeMountPoint { path: place.join(point.path), is_directory: point.is_directory });
+        let make = MakeMountPoint { path: place.join(point.path), is_directory: point.is_directory };
+        if !make.is_done()? {
+            mount_points.push(make);
         }
     }
     let fstab = new_file(&at(&layout.fstab(jail)), fstab::format(&entries))?;

@@ -153,8 +153,8 @@ fn is_epair(kernel: &dyn Kernel, name: &IfName) -> Result<bool> {
     }
 }
 
-/// Whether an interface has a description, brought it up, put it into
-/// a bridge or a group or gave it an address: a pair just made has none of these.
+/// Whether an interface has a description or an address, is up, or is in a bridge
+/// or a group: a pair that was just made has and is none of these.
 pub(crate) fn mark_of_use(kernel: &dyn Kernel, name: &IfName) -> Result<Option<String>> {
     if let Some(text) = kernel.description(name)? {
         return Ok(Some(format!("described \"{text}\"")));

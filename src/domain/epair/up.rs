@@ -241,7 +241,8 @@ fn check_macs(kernel: &dyn Kernel, pair: &PairName, macs: &PairMacs) -> Result<(
 }
 
 /// Makes a pair under the first free unit of some and gives it its names. A
-/// unit may be taken by a pair under any other name, which only an attempt to create it shows.
+/// unit may be taken by a pair under any other name, which only an attempt
+/// to create it shows.
 struct CreateRenamedPair {
     units: Vec<u16>,
     pair: PairName,

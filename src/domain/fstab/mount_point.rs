@@ -6,6 +6,7 @@ use crate::system::file::{self, RemoveDirectory, RemoveFile};
 use crate::system::host::Host;
 use crate::system::plan::{Action, Undo};
 use anyhow::Result;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -44,45 +45,56 @@ pub struct MakeMountPoint {
 }
 
 impl MakeMountPoint {
+    /// Whether nothing is left to do. A killed run may have made it and not set its
+    /// mode or owner.
+    pub fn is_done(&self) -> Result<bool> {
+        if !is_made(&self.path, self.is_directory)? {
+            return Ok(false);
+        }
+        let (own, parent) = (fs_err::symlink_metadata(&self.path)?, self.parent()?);
+        Ok(own.mode() & 0o7777 == self.mode() && owner(&own) == owner(&parent))
+    }
+
     fn mode(&self) -> u32 {
         if self.is_directory { 0o755 } else { 0o644 }
     }
 
-    fn parent(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("/"))
+    fn parent(&self) -> Result<Metadata> {
+        let parent = self.path.parent().unwrap_or(Path::new("/"));
+        Ok(fs_err::symlink_metadata(parent)?)
     }
+}
+
+fn owner(metadata: &Metadata) -> (u32, u32) {
+    (metadata.uid(), metadata.gid())
 }
 
 impl Action for MakeMountPoint {
     fn shell(&self) -> String {
-        let make = if self.is_directory {
-            shell::line(["/bin/mkdir".as_ref(), "-m".as_ref(), "755".as_ref(), self.path.as_os_str()])
-        } else {
-            let line = ["/usr/bin/install", "-m", "644", "/dev/null"].map(AsRef::as_ref);
-            shell::line(line.into_iter().chain([self.path.as_os_str()]))
-        };
-        let owner = format!("$(/usr/bin/stat -f %u:%g {})", shell::quote(self.parent()));
-        format!("{make}\n/usr/sbin/chown {owner} {}", shell::quote(&self.path))
+        let parent = shell::quote(self.path.parent().unwrap_or(Path::new("/")));
+        let owner = |format| format!("$(/usr/bin/stat -f {format} {parent})");
+        let what = if self.is_directory { "-d -m 755" } else { "-m 644" };
+        let source = if self.is_directory { "" } else { "/dev/null " };
+        let path = shell::quote(&self.path);
+        format!("/usr/bin/install {what} -o {} -g {} {source}{path}", owner("%u"), owner("%g"))
     }
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
-        let parent = fs_err::symlink_metadata(self.parent())?;
-        // A killed run made it in a container that was not mounted yet.
-        if is_made(&self.path, self.is_directory)? {
-            return Ok(());
+        // The container may have been mounted only now, with what a killed run made.
+        if !is_made(&self.path, self.is_directory)? {
+            if self.is_directory {
+                effect::create_dir(&self.path, self.mode())?;
+                undo.push(RemoveDirectory { path: self.path.clone() });
+            } else {
+                file::create_empty(&self.path, self.mode())?;
+                undo.push(RemoveFile { path: self.path.clone() });
+            }
         }
-        if self.is_directory {
-            effect::create_dir(&self.path, self.mode())?;
-            undo.push(RemoveDirectory { path: self.path.clone() });
-        } else {
-            file::create_empty(&self.path, self.mode())?;
-            undo.push(RemoveFile { path: self.path.clone() });
-        }
-        // Whatever the umask.
+        // The umask applied to the mode.
         effect::chmod(&self.path, self.mode())?;
-        let own = fs_err::symlink_metadata(&self.path)?;
-        if (own.uid(), own.gid()) != (parent.uid(), parent.gid()) {
-            effect::chown(&self.path, (parent.uid(), parent.gid()))?;
+        let (own, parent) = (fs_err::symlink_metadata(&self.path)?, self.parent()?);
+        if owner(&own) != owner(&parent) {
+            effect::chown(&self.path, owner(&parent))?;
         }
         Ok(())
     }

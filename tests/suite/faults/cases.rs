@@ -259,7 +259,7 @@ pub static CASES: &[Case] = &[
     },
     Case {
         line: "jail-doctor -x",
-        prepare: with_leavings,
+        prepare: with_leftovers,
         on_error: OnError::GoesOn,
         // It says what is left as findings.
         tells: false,
@@ -492,7 +492,7 @@ fn with_packages(storage: Storage) -> Host {
 }
 
 /// All that jail-doctor mends.
-fn with_leavings(storage: Storage) -> Host {
+fn with_leftovers(storage: Storage) -> Host {
     let stage = Host::on(storage);
     stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
     stage.ok_with("jail-clone", &["web", "10"]);

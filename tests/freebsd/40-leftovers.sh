@@ -217,7 +217,7 @@ case_destroy_dying() {
     stop tjweb
     is_dying "$first" || fail "the jail is not dying, so this shows nothing"
     run jail-destroy -y tjweb
-    is "$(find "$root$jails" -maxdepth 2 -name '*tjweb*')" "" "leavings"
+    is "$(find "$root$jails" -maxdepth 2 -name '*tjweb*')" "" "leftovers"
     new_jail tjweb 201
     good_run tjweb epair201
     is_dying "$first" || fail "the jail is not dying any more, so this shows nothing"

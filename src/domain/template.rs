@@ -77,7 +77,7 @@ pub fn promoted_away(
 pub fn check_not_promoted(host: &Host, layout: &Layout, dataset: &Dataset, origin: &str) -> Result<()> {
     match promoted_away(host, layout, dataset, origin)? {
         Some((skeleton, origin)) => {
-            bail!("{skeleton} is a clone of {origin}, because that was promoted; zfs promote {skeleton}")
+            bail!("{skeleton} is a clone of {origin}, which was promoted; zfs promote {skeleton}")
         }
         None => Ok(()),
     }

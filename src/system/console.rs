@@ -95,7 +95,7 @@ pub(crate) fn complain(text: &str) {
 #[expect(clippy::disallowed_methods, reason = "a question is no effect")]
 pub fn ask(question: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
-        bail!("no terminal to ask on; use -y");
+        bail!("standard input is not a terminal; use -y");
     }
     io::stderr().write_all(format!("{} [y/N] ", printable::line(question)).as_bytes())?;
     let mut answer = String::new();

@@ -220,7 +220,7 @@ fn report(host: &Host, prefix: &str, action: &dyn Action) {
 
 /// A failed run whose undoing failed as well.
 #[derive(Debug, thiserror::Error)]
-#[error("{cause:#} (and not undone: {})", .left.join("; "))]
+#[error("{cause:#} (undo failed: {})", .left.join("; "))]
 struct Incomplete {
     cause: anyhow::Error,
     left: Vec<String>,

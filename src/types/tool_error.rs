@@ -37,8 +37,8 @@ impl fmt::Display for ToolError {
             Outcome::NotStarted(e) => write!(f, "could not be started: {e}"),
             Outcome::Failed { stderr, .. } if !stderr.is_empty() => f.write_str(stderr),
             Outcome::Failed { status, .. } => match (status.code(), status.signal()) {
-                (Some(code), _) => write!(f, "it ended with status {code} and said nothing"),
-                (_, signal) => write!(f, "it was ended by signal {}", signal.unwrap_or_default()),
+                (Some(code), _) => write!(f, "exited with status {code} and printed nothing"),
+                (_, signal) => write!(f, "killed by signal {}", signal.unwrap_or_default()),
             },
         }
     }

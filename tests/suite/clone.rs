@@ -351,9 +351,12 @@ fn the_network_of_one_jail() {
         ("-g 10.9.0.1 wrong 30", "gateway 10.9.0.1 is outside the jail's network 192.168.7.0/24"),
         (
             "-g 2001:db8::1 wrong 30",
-            "gateway 2001:db8::1: the jail has no address of that kind; add one with -i or -6",
+            "gateway 2001:db8::1: the jail has no address of that family; add one with -i or -6",
         ),
-        ("-g 192.168.7.1 -g 192.168.7.2 wrong 30", "-g: 192.168.7.1 and 192.168.7.2 are of one kind"),
+        (
+            "-g 192.168.7.1 -g 192.168.7.2 wrong 30",
+            "-g: 192.168.7.1 and 192.168.7.2 are of the same address family",
+        ),
         ("-i 192.168.7.30 -g 192.168.7.30 wrong 30", "address 192.168.7.30 is the gateway; choose another"),
         (
             "-g 10.9.0.2 -i 10.9.0.1/16 wrong 30",

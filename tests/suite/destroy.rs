@@ -127,7 +127,7 @@ fn not_without_an_answer() {
     stage.ok("jail-clone web 10");
     let before = state(&stage);
     let told = stage.fails("jail-destroy web");
-    assert!(told.contains("no terminal to ask on; use -y"), "{told}");
+    assert!(told.contains("standard input is not a terminal; use -y"), "{told}");
     assert_eq!(before, state(&stage));
     let told = stage.ok("jail-destroy -n web");
     assert!(told.contains("/etc/jail.conf.d/web.conf\n"), "{told}");

@@ -233,7 +233,7 @@ fn foreign_pairs_are_refused_by_name() {
         ("member", "epair5a is a member of igc0bridge"),
         ("group", "epair5b is in the group private"),
         ("address", "epair5b is addressed 10.0.0.1"),
-        ("lent", "its other half is not on the host"),
+        ("lent", "its other end is not on the host"),
         ("b described", "epair5b is described"),
         ("not a pair", "epair5a is not an epair"),
         ("b only", "epair5b exists without epair5a"),

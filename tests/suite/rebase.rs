@@ -554,7 +554,7 @@ fn one_move_at_a_time() {
         let told = stage.fails("jail-destroy -y web");
         assert!(told.contains("web.before-15.0-RELEASE is kept from a move of jail web"), "{told}");
         let told = stage.fails("jail-rebase --commit web");
-        assert!(told.contains("no terminal to ask on; use -y"), "{told}");
+        assert!(told.contains("standard input is not a terminal; use -y"), "{told}");
         stage.ok("jail-rebase -y --commit web");
         // Down again is a move like any other.
         stage.ok("jail-rebase web 14.2");

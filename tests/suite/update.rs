@@ -314,7 +314,7 @@ fn half_done_by_a_killed_run() {
     stage.write(&format!("{SKELETON}/etc/mine.conf"), "written after the crash\n");
     let half = templates(&stage);
     let told = stage.fails("skel-update 14.2");
-    assert!(told.contains("no terminal to ask on; use -y"), "{told}");
+    assert!(told.contains("standard input is not a terminal; use -y"), "{told}");
     for changed in ["14.2-RELEASE-base/bin/sh", "14.2-RELEASE-skeleton/etc/mine.conf"] {
         assert!(told.contains(changed), "{told}");
     }

@@ -78,7 +78,7 @@ impl Choice {
 
     fn check_gateway(&self, gateway: IpAddr, network: Option<IpNet>) -> Result<()> {
         let Some(network) = network else {
-            bail!("gateway {gateway}: the jail has no address of that kind; add one with -i or -6");
+            bail!("gateway {gateway}: the jail has no address of that family; add one with -i or -6");
         };
         if !is_in(gateway, network) {
             bail!("gateway {gateway} is outside the jail's network {}", network.trunc());
@@ -93,7 +93,9 @@ fn gateways(arguments: &JailClone) -> Result<[Option<IpAddr>; 2]> {
     for gateway in &arguments.gateways {
         let of_kind = &mut given[usize::from(gateway.is_ipv6())];
         if let Some(first) = of_kind.replace(*gateway) {
-            bail!("-g: {first} and {gateway} are of one kind; a jail has one default gateway of each");
+            bail!(
+                "-g: {first} and {gateway} are of the same address family; a jail has one default gateway of each"
+            );
         }
     }
     Ok(given)

@@ -204,7 +204,7 @@ fn present(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Pair
     // between creating and tagging leaves it.
     if !b_there {
         return Ok(PairState::Foreign(format!(
-            "{a} has no description and its other half is not on the host"
+            "{a} has no description and its other end is not on the host"
         )));
     }
     for half in [&a, &b] {

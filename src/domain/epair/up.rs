@@ -83,13 +83,13 @@ fn choose_vlan(
         (Ok(VlanFilter::On { default: Some(vlan) }), None) => Ok((Some(vlan), None)),
         (Ok(VlanFilter::On { default: None }), None) => {
             let warning = format!(
-                "warning: pair {}: bridge {name} filters VLANs and passes nothing from the pair; add --vlan",
+                "warning: pair {}: bridge {name} filters VLANs and drops all frames from the pair; add --vlan",
                 request.pair
             );
             Ok((None, Some(warning)))
         }
         (Ok(VlanFilter::Off), Some(vlan)) => bail!(
-            "vlan {vlan}: bridge {name} does not filter VLANs; turn that on with ifconfig {name} vlanfilter"
+            "vlan {vlan}: bridge {name} does not filter VLANs; enable it with ifconfig {name} vlanfilter"
         ),
         (Ok(VlanFilter::Off), None) => Ok((None, None)),
         // FreeBSD 14 does not know the request.

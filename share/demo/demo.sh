@@ -41,7 +41,7 @@ mounts() { printf '    nullfs mounts: %s\n' "$(mount -t nullfs -p | wc -l | tr -
 title "A host with a bridge, a pool and the installation medium of a release"
 ifconfig standin-init igc0 igc0bridge 192.168.7.101/24
 zfs standin-init zdata
-"$built/examples/basetree" --archive "$root/mnt/usr/freebsd-dist/base.txz" 14.2-RELEASE \
+"$built/examples/basetree" --archive "$root/mnt/usr/freebsd-dist/base.txz" 14.5-RELEASE \
     >"$root/mnt/usr/freebsd-dist/MANIFEST"
 echo 'nameserver 192.168.7.101' >"$root/etc/resolv.conf"
 cp "$here/etc/thinjail.conf.sample" "$root/usr/local/etc/thinjail.conf"
@@ -52,14 +52,14 @@ interfaces
 title "A template: a release is verified, unpacked, and split into base and skeleton"
 templates=$root/zdata/jails/templates
 certificate=etc/ssl/certs/002c0b4f.0
-run skel-fetch -f /mnt/usr/freebsd-dist/base.txz 14.2
+run skel-fetch -f /mnt/usr/freebsd-dist/base.txz 14.5
 printf '    %s entries; a certificate: %s\n' "$(find "$templates" | wc -l | tr -d ' ')" \
-    "$(readlink "$templates/14.2-RELEASE-base/$certificate")"
-run skel-split 14.2
+    "$(readlink "$templates/14.5-RELEASE-base/$certificate")"
+run skel-split 14.5
 printf '    etc of the base: %s; the certificate, one directory deeper now: %s\n' \
-    "$(readlink "$templates/14.2-RELEASE-base/etc")" \
-    "$(readlink "$templates/14.2-RELEASE-skeleton/$certificate")"
-run skel-fixcerts -a -c 14.2
+    "$(readlink "$templates/14.5-RELEASE-base/etc")" \
+    "$(readlink "$templates/14.5-RELEASE-skeleton/$certificate")"
+run skel-fixcerts -a -c 14.5
 run zfs list -r -o name -t filesystem,snapshot zdata/jails
 
 title "Two jails"
@@ -105,23 +105,23 @@ title "An epair of another jail is refused, and the message names that jail"
 run jail-epair-up -b igc0bridge intruder epair10
 
 title "Patches: base and skeleton are updated in one step, under running jails"
-updates=$root/var/db/standin/updates/14.2-RELEASE
+updates=$root/var/db/standin/updates/14.5-RELEASE
 mkdir -p "$updates/files/bin"
 echo 1 >"$updates/level"
 echo 'patched' >"$updates/files/bin/sh"
-cp "$templates/14.2-RELEASE-skeleton/etc/freebsd-update.conf" "$root/etc/"
-run skel-update 14.2
+cp "$templates/14.5-RELEASE-skeleton/etc/freebsd-update.conf" "$root/etc/"
+run skel-update 14.5
 run jail-clone cache
 run zfs list -H -r -o name,origin zdata/jails/containers
 
 title "A new release, which changes a file and adds a group, as the jail db did"
 medium=$root/mnt/usr/freebsd-dist
-"$built/examples/basetree" --archive "$medium/base.txz" 15.0-RELEASE >"$medium/MANIFEST"
-run skel-fetch -f /mnt/usr/freebsd-dist/base.txz 15.0
-etc=$templates/15.0-RELEASE-base/etc
+"$built/examples/basetree" --archive "$medium/base.txz" 15.1-RELEASE >"$medium/MANIFEST"
+run skel-fetch -f /mnt/usr/freebsd-dist/base.txz 15.1
+etc=$templates/15.1-RELEASE-base/etc
 echo '*.notice /var/log/messages' >"$etc/syslog.conf"
 echo '_new:*:845:' >>"$etc/group"
-run skel-split 15.0
+run skel-split 15.1
 etc=$root/zdata/jails/containers/db/etc
 echo '*.* @loghost.example.org' >"$etc/syslog.conf"
 echo 'web:*:1001:' >>"$etc/group"
@@ -131,14 +131,14 @@ zfs set snapdir=visible zdata/jails/templates
 
 title "The jail moves to the new release: changes are merged, and a conflict is resolved"
 run service jail stop db
-printf '# jail-rebase -n db 15.0\n'
-! jail-rebase -n db 15.0 >"$top/out"
+printf '# jail-rebase -n db 15.1\n'
+! jail-rebase -n db 15.1 >"$top/out"
 sed "s|$root||g; /^conflict/s/ (.*//" "$top/out" | sed -n '1,/^--- /{/^--- /!p;}' >"$top/list"
 grep -v ' etc/ssl/' "$top/list" | sed 's/^/    /'
 printf '    ... and %s certificates. What changes in the group file of the jail:\n' \
     "$(grep -c ' etc/ssl/' "$top/list")"
 sed -n '/^--- a.etc.group/,/^+_/p' "$top/out" | sed 's/^/    /'
-run jail-rebase -k ours db 15.0
+run jail-rebase -k ours db 15.1
 run zfs list -H -r -o name,origin zdata/jails/containers
 run tail -n 2 "$etc/group" "$etc/syslog.conf"
 run jail-rebase -y --commit db

@@ -12,7 +12,7 @@ use anyhow::Result;
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Make a jail's epair and add it to a bridge
+/// Create the epair of a jail and add it to a bridge
 #[derive(Parser, Clone, Debug)]
 #[command(name = "jail-epair-up", version)]
 pub struct JailEpairUp {

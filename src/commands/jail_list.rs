@@ -272,7 +272,7 @@ mod tests {
     }
 
     fn jail() -> impl Strategy<Value = JailStatus> {
-        let release = || prop::sample::select(vec!["14.2", "15.0-RC1"]).prop_map(|r| r.parse().unwrap());
+        let release = || prop::sample::select(vec!["14.5", "15.0-RC1"]).prop_map(|r| r.parse().unwrap());
         let origin = prop::option::of((release(), prop::sample::select(vec!["base", "p1", "mine"])));
         let fstab = release().prop_map(|release| Fstab {
             entries: Vec::new(),
@@ -313,10 +313,10 @@ mod tests {
         let snapshots = [("base", 3), ("p1", 5), ("mine", 7)];
         let snapshots = snapshots.map(|(name, created)| SkeletonSnapshot { name: name.into(), created });
         let template = TemplateStatus {
-            release: "14.2".parse().unwrap(),
+            release: "14.5".parse().unwrap(),
             base: Presence::Present(directory()),
             skeleton: Presence::Present(directory()),
-            version: "14.2-RELEASE-p1".parse().map_err(|_| String::new()),
+            version: "14.5-RELEASE-p1".parse().map_err(|_| String::new()),
             snapshots: Presence::Present(snapshots.to_vec()),
         };
         Inventory {
@@ -343,20 +343,20 @@ mod tests {
                 directory: Presence::Absent,
                 dataset: Presence::Absent,
                 running: Presence::Absent,
-                origin: Some(("14.2".parse().unwrap(), snapshot.into())),
+                origin: Some(("14.5".parse().unwrap(), snapshot.into())),
             };
             inventory.age(&jail)
         };
         let version = |text: &str| text.parse().ok();
-        let p1 = TemplateAge::Behind { snapshot: Some("p1".into()), version: version("14.2-RELEASE-p1") };
-        assert_eq!(age("base", "14.2-RELEASE-p1"), p1);
-        assert_eq!(age("p1", "14.2-RELEASE-p1"), TemplateAge::Current);
+        let p1 = TemplateAge::Behind { snapshot: Some("p1".into()), version: version("14.5-RELEASE-p1") };
+        assert_eq!(age("base", "14.5-RELEASE-p1"), p1);
+        assert_eq!(age("p1", "14.5-RELEASE-p1"), TemplateAge::Current);
         assert_eq!(age("p1", "none"), TemplateAge::Current);
         // Newer than that of the jail, whatever took it.
-        assert_eq!(age("mine", "14.2-RELEASE-p1"), TemplateAge::Current);
-        assert_eq!(age("gone", "14.2-RELEASE-p1"), TemplateAge::Unknown);
-        let p2 = TemplateAge::Behind { snapshot: None, version: version("14.2-RELEASE-p2") };
-        assert_eq!(age("p1", "14.2-RELEASE-p2"), p2);
+        assert_eq!(age("mine", "14.5-RELEASE-p1"), TemplateAge::Current);
+        assert_eq!(age("gone", "14.5-RELEASE-p1"), TemplateAge::Unknown);
+        let p2 = TemplateAge::Behind { snapshot: None, version: version("14.5-RELEASE-p2") };
+        assert_eq!(age("p1", "14.5-RELEASE-p2"), p2);
     }
 
     proptest! {

@@ -151,7 +151,7 @@ fn plan_target(target: PathBuf, contents: Vec<u8>, plan: &mut Plan) -> Result<()
         Some(there) if there.is_file() => {
             if fs_err::read(&target)? != contents {
                 bail!(
-                    "{}: already exists with other lines; move it away to have it written again",
+                    "{}: already exists with different lines; move it away to have it written again",
                     target.display()
                 );
             }

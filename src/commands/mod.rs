@@ -112,8 +112,8 @@ mod tests {
         assert_eq!((Ok(sweep.name), sweep.pair), ("web".parse(), "epair5".parse().ok()));
         assert_eq!(read::<JailSweep>("web /j/web").unwrap().pair, None);
 
-        let fstab: JailMkfstab = read("-r 14.2 -o - -m /a:/b -m /c:/d:ro web").unwrap();
-        assert_eq!((fstab.release, fstab.output), ("14.2".parse().ok(), Some("-".into())));
+        let fstab: JailMkfstab = read("-r 14.5 -o - -m /a:/b -m /c:/d:ro web").unwrap();
+        assert_eq!((fstab.release, fstab.output), ("14.5".parse().ok(), Some("-".into())));
         assert_eq!(fstab.mounts, ["/a:/b", "/c:/d:ro"].map(|m| m.parse().unwrap()));
         assert!(!fstab.check && fstab.name.as_str() == "web");
         assert!(read::<JailMkfstab>("-cv -R /r -o f web").unwrap().check);
@@ -134,9 +134,9 @@ mod tests {
         assert_eq!(doctor.names, ["web", "db"].map(|n| n.parse().unwrap()));
         assert!(read::<JailDoctor>("").unwrap().names.is_empty());
 
-        let certs: SkelFixcerts = read("-a -c -b /base 14.2").unwrap();
+        let certs: SkelFixcerts = read("-a -c -b /base 14.5").unwrap();
         assert!(certs.all && certs.check);
-        assert_eq!((certs.base, certs.what), (Some("/base".into()), "14.2".into()));
+        assert_eq!((certs.base, certs.what), (Some("/base".into()), "14.5".into()));
 
         let destroy: JailDestroy = read("-fy web").unwrap();
         assert!(destroy.force && destroy.yes && destroy.name.as_str() == "web");
@@ -145,11 +145,11 @@ mod tests {
         assert_eq!((fetch.arch, fetch.file), (Some(Arch::Arm64), Some("base.txz".into())));
         assert_eq!((fetch.manifest, fetch.mirror), (Some("MANIFEST".into()), None));
         assert_eq!(fetch.release.as_str(), "15.0-RC1");
-        assert_eq!(read::<SkelFetch>("-m http://x 14.2").unwrap().mirror, "http://x".parse().ok());
+        assert_eq!(read::<SkelFetch>("-m http://x 14.5").unwrap().mirror, "http://x".parse().ok());
 
-        let split: SkelSplit = read("-k -d src -d obj 14.2").unwrap();
+        let split: SkelSplit = read("-k -d src -d obj 14.5").unwrap();
         assert!(split.keep && split.directories == [Path::new("src"), Path::new("obj")]);
-        assert_eq!(read::<SkelUpdate>("14.2").unwrap().release.as_str(), "14.2-RELEASE");
+        assert_eq!(read::<SkelUpdate>("14.5").unwrap().release.as_str(), "14.5-RELEASE");
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
                 "the argument '--check' cannot be used with '--mount",
             ),
             (
-                mistake::<JailMkfstab>("-c -r 14.2 web"),
+                mistake::<JailMkfstab>("-c -r 14.5 web"),
                 "the argument '--check' cannot be used with '--release",
             ),
             (
@@ -206,7 +206,7 @@ mod tests {
             (mistake::<JailList>("web"), "unexpected argument 'web' found"),
             (mistake::<JailRebase>("web"), "the following required arguments were not provided: <release|"),
             (
-                mistake::<JailRebase>("--commit web 14.2"),
+                mistake::<JailRebase>("--commit web 14.5"),
                 "the argument '--commit' cannot be used with '[release]'",
             ),
             (
@@ -214,17 +214,17 @@ mod tests {
                 "the argument '--commit' cannot be used with '--revert'",
             ),
             (
-                mistake::<JailRebase>("--edit -n web 14.2"),
+                mistake::<JailRebase>("--edit -n web 14.5"),
                 "the argument '--edit' cannot be used with '--dry-run'",
             ),
-            (mistake::<JailRebase>("-k both web 14.2"), "invalid value 'both' for '--keep <side>'"),
-            (mistake::<SkelFixcerts>("-cn 14.2"), "the argument '--check' cannot be used with '--dry-run'"),
+            (mistake::<JailRebase>("-k both web 14.5"), "invalid value 'both' for '--keep <side>'"),
+            (mistake::<SkelFixcerts>("-cn 14.5"), "the argument '--check' cannot be used with '--dry-run'"),
             (
-                mistake::<SkelFixcerts>("--json 14.2"),
+                mistake::<SkelFixcerts>("--json 14.5"),
                 "the following required arguments were not provided: --dry-run",
             ),
             (
-                mistake::<SkelFixcerts>("-c --json 14.2"),
+                mistake::<SkelFixcerts>("-c --json 14.5"),
                 "the argument '--check' cannot be used with '--json'",
             ),
             (
@@ -232,29 +232,29 @@ mod tests {
                 "the following required arguments were not provided: <release | directory>",
             ),
             (mistake::<SkelFetch>(""), "the following required arguments were not provided: <release>"),
-            (mistake::<SkelFetch>("-a i386 14.2"), "invalid value 'i386' for '--arch <arch>'"),
+            (mistake::<SkelFetch>("-a i386 14.5"), "invalid value 'i386' for '--arch <arch>'"),
             (
-                mistake::<SkelFetch>("-m here 14.2"),
+                mistake::<SkelFetch>("-m here 14.5"),
                 "invalid value 'here' for '--mirror <mirror>': a mirror is a URL",
             ),
             (
-                mistake::<SkelFetch>("-f x -m http://y 14.2"),
+                mistake::<SkelFetch>("-f x -m http://y 14.5"),
                 "the argument '--file <file>' cannot be used with",
             ),
             (
-                mistake::<SkelSplit>("-d etc 14.2"),
+                mistake::<SkelSplit>("-d etc 14.5"),
                 "invalid value 'etc' for '--directory <name>': a directory is one",
             ),
             (
-                mistake::<SkelSplit>("-d usr 14.2"),
+                mistake::<SkelSplit>("-d usr 14.5"),
                 "invalid value 'usr' for '--directory <name>': a directory is one",
             ),
             (
-                mistake::<SkelSplit>("-d ../x 14.2"),
+                mistake::<SkelSplit>("-d ../x 14.5"),
                 "invalid value '../x' for '--directory <name>': a directory",
             ),
-            (mistake::<SkelUpdate>("14.2 15.0"), "unexpected argument '15.0' found"),
-            (mistake::<SkelUpdate>("-n -n 14.2"), "the argument '--dry-run' cannot be used multiple times"),
+            (mistake::<SkelUpdate>("14.5 15.0"), "unexpected argument '15.0' found"),
+            (mistake::<SkelUpdate>("-n -n 14.5"), "the argument '--dry-run' cannot be used multiple times"),
         ] {
             assert!(text.starts_with(expected), "{text:?}, not {expected:?}");
         }
@@ -274,7 +274,7 @@ mod tests {
     fn word() -> impl Strategy<Value = OsString> {
         const SOME: [&str; 20] = [
             "-", "--", "---", "-n", "-c", "-b", "-nvR", "-m=", "-h=", "--json", "--mount", "--root=", "--=",
-            "-=", "", "web", "epair5", "/a:/b", "14.2", "10",
+            "-=", "", "web", "epair5", "/a:/b", "14.5", "10",
         ];
         prop_oneof![
             prop::sample::select(&SOME[..]).prop_map(OsString::from),

@@ -64,7 +64,7 @@ fn run(arguments: &SkelFixcerts, host: &Host) -> Result<ExitCode> {
             links::warn(
                 PROGRAM,
                 &repair.path,
-                &format!("link to {} does not reach the base", repair.old.display()),
+                &format!("symbolic link to {} does not reach the base", repair.old.display()),
             );
         }
     }
@@ -106,7 +106,7 @@ fn trees(arguments: &SkelFixcerts, host: &Host) -> Result<(PathBuf, PathBuf)> {
     let given = &arguments.what;
     let directory = if given.is_absolute() { host.root().host_path(given) } else { given.clone() };
     let Some(there) = file::look(&directory)? else {
-        bail!("{}: no such directory, and not a release like 14.2-RELEASE", directory.display());
+        bail!("{}: no such directory, and not a release such as 14.5-RELEASE", directory.display());
     };
     if !there.is_dir() {
         bail!("{}: {}, not a directory", directory.display(), file::kind(&there));

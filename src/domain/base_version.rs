@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-/// The version of a userland: `14.2-RELEASE-p3`.
+/// The version of a userland: `14.5-RELEASE-p3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The release.
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn versions() {
         for (text, release, patch) in [
-            ("14.2-RELEASE", "14.2-RELEASE", 0),
+            ("14.5-RELEASE", "14.5-RELEASE", 0),
             ("15.0-RELEASE-p3", "15.0-RELEASE", 3),
             ("15.0-RC1", "15.0-RC1", 0),
         ] {
@@ -83,7 +83,7 @@ mod tests {
             assert_eq!((version.release.as_str(), version.patch), (release, patch));
             assert_eq!(version.to_string(), text);
         }
-        for bad in ["", "-p1", "14.2-RELEASE-p", "14.2-RELEASE-p99999999999", "latest"] {
+        for bad in ["", "-p1", "14.5-RELEASE-p", "14.5-RELEASE-p99999999999", "latest"] {
             assert!(bad.parse::<Version>().is_err(), "{bad:?}");
         }
     }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn versions_of_kernels() {
         assert_eq!(major_and_minor("15.0-RELEASE-p3"), Some((15, 0)));
-        assert_eq!(major_and_minor("14.2-STABLE"), Some((14, 2)));
+        assert_eq!(major_and_minor("14.5-STABLE"), Some((14, 5)));
         assert_eq!(major_and_minor("x"), None);
     }
 }

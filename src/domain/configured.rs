@@ -203,7 +203,7 @@ impl JailConfigs {
     }
 
     /// Whether jail.conf includes the directory of jails' files; `None` when
-    /// there is no jail.conf.
+    /// does not exist: no configuration.conf.
     pub fn includes_conf_dir(&self) -> Option<bool> {
         self.includes_conf_dir
     }

@@ -312,7 +312,7 @@ pub fn is_beside(name: &str) -> bool {
 /// Where a dataset that does not exist yet would be mounted: below its parent.
 fn below_parent(host: &Host, dataset: &Dataset) -> Result<PathBuf> {
     let Some((parent, name)) = dataset.as_str().rsplit_once('/') else {
-        bail!("jail_zfs: no pool {dataset}; make one with zpool create");
+        bail!("jail_zfs: pool {dataset} does not exist; create it with zpool create");
     };
     let parent: Dataset = parent.parse()?;
     match zfs::query_one(host.tools(), parent.as_str(), &["mounted", "mountpoint"])? {
@@ -332,7 +332,7 @@ fn below_parent(host: &Host, dataset: &Dataset) -> Result<PathBuf> {
 /// `mounted` and `mountpoint`.
 pub fn mountpoint(host: &Host, dataset: &Dataset, found: Option<&DatasetProperties>) -> Result<PathBuf> {
     let Some(found) = found else {
-        bail!("jail_zfs: {dataset}: dataset does not exist; zfs create it, or correct {FILE}");
+        bail!("jail_zfs: {dataset}: dataset does not exist; create it with zfs create, or correct {FILE}");
     };
     let mountpoint = found.get("mountpoint");
     if !found.is_mounted() {

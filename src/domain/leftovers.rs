@@ -111,7 +111,7 @@ fn check_path(path: &Path) -> Result<()> {
         bail!("path {shown}: write it without . and ..");
     }
     if !path.components().any(|c| matches!(c, Component::Normal(_))) {
-        bail!("path {shown}: that is the host itself");
+        bail!("path {shown}: this is the root directory of the host");
     }
     Ok(())
 }
@@ -149,7 +149,7 @@ fn look_at_mounts(mounts: Vec<Mount>, request: &SweepRequest, path: &Path, sweep
         );
     }
     if own.is_empty() && fs_err::read_dir(path)?.next().is_some() {
-        bail!("path {shown}: neither a base is mounted there nor is it the empty directory of a thin jail");
+        bail!("path {shown}: not the empty directory of a thin jail, and no base is mounted there");
     }
     let may = |m: &Mount| KINDS.contains(&m.kind.as_str()) || request.kinds.contains(&m.kind);
     let mut stays: Vec<&Mount> = Vec::new();
@@ -214,7 +214,7 @@ pub fn check_unmounted(host: &Host, layout: &Layout, jail: &JailName) -> Result<
     for mount in host.kernel()?.mounts()? {
         if is_at_or_below(&mount.on, &path) {
             bail!(
-                "{} is still mounted on {}, left by a stop that failed (a start would say \
+                "{} is still mounted on {} after a failed stop (a start would say \
                  \"Resource deadlock avoided\"); jail-sweep {jail} {} clears it",
                 mount.from.display(),
                 mount.on.display(),

@@ -246,7 +246,7 @@ impl Surveyor<'_> {
                 Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
                     self.survey
                         .findings
-                        .push((walked, "not a directory (a link here is not followed)".into()));
+                        .push((walked, "not a directory (a symbolic link here is not followed)".into()));
                     return Ok(None);
                 }
                 Err(e) => {
@@ -346,7 +346,7 @@ impl Surveyor<'_> {
                 new,
             }),
             None if all || reading != Reading::Inside => {
-                let what = format!("dangling link to {}", text.display().to_string().escape_debug());
+                let what = format!("dangling symbolic link to {}", text.display().to_string().escape_debug());
                 self.survey.findings.push((path.to_owned(), what));
             }
             None => {}
@@ -421,7 +421,7 @@ impl RepairLink {
         let stat = statat(directory, &*name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
         let present = readlinkat(directory, &*name, Vec::new()).map_err(io::Error::from)?;
         if present.as_bytes() != self.old.as_bytes() {
-            bail!("it was changed meanwhile; run it again");
+            bail!("another program changed it in the meantime; run it again");
         }
         let times = fstat(directory).map_err(io::Error::from)?;
         let text = CString::new(self.new.as_bytes())?;

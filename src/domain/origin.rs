@@ -2,7 +2,7 @@
 //!
 //! ZFS knows the origin of a clone, and keeps it as it was. Without ZFS the
 //! skeleton is copied once next to itself before anything is cloned from it
-//! (`14.2-RELEASE-skeleton@base`), and a file next to the container names that
+//! (`14.5-RELEASE-skeleton@base`), and a file next to the container names that
 //! copy (`web.origin`).
 
 use crate::domain::layout::{BASE_SNAPSHOT, KEPT, Layout, Storage};
@@ -93,7 +93,7 @@ mod tests {
         let file = dir.path().join("web.origin");
         assert_eq!(recorded(&file, false).unwrap(), None);
         let [old, new] =
-            ["14.2-RELEASE-skeleton@base", "15.0-RELEASE-skeleton@base"].map(|o| o.parse().unwrap());
+            ["14.5-RELEASE-skeleton@base", "15.0-RELEASE-skeleton@base"].map(|o| o.parse().unwrap());
         std::fs::write(&file, record(&[&old])).unwrap();
         assert_eq!(
             [false, true].map(|kept| recorded(&file, kept).unwrap().unwrap()),

@@ -32,7 +32,7 @@ impl Action for StopJail {
             let output = output.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
             let output = output.trim_end_matches([':', '.']);
             let output = if output.is_empty() { String::new() } else { format!(": {output}") };
-            bail!("{}: the jail still runs{output}", self.shell());
+            bail!("{}: the jail is still running{output}", self.shell());
         }
         Ok(())
     }

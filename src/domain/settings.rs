@@ -177,7 +177,7 @@ fn network<N: FromStr>(value: &str, is_network: impl Fn(&N) -> bool) -> Result<O
     }
     match value.parse() {
         Ok(net) if is_network(&net) => Ok(Some(net)),
-        Ok(_) => bail!("{value} has host bits set; write the address of the network itself"),
+        Ok(_) => bail!("{value} has host bits set; use the network address"),
         Err(_) => bail!("\"{value}\" is not a network like 192.168.7.0/24 or fd00:7::/64"),
     }
 }
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn file_environment_default() {
-        let text = "jail_zfs=\"zdata/jails\"\njail_net=\"192.168.7.0/24\"\nbsd_ver=\"14.2\"\n";
+        let text = "jail_zfs=\"zdata/jails\"\njail_net=\"192.168.7.0/24\"\nbsd_ver=\"14.5\"\n";
         let s = load(text, &[("bsd_ver", "15.0"), ("jail_bridge", "igc0bridge")]).unwrap();
         assert_eq!(s.jail_zfs.unwrap().to_string(), "zdata/jails");
         assert_eq!(s.bsd_ver.unwrap().as_str(), "15.0-RELEASE");

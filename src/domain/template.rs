@@ -118,7 +118,7 @@ fn check_trees(release: &Release, base: &Path, skeleton: &Path) -> Result<()> {
         let found = view.look_up(Path::new("/"), Path::new(moved), Symlinks::Follow)?;
         if !split || !matches!(&found, LookupResult::Directory(real) if *real == point.join(moved)) {
             bail!(
-                "template {release}: {} is not a link to {SKELETON}/{moved} of {}; run skel-split {release}",
+                "template {release}: {} is not a symbolic link to {SKELETON}/{moved} of {}; run skel-split {release}",
                 original.display(),
                 skeleton.display()
             );

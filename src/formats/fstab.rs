@@ -68,11 +68,11 @@ pub fn parse(text: &[u8]) -> (Vec<(usize, FstabEntry)>, Vec<FstabProblem>) {
         }
         let mut find = |what: &str| findings.push(FstabProblem { line: number, what: what.to_owned() });
         if line.contains(&0) {
-            find("a NUL, where to jail(8) the line ends");
+            find("a NUL byte, at which jail(8) ends the line");
             continue;
         }
         if fields.len() < 3 {
-            find("missing information: device, mount point and type are needed");
+            find("missing information: device, mount point and type are required");
             continue;
         }
         let (Some(source), Some(target)) = (vis::decode(fields[0]), vis::decode(fields[1])) else {

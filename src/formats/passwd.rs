@@ -48,7 +48,7 @@ struct Parsed<'a> {
     others: BTreeSet<&'a [u8]>,
 }
 
-/// `None` when a name is there twice: then records cannot be distinguished.
+/// `None` when a name is listed twice: then records cannot be distinguished.
 fn parse(table: Table, text: &[u8]) -> Option<Parsed<'_>> {
     let mut parsed = Parsed { lines: Vec::new(), records: BTreeMap::new(), others: BTreeSet::new() };
     for line in text.split(|b| *b == b'\n') {

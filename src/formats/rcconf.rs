@@ -143,11 +143,11 @@ impl Reader<'_> {
             }
         }
         self.line = opened;
-        self.error(format!("the quote {} is not closed", char::from(quote)))
+        self.error(format!("the quotation mark {} is not closed", char::from(quote)))
     }
 }
 
-const NO_EXPANSIONS: &str = "expansions are not done here; write the value itself";
+const NO_EXPANSIONS: &str = "expansions are not supported; write the value itself";
 
 #[cfg(test)]
 mod tests {
@@ -160,10 +160,10 @@ mod tests {
 
     #[test]
     fn what_sysrc_and_people_write() {
-        let text = "# comment\njail_zfs=\"zdata/jails\"  # where\nbsd_ver='14.2'\n\njail_net6=\"\" jail_gateway6=\"\"\nx=a\\ b\"c\"'d'; y=\n";
+        let text = "# comment\njail_zfs=\"zdata/jails\"  # where\nbsd_ver='14.5'\n\njail_net6=\"\" jail_gateway6=\"\"\nx=a\\ b\"c\"'d'; y=\n";
         let expect = [
             (2, "jail_zfs", "zdata/jails"),
-            (3, "bsd_ver", "14.2"),
+            (3, "bsd_ver", "14.5"),
             (5, "jail_net6", ""),
             (5, "jail_gateway6", ""),
             (6, "x", "a bcd"),

@@ -194,7 +194,7 @@ impl Listing {
     pub fn finish(self) -> Result<ArchiveListing> {
         // In whatever order they come: a link may be unpacked over a directory.
         if let Some(link) = self.links.iter().filter(|l| self.through.contains(*l)).min() {
-            bail!("an entry leads through the link {link}");
+            bail!("an entry leads through the symbolic link {link}");
         }
         if self.contents.entries == 0 {
             bail!("it is empty");
@@ -214,7 +214,7 @@ fn check_link(name: &str, parts: &[&str], text: &str) -> Result<()> {
         if part == ".." {
             match depth.checked_sub(1) {
                 Some(up) => depth = up,
-                None => bail!("{name}: link to {text}, outside the tree"),
+                None => bail!("{name}: symbolic link to {text}, outside of the tree"),
             }
         } else {
             depth += 1;
@@ -275,7 +275,10 @@ lrwxr-xr-x  0 root   wheel       0 Nov 23 14:02 ./sys -> usr/src/sys
                 "x: hard link to \"/etc/passwd\" is not",
             ),
             ("hrw-r--r-- 0 r w 0 Nov 23 14:02 x link to ../y", "x: hard link to \"../y\" leads out"),
-            ("lrwxr-xr-x 0 r w 0 Nov 23 14:02 a/b -> ../../c", "a/b: link to ../../c, outside the tree"),
+            (
+                "lrwxr-xr-x 0 r w 0 Nov 23 14:02 a/b -> ../../c",
+                "a/b: symbolic link to ../../c, outside of the tree",
+            ),
             (
                 "lrwxr-xr-x 0 r w 0 Nov 23 14:02 d -> /tmp\n-rw-r--r-- 0 r w 1 Nov 23 14:02 d/x",
                 "an entry leads through the link d",

@@ -26,7 +26,7 @@ pub fn line(error: &anyhow::Error) -> String {
     // A file name may hold anything; the message stays one line.
     text = printable::line(&text);
     if lacks_privilege(error) && !rustix::process::geteuid().is_root() {
-        text.push_str(" (this needs root)");
+        text.push_str(" (must be run as root)");
     }
     text
 }

@@ -197,7 +197,7 @@ impl Action for ReplaceText {
             return Ok(());
         }
         if now != self.old {
-            bail!("{}: it was changed meanwhile; run it again", self.path.display());
+            bail!("{}: another program changed it in the meantime; run it again", self.path.display());
         }
         // What fails may have failed when the new text was in place.
         undo.push(ReplaceText { path: self.path.clone(), old: self.new.clone(), new: self.old.clone() });

@@ -194,7 +194,7 @@ impl Ifconfig {
             Create(name, expected) => {
                 let made = kernel.create(name).map_err(|e| match e.errno {
                     Errno::EEXIST => anyhow::Error::new(e)
-                        .context(format!("{name}: the unit is taken by interfaces under other names")),
+                        .context(format!("{name}: the unit number is in use by a renamed epair")),
                     _ => e.into(),
                 })?;
                 undo.push(Destroy(made.clone()));

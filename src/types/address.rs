@@ -241,7 +241,7 @@ pub fn v6_given(given: Address<Ipv6Addr>, network: Option<Ipv6Net>) -> Result<Ch
     };
     // ifconfig(8) would want a zone with it, and every interface makes its own.
     if address.is_unicast_link_local() {
-        return bad(format!("{address} is a link-local address; the jail's interface makes its own"));
+        return bad(format!("{address} is a link-local address; the jail's interface creates its own"));
     }
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
         return bad(format!("{address} cannot be the address of a jail"));

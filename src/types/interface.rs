@@ -120,19 +120,19 @@ impl FromStr for PairName {
             return bad("the name of a pair cannot be empty");
         }
         if s.len() + 1 > IF_NAME_MAX {
-            return bad("the name of a pair is at most 14 bytes long, so that a and b fit behind it");
+            return bad("the name of a pair is at most 14 bytes long, to leave room for the suffix a or b");
         }
         let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-' || b == b'.';
         if !s.starts_with(|c: char| c.is_ascii_alphabetic()) || !s.bytes().all(word) {
-            return bad("the name of a pair starts with a letter; letters, digits, _ - and . follow");
+            return bad("the name of a pair starts with a letter; followed by letters, digits, _ - and .");
         }
         if let Some(rest) = s.strip_prefix("epair") {
             let digits = rest.trim_end_matches(['a', 'b']);
             if rest.len() == digits.len() + 1 && digits.bytes().all(|b| b.is_ascii_digit()) {
-                return bad(format!("{s} is one half; name the pair: epair{digits}"));
+                return bad(format!("{s} is one end of an epair; give the name of the pair: epair{digits}"));
             }
             if rest.is_empty() {
-                return bad("epair lacks a unit: epair0 to epair32767");
+                return bad("epair has no unit number: epair0 to epair32767");
             }
             if rest.bytes().all(|b| b.is_ascii_digit()) {
                 return match split_unit(s) {
@@ -178,7 +178,7 @@ impl FromStr for Mtu {
 
     fn from_str(s: &str) -> Result<Self, BadInterface> {
         let mtu = s.parse().ok().and_then(Mtu::new);
-        mtu.ok_or_else(|| BadInterface("an MTU is a number of bytes from 72 to 65535".into()))
+        mtu.ok_or_else(|| BadInterface("an MTU is a number of bytes between 72 and 65535".into()))
     }
 }
 

@@ -64,7 +64,7 @@ impl FromStr for JailName {
             return bad("a jail name is made of letters A-Z a-z, digits, _ and -");
         }
         if s.bytes().all(|b| b.is_ascii_digit()) {
-            return bad("a jail name of digits alone means a jid to jail(8)");
+            return bad("a jail name of only digits is a jid to jail(8)");
         }
         Ok(JailName(s.to_owned()))
     }

@@ -89,7 +89,7 @@ impl FromStr for Mac {
             let mut near = bytes;
             near[0] = near[0] & 0xfc | 2;
             let kind = if bytes[0] & 1 != 0 { "a multicast" } else { "a globally administered" };
-            return Err(BadMac(format!("{} is {kind} address; {} would do", Mac(bytes), Mac(near))));
+            return Err(BadMac(format!("{} is {kind} address; use, for example, {}", Mac(bytes), Mac(near))));
         }
         Ok(Mac(bytes))
     }
@@ -164,7 +164,7 @@ mod tests {
             assert!(s.parse::<Mac>().is_err(), "{s:?}");
         }
         let multicast = "03:11:22:33:44:55".parse::<Mac>().unwrap_err().to_string();
-        assert!(multicast.contains("02:11:22:33:44:55 would do"), "{multicast}");
+        assert!(multicast.contains("use, for example, 02:11:22:33:44:55"), "{multicast}");
         assert!("58:9c:fc:10:90:df".parse::<Mac>().unwrap_err().to_string().contains("5a:9c:fc"));
         assert_eq!("2:1:2:3:4:5".parse::<Mac>().unwrap().to_string(), "02:01:02:03:04:05");
     }

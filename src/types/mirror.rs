@@ -136,7 +136,7 @@ mod tests {
     fn paths_of_mirrors() {
         let main = Mirror::default();
         for (release, arch, expected) in [
-            ("14.2", Arch::Amd64, "/releases/amd64/amd64/14.2-RELEASE"),
+            ("14.5", Arch::Amd64, "/releases/amd64/amd64/14.5-RELEASE"),
             ("15.0-RC1", Arch::Amd64, "/releases/amd64/amd64/15.0-RC1"),
             ("15.0-BETA2", Arch::Arm64, "/releases/arm64/aarch64/15.0-BETA2"),
             ("16.0-CURRENT", Arch::Arm64, "/snapshots/arm64/aarch64/16.0-CURRENT"),
@@ -145,8 +145,8 @@ mod tests {
             assert_eq!(url, format!("https://download.freebsd.org{expected}"));
         }
         assert_eq!(
-            directory("http://ftp.de.freebsd.org/pub/FreeBSD/", "14.2", Arch::Amd64),
-            "http://ftp.de.freebsd.org/pub/FreeBSD/releases/amd64/amd64/14.2-RELEASE"
+            directory("http://ftp.de.freebsd.org/pub/FreeBSD/", "14.5", Arch::Amd64),
+            "http://ftp.de.freebsd.org/pub/FreeBSD/releases/amd64/amd64/14.5-RELEASE"
         );
         let old = "http://ftp-archive.freebsd.org/pub/FreeBSD-Archive/old-releases/amd64/13.1-RELEASE";
         assert_eq!(directory(old, "13.1", Arch::Amd64), old);

@@ -43,7 +43,7 @@ impl ExtraMount {
             match b {
                 b'\\' => match bytes.next() {
                     Some(b @ (b':' | b'\\')) => parts.last_mut().map(|p| p.push(b)).unwrap_or_default(),
-                    _ => return bad("a backslash stands in front of a colon or a backslash"),
+                    _ => return bad("a backslash must precede a colon or a backslash"),
                 },
                 b':' => parts.push(Vec::new()),
                 b => parts.last_mut().map(|p| p.push(b)).unwrap_or_default(),

@@ -30,7 +30,7 @@ impl FromStr for Origin {
             let sound = !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain);
             Some((skeleton.strip_suffix("-skeleton")?.parse().ok()?, name)).filter(|_| sound)
         });
-        let Some((release, name)) = parts else { bail!("\"{text}\" names no skeleton") };
+        let Some((release, name)) = parts else { bail!("\"{text}\" does not name a skeleton") };
         Ok(Origin { release, snapshot: name.to_owned() })
     }
 }
@@ -41,18 +41,18 @@ mod tests {
 
     #[test]
     fn names() {
-        for good in ["14.2-RELEASE-skeleton@base", "15.0-RC1-skeleton@p3.1"] {
+        for good in ["14.5-RELEASE-skeleton@base", "15.0-RC1-skeleton@p3.1"] {
             assert_eq!(good.parse::<Origin>().unwrap().to_string(), good);
         }
         for bad in [
             "",
             "base",
-            "14.2-RELEASE@base",
-            "14.2-RELEASE-skeleton@",
+            "14.5-RELEASE@base",
+            "14.5-RELEASE-skeleton@",
             "x-skeleton@base",
-            "14.2-RELEASE-skeleton@../x",
-            "14.2-RELEASE-skeleton@a/b",
-            "../14.2-RELEASE-skeleton@base",
+            "14.5-RELEASE-skeleton@../x",
+            "14.5-RELEASE-skeleton@a/b",
+            "../14.5-RELEASE-skeleton@base",
         ] {
             assert!(bad.parse::<Origin>().is_err(), "{bad:?}");
         }

@@ -4,17 +4,17 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A release such as `14.2-RELEASE` or `15.0-RC1`. `14.2` names `14.2-RELEASE`.
+/// A release such as `14.5-RELEASE` or `15.0-RC1`. `14.5` names `14.5-RELEASE`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release(String);
 
 /// Why a string is no release.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("a release is written like 14.2, 14.2-RELEASE, 15.0-BETA2 or 15.0-RC1")]
+#[error("a release is written like 15.1, 15.1-RELEASE, 15.1-BETA2 or 15.1-RC1")]
 pub struct BadRelease;
 
 impl Release {
-    /// The full name: `14.2-RELEASE`.
+    /// The full name: `14.5-RELEASE`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -25,7 +25,7 @@ impl Release {
         ["ALPHA", "CURRENT", "STABLE", "PRERELEASE"].iter().any(|w| self.0.contains(w))
     }
 
-    /// Major and minor version: `(14, 2)`.
+    /// Major and minor version: `(14, 5)`.
     pub fn version(&self) -> (u32, u32) {
         parse(&self.0).map_or((0, 0), |(major, minor, _)| (major, minor))
     }
@@ -73,28 +73,28 @@ mod tests {
     #[test]
     fn releases() {
         for (text, full) in [
-            ("14.2", "14.2-RELEASE"),
-            ("14.2-RELEASE", "14.2-RELEASE"),
+            ("14.5", "14.5-RELEASE"),
+            ("14.5-RELEASE", "14.5-RELEASE"),
             ("15.0-RC1", "15.0-RC1"),
             ("15.0-BETA2", "15.0-BETA2"),
             ("15.0-STABLE", "15.0-STABLE"),
         ] {
             assert_eq!(text.parse::<Release>().unwrap().as_str(), full);
         }
-        assert_eq!("14.2".parse::<Release>().unwrap().version(), (14, 2));
+        assert_eq!("14.5".parse::<Release>().unwrap().version(), (14, 5));
         for bad in [
             "",
             "14",
-            "14.2-",
-            "14.2-release",
-            "14.2-RELEASE-p1",
-            "14.2/x",
-            "../14.2",
+            "14.5-",
+            "14.5-release",
+            "14.5-RELEASE-p1",
+            "14.5/x",
+            "../14.5",
             "14.02",
             "15.0-RC",
             "15.0-RC01",
             "0.1",
-            "14.2 ",
+            "14.5 ",
         ] {
             assert!(bad.parse::<Release>().is_err(), "{bad:?}");
         }

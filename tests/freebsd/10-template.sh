@@ -57,7 +57,7 @@ case_split() {
         [ ! -e "$root$base/$original" ] || fail "$original is left"
     done
     run skel-split "$release"
-    said "split already"
+    said "already split"
     run skel-fixcerts -a -c "$release"
 }
 

@@ -372,7 +372,7 @@ case_doctor_macs() {
     run ifconfig epair203a ether "$mac"
     doctor
     is $run_status 1 "status of jail-doctor"
-    said "$mac is also that of epair.*\[mac-duplicate\]"
+    said "$mac is also the address of epair.*\[mac-duplicate\]"
     ifconfig epair203a destroy
     # The bridge learns it from the first frame.
     mac=$(jexec tjweb ifconfig epair201b | ether)
@@ -380,7 +380,7 @@ case_doctor_macs() {
     jexec tjdb ping -c 1 -t 5 $network.1 || true
     ifconfig $bridge addr
     doctor
-    said "$mac is also that of something behind epair202a of $bridge.*\[mac-duplicate\]"
+    said "$mac is also the address of something behind epair202a of $bridge.*\[mac-duplicate\]"
     # It is no longer reported when it is over.
     stop tjdb
     ifconfig $bridge flush

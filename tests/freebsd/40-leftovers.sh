@@ -8,7 +8,7 @@ case_untagged() {
     # As the hand-made hook of an article does it.
     run ifconfig epair201 create up
     start_fails tjweb
-    said "epair201a is up, but not described"
+    said "epair201a is up, but its description"
     has_if epair201a
     no_mounts tjweb
     ifconfig epair201a destroy

@@ -18,7 +18,7 @@ const NODES: &[(&str, &str)] = &[
     ("kern.features.vimage", "1"),
     ("kern.hostuuid", "e541fb31-9cb8-41ff-addc-b3b79fa4614f"),
     ("kern.osreldate", "1500068"),
-    ("kern.osrelease", "15.0-RELEASE"),
+    ("kern.osrelease", "15.1-RELEASE"),
     ("kern.racct.enable", "0"),
     ("kern.securelevel", "-1"),
     ("net.link.bridge.inherit_mac", "0"),

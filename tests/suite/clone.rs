@@ -26,7 +26,7 @@ fn the_recipe_byte_for_byte() {
     assert_eq!(clone_ok(&host, "jail-clone pg-1 111"), "pg-1: id 111, 192.168.7.111/24\n");
     assert_eq!(
         host.read(FSTAB),
-        "/zdata/jails/templates/14.2-RELEASE-base /zdata/jails/pg-1-nullfs-base/ nullfs ro 0 0\n\
+        "/zdata/jails/templates/14.5-RELEASE-base /zdata/jails/pg-1-nullfs-base/ nullfs ro 0 0\n\
          /zdata/jails/containers/pg-1 /zdata/jails/pg-1-nullfs-base/skeleton nullfs rw 0 0\n"
     );
     assert_eq!(host.read(CONF), "pg-1 {\n\t$id = \"111\";\n\t$ip = \"192.168.7.${id}/24\";\n}\n");
@@ -37,13 +37,13 @@ fn the_recipe_byte_for_byte() {
     let link = host.path("zdata/jails/containers/pg-1/etc/ssl/certs/0a.0");
     assert_eq!(fs::read_link(link).unwrap().to_str().unwrap(), "../../../../usr/share/certs/trusted/A.pem");
     let error = host.refuses(1, "jail-clone pg-1 112");
-    assert!(error.contains("jail pg-1 is configured already (/etc/jail.conf.d/pg-1.conf)"), "{error}");
+    assert!(error.contains("jail pg-1 is already configured (/etc/jail.conf.d/pg-1.conf)"), "{error}");
 }
 
 #[test]
 fn directory_storage_copies_faithfully() {
     let host = Host::hooks_with_template();
-    let skeleton = host.path("zdata/jails/templates/14.2-RELEASE-skeleton");
+    let skeleton = host.path("zdata/jails/templates/14.5-RELEASE-skeleton");
     fs::write(skeleton.join("etc/secret"), "s").unwrap();
     fs::set_permissions(skeleton.join("etc/secret"), fs::Permissions::from_mode(0o4600)).unwrap();
     fs::hard_link(skeleton.join("etc/secret"), skeleton.join("var/secret")).unwrap();
@@ -98,7 +98,7 @@ fn ids() {
         host.refuses(2, &format!("jail-clone c {id}"));
     }
     let error = host.refuses(1, "jail-clone one 20");
-    assert!(error.contains("jail one is configured already (/etc/jail.conf)"), "{error}");
+    assert!(error.contains("jail one is already configured (/etc/jail.conf)"), "{error}");
     let error = host.refuses(1, "jail-clone -i 192.168.7.4 c");
     assert!(error.contains("is used by jail a"), "{error}");
 }
@@ -170,7 +170,7 @@ fn what_the_common_part_says_is_nobodys() {
 #[test]
 fn special_files_and_links_are_copied() {
     let host = Host::hooks_with_template();
-    let skeleton = host.path("zdata/jails/templates/14.2-RELEASE-skeleton");
+    let skeleton = host.path("zdata/jails/templates/14.5-RELEASE-skeleton");
     let fifo = skeleton.join("var/fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     clone_ok(&host, "jail-clone pg-1 111");
@@ -196,7 +196,7 @@ fn the_hosts_own_addresses() {
 #[test]
 fn a_template_must_be_whole() {
     let host = Host::hooks_with_template();
-    let base = host.path("zdata/jails/templates/14.2-RELEASE-base");
+    let base = host.path("zdata/jails/templates/14.5-RELEASE-base");
     for (moved, text) in
         [("etc", "/nowhere"), ("etc", "skeleton/var"), ("usr/local", "skeleton/usr/local"), ("var", "")]
     {
@@ -207,7 +207,7 @@ fn a_template_must_be_whole() {
         }
         let error = host.refuses(1, "jail-clone web");
         assert!(
-            error.contains(&format!("{moved} is not a link to skeleton/{moved}")),
+            error.contains(&format!("{moved} is not a symbolic link to skeleton/{moved}")),
             "{moved} -> {text}: {error}"
         );
         let _ = fs::remove_file(base.join(moved));
@@ -238,7 +238,7 @@ fn extra_mounts() {
 fn missing_mount_points() {
     for storage in [Storage::Directory, Storage::Zfs] {
         let host = small::stage(storage);
-        host.ok("skel-split 14.2");
+        host.ok("skel-split 14.5");
         fs::create_dir_all(host.path("data")).unwrap();
         host.write("key", "secret");
         let words = [
@@ -302,7 +302,7 @@ fn missing_mount_points() {
 /// A host with the programs of the base system and a template.
 fn small_with_template() -> Host {
     let host = small::stage(Storage::Directory);
-    host.ok("skel-split 14.2");
+    host.ok("skel-split 14.5");
     host
 }
 
@@ -407,7 +407,7 @@ fn ids_to_choose_from() {
 #[test]
 fn leftovers_and_strangers() {
     let host = Host::hooks_with_template();
-    let skeleton = host.path("zdata/jails/templates/14.2-RELEASE-skeleton");
+    let skeleton = host.path("zdata/jails/templates/14.5-RELEASE-skeleton");
     let container = host.path("zdata/jails/containers/pg-1");
     // Everything but the last step, as a killed run leaves it.
     clone_ok(&host, "jail-clone pg-1 111");
@@ -426,7 +426,7 @@ fn leftovers_and_strangers() {
     // A foreign fstab, a path in use.
     fs::write(host.path(FSTAB), "other\n").unwrap();
     let error = host.refuses(1, "jail-clone pg-1 111");
-    assert!(error.contains("already exists with other contents"), "{error}");
+    assert!(error.contains("already exists with different contents"), "{error}");
     fs::remove_file(host.path(FSTAB)).unwrap();
     for what in ["link", "directory"] {
         match what {
@@ -453,7 +453,7 @@ fn templates_and_settings() {
     let host = Host::hooks();
     let error = host.refuses(1, "jail-clone web");
     assert!(
-        error.contains("no base of 14.2-RELEASE") && error.contains("run skel-fetch 14.2-RELEASE"),
+        error.contains("no base of 14.5-RELEASE") && error.contains("run skel-fetch 14.5-RELEASE"),
         "{error}"
     );
     let host = Host::hooks_with_template();
@@ -462,7 +462,7 @@ fn templates_and_settings() {
     host.refuses(2, "jail-clone -r latest web");
     for (text, expect) in [
         ("jail_zsf=1\n", "line 1: jail_zsf: unknown setting"),
-        ("jail_dir=$(pwd)\n", "line 1: expansions are not done here"),
+        ("jail_dir=$(pwd)\n", "line 1: expansions are not supported"),
         ("a b c\n", "line 1: not an assignment"),
         ("", "neither jail_zfs nor jail_dir is set"),
         ("jail_dir=/nowhere\n", "nowhere"),
@@ -473,16 +473,16 @@ fn templates_and_settings() {
     }
     host.write(
         "usr/local/etc/thinjail.conf",
-        "jail_dir=/zdata/link\nbsd_ver=14.2\njail_net=192.168.7.0/24\n",
+        "jail_dir=/zdata/link\nbsd_ver=14.5\njail_net=192.168.7.0/24\n",
     );
     symlink("jails", host.path("zdata/link")).unwrap();
     let error = host.refuses(1, "jail-clone web");
     assert!(error.contains("contains a symbolic link; set it to /zdata/jails"), "{error}");
     host.write("usr/local/etc/thinjail.conf", SETTINGS);
-    fs::remove_file(host.path("zdata/jails/templates/14.2-RELEASE-base/etc")).unwrap();
-    fs::create_dir(host.path("zdata/jails/templates/14.2-RELEASE-base/etc")).unwrap();
+    fs::remove_file(host.path("zdata/jails/templates/14.5-RELEASE-base/etc")).unwrap();
+    fs::create_dir(host.path("zdata/jails/templates/14.5-RELEASE-base/etc")).unwrap();
     let error = host.refuses(1, "jail-clone web");
-    assert!(error.contains("etc is not a link to skeleton/etc"), "{error}");
+    assert!(error.contains("etc is not a symbolic link to skeleton/etc"), "{error}");
 }
 
 #[test]
@@ -501,7 +501,7 @@ fn dry_run_changes_nothing_and_prints_all() {
     assert_eq!(status, 0);
     let lines: Vec<&str> = stdout.lines().collect();
     assert_eq!(lines.len(), 6, "{stdout}");
-    assert!(lines[0].contains("14.2-RELEASE-skeleton@base") && lines[1].contains("tar -C"), "{stdout}");
+    assert!(lines[0].contains("14.5-RELEASE-skeleton@base") && lines[1].contains("tar -C"), "{stdout}");
     assert!(lines[5].starts_with("printf 'pg-1 {\\n\\t$id = \"111\";\\n"), "{stdout}");
     host.nothing_left();
     // What is printed, pasted, does the same.

@@ -11,22 +11,22 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
 const CONTAINER: &str = "zdata/jails/containers/pg-1";
-const SNAPSHOT: &str = "zdata/jails/templates/14.2-RELEASE-skeleton@base";
-const SETTINGS: &str = "jail_zfs=\"zdata/jails\"\nbsd_ver=\"14.2\"\njail_net=\"192.168.7.0/24\"\n";
+const SNAPSHOT: &str = "zdata/jails/templates/14.5-RELEASE-skeleton@base";
+const SETTINGS: &str = "jail_zfs=\"zdata/jails\"\nbsd_ver=\"14.5\"\njail_net=\"192.168.7.0/24\"\n";
 
 /// A pool with a small split template.
 fn stage() -> Host {
     let stage = Host::new();
     stage.pool("zdata");
-    for dataset in ["containers", "templates/14.2-RELEASE-base", "templates/14.2-RELEASE-skeleton"] {
+    for dataset in ["containers", "templates/14.5-RELEASE-base", "templates/14.5-RELEASE-skeleton"] {
         stage.tool("zfs", &["create", "-p", &format!("zdata/jails/{dataset}")]);
     }
-    let base = stage.path("/zdata/jails/templates/14.2-RELEASE-base");
+    let base = stage.path("/zdata/jails/templates/14.5-RELEASE-base");
     fs::create_dir_all(base.join("skeleton")).unwrap();
     symlink("skeleton/etc", base.join("etc")).unwrap();
     symlink("skeleton/var", base.join("var")).unwrap();
-    stage.write("/zdata/jails/templates/14.2-RELEASE-skeleton/etc/rc.conf", "");
-    stage.write("/zdata/jails/templates/14.2-RELEASE-skeleton/var/log/messages", "");
+    stage.write("/zdata/jails/templates/14.5-RELEASE-skeleton/etc/rc.conf", "");
+    stage.write("/zdata/jails/templates/14.5-RELEASE-skeleton/var/log/messages", "");
     stage.tool("zfs", &["snapshot", SNAPSHOT]);
     stage.write("/usr/local/etc/thinjail.conf", SETTINGS);
     fs::create_dir_all(stage.path("/etc/jail.conf.d")).unwrap();
@@ -82,7 +82,7 @@ fn a_clone_marked_as_the_jails() {
     let fstab = fs::read_to_string(stage.path("/zdata/jails/pg-1-nullfs-base.fstab")).unwrap();
     assert_eq!(
         fstab,
-        "/zdata/jails/templates/14.2-RELEASE-base /zdata/jails/pg-1-nullfs-base/ nullfs ro 0 0\n\
+        "/zdata/jails/templates/14.5-RELEASE-base /zdata/jails/pg-1-nullfs-base/ nullfs ro 0 0\n\
          /zdata/jails/containers/pg-1 /zdata/jails/pg-1-nullfs-base/skeleton nullfs rw 0 0\n"
     );
     let calls = stage.calls();
@@ -192,7 +192,7 @@ fn missing_pieces() {
     stage.write("/usr/local/etc/thinjail.conf", SETTINGS);
     stage.tool("zfs", &["destroy", SNAPSHOT]);
     let error = fails(&stage, "jail-clone pg-1");
-    assert!(error.contains("-skeleton has no snapshot; run skel-split 14.2-RELEASE"), "{error}");
+    assert!(error.contains("-skeleton has no snapshot; run skel-split 14.5-RELEASE"), "{error}");
     nothing_left(&stage);
 }
 

@@ -282,7 +282,7 @@ fn sample(option: &Arg) -> Option<String> {
             ("mtu", _) => "1500",
             ("gateway", _) => "192.0.2.1",
             ("vlan", _) => "20",
-            ("release", _) => "14.2",
+            ("release", _) => "14.5",
             ("mirror", _) => "https://example.org",
             _ => "docs0",
         }
@@ -293,9 +293,9 @@ fn sample(option: &Arg) -> Option<String> {
 #[test]
 fn values_come_from_the_system() {
     let user = User::new(Storage::Directory);
-    user.stage.write("/zdata/jails/media/15.0-RELEASE-base.txz", "");
+    user.stage.write("/zdata/jails/media/15.1-RELEASE-base.txz", "");
     user.stage.write("/zdata/jails/media/14.3-RELEASE-arm64-base.txz", "");
-    user.stage.write("/zdata/jails/media/15.0-RELEASE-MANIFEST", "");
+    user.stage.write("/zdata/jails/media/15.1-RELEASE-MANIFEST", "");
     let own = user.stage.tool("freebsd-version", &["-u"]);
     let own = own.trim_end().split("-p").next().unwrap();
     user.offers(&[
@@ -303,8 +303,8 @@ fn values_come_from_the_system() {
         ("jail-destroy -fy web ", &[]),
         ("jail-destroy web d", &[]),
         ("jail-rebase ", &["db", "web", "wiki"]),
-        ("jail-rebase web 1", &["14.2-RELEASE"]),
-        ("jail-rebase web 14.2-RELEASE ", &[]),
+        ("jail-rebase web 1", &["14.5-RELEASE"]),
+        ("jail-rebase web 14.5-RELEASE ", &[]),
         ("jail-rebase --revert web ", &[]),
         ("jail-rebase web --commit 1", &[]),
         ("jail-mkfstab d", &["db"]),
@@ -313,18 +313,18 @@ fn values_come_from_the_system() {
         ("jail-doctor web db w", &["wiki"]),
         ("jail-clone ", &[]),
         ("jail-clone w", &[]),
-        ("jail-clone -r 1", &["14.2-RELEASE"]),
-        ("jail-clone --release 1", &["14.2-RELEASE"]),
-        ("jail-clone -r 14.2-RELEASE -m /a:/b ", &[]),
+        ("jail-clone -r 1", &["14.5-RELEASE"]),
+        ("jail-clone --release 1", &["14.5-RELEASE"]),
+        ("jail-clone -r 14.5-RELEASE -m /a:/b ", &[]),
         ("jail-clone -i ", &[]),
         ("jail-clone -b ig", &["igc0bridge"]),
         ("jail-clone -g ", &[]),
-        ("jail-mkfstab -r ", &["14.2-RELEASE"]),
-        ("skel-split ", &["14.2-RELEASE"]),
-        ("skel-update 14", &["14.2-RELEASE"]),
+        ("jail-mkfstab -r ", &["14.5-RELEASE"]),
+        ("skel-split ", &["14.5-RELEASE"]),
+        ("skel-update 14", &["14.5-RELEASE"]),
         ("skel-update 15", &[]),
-        ("skel-fixcerts 1", &["14.2-RELEASE"]),
-        ("skel-fetch 15", &["15.0-RELEASE"]),
+        ("skel-fixcerts 1", &["14.5-RELEASE"]),
+        ("skel-fetch 15", &["15.1-RELEASE"]),
         ("skel-fetch 14.3", &["14.3-RELEASE"]),
         (&format!("skel-fetch {own}"), &[own]),
         ("skel-fetch -a ", &["amd64", "arm64"]),
@@ -347,7 +347,7 @@ fn values_come_from_the_system() {
     let lines = ["jail-epair-up --bridge=ig", "jail-epair-up -big", "jail-clone -nr1", "jail-destroy 'we"];
     for (shell, expected) in [
         (Shell::Bash, ["igc0bridge", "-bigc0bridge", "-nr14.2-RELEASE", "web"]),
-        (Shell::Zsh, ["igc0bridge", "igc0bridge", "14.2-RELEASE", "web"]),
+        (Shell::Zsh, ["igc0bridge", "igc0bridge", "14.5-RELEASE", "web"]),
         (Shell::Fish, ["--bridge=igc0bridge", "-bigc0bridge", "-nr14.2-RELEASE", "web"]),
     ] {
         let found = user.complete(shell, &lines.map(str::to_owned)).into_iter().flatten();
@@ -398,7 +398,7 @@ fn what_is_on_zfs_is_found() {
     let user = User::new(Storage::Zfs);
     user.offers(&[
         ("jail-destroy w", &["web", "wiki"]),
-        ("jail-clone -r ", &["14.2-RELEASE"]),
+        ("jail-clone -r ", &["14.5-RELEASE"]),
         ("jail-sweep db ", &["/zdata/jails/db-nullfs-base"]),
     ]);
     user.leave();
@@ -421,7 +421,7 @@ fn an_alternate_root_is_honoured() {
         "jail-clone -r ".to_owned(),
     ];
     let web: &[&str] = &["web", "wiki"];
-    let expected = [web, web, web, &["14.2-RELEASE"], &["/zdata/jails/web-nullfs-base"], &[], &[], &[]];
+    let expected = [web, web, web, &["14.5-RELEASE"], &["/zdata/jails/web-nullfs-base"], &[], &[], &[]];
     for shell in SHELLS {
         let answers = user.complete_with(shell, &lines, |command| command.env_remove("THINJAIL_ROOT"));
         for ((line, expected), found) in lines.iter().zip(expected).zip(answers.into_iter().flatten()) {
@@ -459,9 +459,9 @@ fn names_that_could_be_commands_are_left_out() {
     user.stage.write("/zdata/jails/media/$(touch ran)-base.txz", "");
     user.stage.write("/zdata/jails/media/14.9-RELEASE;touch ran-base.txz", "");
     user.offers(&[
-        ("jail-clone -r ", &["14.2-RELEASE"]),
-        ("jail-clone -r 14.", &["14.2-RELEASE"]),
-        ("skel-split ", &["14.2-RELEASE"]),
+        ("jail-clone -r ", &["14.5-RELEASE"]),
+        ("jail-clone -r 14.", &["14.5-RELEASE"]),
+        ("skel-split ", &["14.5-RELEASE"]),
         ("skel-fetch 14.9", &[]),
         // What stands on the line is not run either.
         ("jail-sweep $(touch${IFS}ran) ", &[]),
@@ -572,7 +572,7 @@ fn fish_loads_each_program_once() {
 fn settings_are_read_as_the_programs_read_them() {
     let stage = Host::bare(Storage::Directory);
     for directory in ["a", "b", "with_blank c"] {
-        fs::create_dir_all(stage.path(&format!("/{directory}/templates/14.2-RELEASE-base"))).unwrap();
+        fs::create_dir_all(stage.path(&format!("/{directory}/templates/14.5-RELEASE-base"))).unwrap();
     }
     for (text, environment) in [
         ("jail_dir=/a\n", None),
@@ -580,8 +580,8 @@ fn settings_are_read_as_the_programs_read_them() {
         ("jail_dir='/a' # jail_dir=/b\n", None),
         ("# jail_dir=/b\n\n  jail_dir=/a\n", None),
         ("jail_dir=/b\njail_dir=/a\n", None),
-        ("jail_dir=/a; jail_dir='/b';bsd_ver=14.2\n", None),
-        ("bsd_ver=\"14.2\" jail_dir=\"/a\"\n", None),
+        ("jail_dir=/a; jail_dir='/b';bsd_ver=14.5\n", None),
+        ("bsd_ver=\"14.5\" jail_dir=\"/a\"\n", None),
         ("jail_dir=/a\n", Some("/b")),
         ("jail_dir=/a\njail_dir=''\n", None),
         ("jail_dir=/a\n", Some("")),
@@ -605,7 +605,7 @@ fn settings_are_read_as_the_programs_read_them() {
             text.lines().skip(1).map(|line| line.trim_end().to_owned()).collect::<Vec<_>>()
         };
         let found = ask(&["jail-clone", "-r", ""]);
-        assert_eq!(found.join(" "), if expected.is_some() { "14.2-RELEASE" } else { "" }, "{text:?}");
+        assert_eq!(found.join(" "), if expected.is_some() { "14.5-RELEASE" } else { "" }, "{text:?}");
         // What would have to be quoted is not offered.
         let expected = expected.filter(|dir| dir != Path::new("/with_blank c"));
         let expected = expected.map(|dir| format!("{}/web-nullfs-base", dir.display()));

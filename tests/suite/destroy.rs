@@ -18,7 +18,7 @@ const WEB: &str = "zdata/jails/containers/web";
 /// A host with the jails web and db.
 fn stage(storage: Storage) -> Host {
     let stage = small::stage(storage);
-    stage.ok("skel-split 14.2");
+    stage.ok("skel-split 14.5");
     stage.ok("jail-clone db 11");
     stage
 }
@@ -55,7 +55,7 @@ fn the_reverse_of_jail_clone() {
         assert!(lost.is_empty() && odd.len() <= 1, "{odd:?} {lost:?}");
         assert!(odd.iter().all(|l| l.starts_with("/var/log/jail_console_web.log ")), "{odd:?}");
         let told = stage.fails("jail-destroy -y web");
-        assert!(told.contains("there is no jail web: no configuration, no container, no fstab"), "{told}");
+        assert!(told.contains("jail web does not exist: no configuration, container or fstab"), "{told}");
         assert!(!stage.calls().iter().any(|c| c.starts_with("zfs destroy -")), "{:?}", stage.calls());
     }
 }
@@ -146,7 +146,7 @@ fn refused_with_nothing_changed() {
             }),
         ),
         (
-            "is cloned from zdata/jails/containers/web@mine; destroy or promote that first",
+            "is a clone of zdata/jails/containers/web@mine; destroy or promote that first",
             Box::new(|s| {
                 s.tool("zfs", &["snapshot", &format!("{WEB}@mine")]);
                 s.tool("zfs", &["clone", &format!("{WEB}@mine"), "zdata/copy"]);
@@ -166,21 +166,21 @@ fn refused_with_nothing_changed() {
             }),
         ),
         (
-            "nothing says that it is jail web's",
+            "cannot verify that it belongs to jail web's",
             Box::new(|s| {
                 s.tool("zfs", &["inherit", "thinjail:jail", WEB]);
                 fs::remove_file(s.path("/etc/jail.conf.d/web.conf")).unwrap();
             }),
         ),
         (
-            "is still mounted on /zdata/jails/web-nullfs-base, left by a stop that failed",
+            "is still mounted on /zdata/jails/web-nullfs-base, after a failed stop",
             Box::new(|s| {
                 s.tool(
                     "mount",
                     &[
                         "-t",
                         "nullfs",
-                        "/zdata/jails/templates/14.2-RELEASE-base",
+                        "/zdata/jails/templates/14.5-RELEASE-base",
                         "/zdata/jails/web-nullfs-base",
                     ],
                 );
@@ -219,7 +219,7 @@ fn refused_with_nothing_changed() {
                 s.write(file, &text.replace("containers/web", "containers/db"));
             })
         }),
-        ("nothing of it is mounted on /zdata/jails/web-nullfs-base/skeleton", || {
+        ("no line mounts a file system on /zdata/jails/web-nullfs-base/skeleton", || {
             Box::new(|s| {
                 s.write("/zdata/jails/web-nullfs-base.fstab", "/a /b nullfs ro 0 0\n");
             })
@@ -329,7 +329,7 @@ fn the_last_name_in_jail_list_stays() {
     stage.ok("jail-clone web 10");
     let output = stage.run("jail-destroy -y web");
     let told = stage.strip(&output.stderr);
-    assert!(output.status.success() && told.contains("jail_list keeps web, its last name"), "{told}");
+    assert!(output.status.success() && told.contains("jail_list still contains web"), "{told}");
     assert_eq!(fs::read_to_string(stage.path("/etc/rc.conf")).unwrap(), "jail_list=\"web\"\n");
 }
 

@@ -15,8 +15,8 @@ use thinjail::system::kernel::simulated::{Simulated, State};
 use thinjail::system::lock::{Lock, LockId, LockMode};
 use thinjail::system::root::Root;
 
-const BASE: &str = "/zdata/jails/templates/14.2-RELEASE-base";
-const SKELETON: &str = "/zdata/jails/templates/14.2-RELEASE-skeleton";
+const BASE: &str = "/zdata/jails/templates/14.5-RELEASE-base";
+const SKELETON: &str = "/zdata/jails/templates/14.5-RELEASE-skeleton";
 
 /// A host with nothing wrong: some jails run, some do not.
 fn healthy(storage: Storage) -> Host {
@@ -206,7 +206,7 @@ const FAULTS: &[Fault] = &[
         addressed_uplink(s);
         s.write(
             "/var/db/standin/sysctl.conf",
-            "-net.link.bridge.member_ifaddrs\nkern.osrelease=14.3-RELEASE\n",
+            "-net.link.bridge.member_ifaddrs\nkern.osrelease=14.6-RELEASE\n",
         );
     })),
     // The bridge is not there yet.
@@ -451,7 +451,7 @@ const FAULTS: &[Fault] = &[
     on(
         ZFS,
         fault(&["etc-behind"], |s, _| {
-            s.tool("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p1"]).clear();
+            s.tool("zfs", &["snapshot", "zdata/jails/templates/14.5-RELEASE-skeleton@p1"]).clear();
         }),
     ),
     on(
@@ -950,7 +950,7 @@ fn a_resolver_on_the_hosts_loopback_is_noticed_everywhere() {
         stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
         stage.write(&format!("{SKELETON}/etc/resolv.conf"), "search example.org\nnameserver ::1\n");
         if storage == Storage::Zfs {
-            stage.tool("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p0.1"]);
+            stage.tool("zfs", &["snapshot", "zdata/jails/templates/14.5-RELEASE-skeleton@p0.1"]);
         }
         for words in [&["-n", "web", "10"][..], &["web", "10"]] {
             let output = stage.run_with("jail-clone", words);
@@ -962,7 +962,7 @@ fn a_resolver_on_the_hosts_loopback_is_noticed_everywhere() {
             );
         }
         let of = |tree: &str| {
-            let what = "names the name server ::1, and rc.conf enables none here";
+            let what = "uses the name server ::1, but rc.conf enables none here";
             ("resolver-loopback".to_owned(), format!("{tree}/etc/resolv.conf: {what}"))
         };
         assert_eq!(findings(&stage, &[]), [of(&container("web")), of(SKELETON)]);

@@ -138,7 +138,7 @@ fn private_jails_and_vlans() {
     assert_eq!(flags(&host, "epair5a"), flags(&host, "igc0") | bridge::PRIVATE);
     host.ok(DOWN);
     assert!(host.fails("jail-epair-up --vlan 20 -b igc0bridge web epair5").contains("does not filter VLANs"));
-    assert!(host.fails("jail-epair-up --vlan 20 -u igc0 -b new0 web epair5").contains("use that one"));
+    assert!(host.fails("jail-epair-up --vlan 20 -u igc0 -b new0 web epair5").contains("use that bridge"));
     host.kernel().change(|s| s.filter_vlans("igc0bridge", true)).unwrap();
     let untagged = |host: &Host| {
         let state = host.state();
@@ -226,9 +226,9 @@ fn leftovers_are_replaced() {
 fn foreign_pairs_are_refused_by_name() {
     for (what, expect) in [
         ("tag", "epair5a belongs to jail db"),
-        ("no group", "epair5a is described \"jail:web\", but is not in the group thinjail"),
-        ("odd tag", "epair5a is described \"jail:web x y\""),
-        ("words", "epair5a is described \"uplink\""),
+        ("no group", "epair5a has the description \"jail:web\", but is not in the group thinjail"),
+        ("odd tag", "epair5a has the description \"jail:web x y\""),
+        ("words", "epair5a has the description \"uplink\""),
         ("up", "epair5a is up"),
         ("member", "epair5a is a member of igc0bridge"),
         ("group", "epair5b is in the group private"),

@@ -15,9 +15,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 const TEMPLATES: &str = "/zdata/jails/templates";
-const BASE: &str = "/zdata/jails/templates/14.2-RELEASE-base";
+const BASE: &str = "/zdata/jails/templates/14.5-RELEASE-base";
 const SITE: &str = "download.freebsd.org";
-const DIRECTORY: &str = "releases/amd64/amd64/14.2-RELEASE";
+const DIRECTORY: &str = "releases/amd64/amd64/14.5-RELEASE";
 
 /// Puts an archive and its MANIFEST on the server.
 fn serve(stage: &Host, archive: &[u8]) {
@@ -51,7 +51,7 @@ fn a_resolver_that_no_jail_reaches() {
     let stage = Host::bare(Storage::Directory);
     serve(&stage, &tar(&least()));
     stage.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions edns0\n");
-    for arguments in [&["-n", "14.2"][..], &["14.2"]] {
+    for arguments in [&["-n", "14.5"][..], &["14.5"]] {
         let output = stage.run_with("skel-fetch", arguments);
         let told = stage.strip(&output.stderr);
         assert!(output.status.success(), "{told}");
@@ -71,35 +71,35 @@ fn from_a_server_to_a_base() {
         stage.write("/etc/resolv.conf", "nameserver 192.168.7.1\n");
         symlink("/usr/share/zoneinfo/Asia/Shanghai", stage.path("/etc/localtime")).unwrap();
         stage.write("/var/db/zoneinfo", "Asia/Shanghai\n");
-        let told = stage.ok("skel-fetch 14.2");
-        assert_eq!(told, "14.2-RELEASE: base unpacked; next: skel-split 14.2-RELEASE\n");
+        let told = stage.ok("skel-fetch 14.5");
+        assert_eq!(told, "14.5-RELEASE: base unpacked; next: skel-split 14.5-RELEASE\n");
         let base = stage.path(BASE);
         assert_eq!(fs::read_to_string(base.join("bin/freebsd-version")).unwrap(), VERSION);
         assert_eq!(fs::read_to_string(base.join("etc/resolv.conf")).unwrap(), "nameserver 192.168.7.1\n");
         assert_eq!(fs::read_to_string(base.join("var/db/zoneinfo")).unwrap(), "Asia/Shanghai\n");
         let zone = fs::read_link(base.join("etc/localtime")).unwrap();
         assert_eq!(zone, Path::new("/usr/share/zoneinfo/Asia/Shanghai"));
-        assert_eq!(in_media(&stage), ["14.2-RELEASE-MANIFEST", "14.2-RELEASE-base.txz"]);
+        assert_eq!(in_media(&stage), ["14.5-RELEASE-MANIFEST", "14.5-RELEASE-base.txz"]);
         let record = match storage {
             Storage::Directory => fs::read_to_string(stage.path(&format!("{BASE}.origin"))).unwrap(),
             Storage::Zfs => {
                 let names = "thinjail:release,thinjail:sha256,thinjail:fetched,origin";
-                let dataset = "zdata/jails/templates/14.2-RELEASE-base";
+                let dataset = "zdata/jails/templates/14.5-RELEASE-base";
                 stage.tool("zfs", &["get", "-H", "-o", "property,value", names, dataset])
             }
         };
         let sum = manifest(&tar(&least())).split('\t').nth(1).unwrap().to_owned();
-        for part in ["14.2-RELEASE", sum.as_str()] {
+        for part in ["14.5-RELEASE", sum.as_str()] {
             assert!(record.contains(part), "{record}");
         }
         assert!(stage.path("/zdata/jails/containers").is_dir());
 
         let there = listing(&stage.path("/zdata"), Times::All);
         stage.forget_calls();
-        assert_eq!(stage.ok("skel-fetch 14.2"), "14.2-RELEASE: the base already exists\n");
+        assert_eq!(stage.ok("skel-fetch 14.5"), "14.5-RELEASE: the base already exists\n");
         assert_eq!(there, listing(&stage.path("/zdata"), Times::All));
         assert!(stage.calls().iter().all(|call| call.starts_with("zfs get")), "{:?}", stage.calls());
-        stage.ok("skel-split 14.2");
+        stage.ok("skel-split 14.5");
         stage.ok("jail-clone web 10");
     }
 }
@@ -115,15 +115,15 @@ fn a_whole_base_before_and_after_the_split() {
     ] {
         let stage = Host::bare(storage);
         let archive = stage.path("/base.txz");
-        basetree::archive(&archive, certificates, "14.2-RELEASE").unwrap();
+        basetree::archive(&archive, certificates, "14.5-RELEASE").unwrap();
         fs::write(stage.path("/MANIFEST"), manifest(&fs::read(&archive).unwrap())).unwrap();
-        stage.ok("skel-fetch -f /base.txz 14.2");
+        stage.ok("skel-fetch -f /base.txz 14.5");
         let base = stage.path(BASE);
         let before = listing(&base, Times::Files);
         assert!(before.len() >= 6_880, "{}", before.len());
-        stage.ok("skel-split 14.2");
+        stage.ok("skel-split 14.5");
 
-        let skeleton = stage.path("/zdata/jails/templates/14.2-RELEASE-skeleton");
+        let skeleton = stage.path("/zdata/jails/templates/14.5-RELEASE-skeleton");
         let (below, moved) = (listing(&base, Times::Files), listing(&skeleton, Times::Files));
         let mut view = thinjail::domain::jail_view::JailRootView::new(&base).unwrap();
         view.mount(&skeleton, Path::new("/skeleton")).unwrap();
@@ -179,32 +179,32 @@ fn plain(path: &Path) -> std::path::PathBuf {
 fn other_places_and_architectures() {
     let stage = Host::bare(Storage::Directory);
     let archive = tar(&least());
-    let version = VERSION.replace("14.2-RELEASE", "15.0-RC1");
+    let version = VERSION.replace("14.5-RELEASE", "15.0-RC1");
     let mut of_rc = least();
     of_rc[2] = (b'0', "./bin/freebsd-version", "", version.len() as u64, &version);
     let of_rc = tar(&of_rc);
     for (site, directory, archive) in [
-        ("mirror.example.org", "FreeBSD/releases/arm64/aarch64/14.2-RELEASE", &archive),
+        ("mirror.example.org", "FreeBSD/releases/arm64/aarch64/14.5-RELEASE", &archive),
         ("mirror.example.org", "FreeBSD/releases/amd64/amd64/15.0-RC1", &of_rc),
         ("old.example.org", "x/14.1-RELEASE", &archive),
     ] {
         stage.www(site, &format!("{directory}/base.txz"), archive);
         stage.www(site, &format!("{directory}/MANIFEST"), manifest(archive).as_bytes());
     }
-    stage.ok("skel-fetch -a arm64 -m http://mirror.example.org/FreeBSD/ 14.2");
+    stage.ok("skel-fetch -a arm64 -m http://mirror.example.org/FreeBSD/ 14.5");
     stage.ok("skel-fetch -m https://mirror.example.org/FreeBSD 15.0-RC1");
     assert_eq!(
         in_media(&stage),
         [
-            "14.2-RELEASE-arm64-MANIFEST",
-            "14.2-RELEASE-arm64-base.txz",
+            "14.5-RELEASE-arm64-MANIFEST",
+            "14.5-RELEASE-arm64-base.txz",
             "15.0-RC1-MANIFEST",
             "15.0-RC1-base.txz"
         ]
     );
     // The directory itself, and a base of another release in it.
     let told = stage.fails("skel-fetch -m http://old.example.org/x/14.1-RELEASE 14.1");
-    assert!(told.contains("contains 14.2-RELEASE, not 14.1-RELEASE"), "{told}");
+    assert!(told.contains("contains 14.5-RELEASE, not 14.1-RELEASE"), "{told}");
     let told = stage.fails("skel-fetch 13.2");
     assert!(
         told.contains("MANIFEST from https://download.freebsd.org/releases/amd64/amd64/13.2-RELEASE"),
@@ -223,14 +223,14 @@ fn the_manifest_of_the_port_is_preferred() {
     // A server that was broken into has its own MANIFEST.
     stage.www(SITE, &format!("{DIRECTORY}/base.txz"), &tar(&least()[..3]));
     stage.www(SITE, &format!("{DIRECTORY}/MANIFEST"), manifest(&tar(&least()[..3])).as_bytes());
-    let port = "/usr/local/share/freebsd/MANIFESTS/amd64-amd64-14.2-RELEASE";
+    let port = "/usr/local/share/freebsd/MANIFESTS/amd64-amd64-14.5-RELEASE";
     stage.write(port, &manifest(&archive));
-    let told = stage.fails("skel-fetch 14.2");
+    let told = stage.fails("skel-fetch 14.5");
     assert!(told.starts_with(&format!("skel-fetch: verifying with {port}\n")), "{told}");
     assert!(told.contains("wrong checksum") && told.contains("base.txz.bad"), "{told}");
-    assert_eq!(in_media(&stage), ["14.2-RELEASE-base.txz.bad"]);
+    assert_eq!(in_media(&stage), ["14.5-RELEASE-base.txz.bad"]);
     serve(&stage, &archive);
-    stage.ok("skel-fetch 14.2");
+    stage.ok("skel-fetch 14.5");
 }
 
 #[test]
@@ -243,27 +243,27 @@ fn a_download_that_breaks_goes_on() {
     serve(&stage, &archive);
     // Once: the second attempt continues.
     stage.fault_with("fetch-break", "7000");
-    stage.ok("skel-fetch 14.2");
+    stage.ok("skel-fetch 14.5");
 
     // Every time: the part stays, and the next run continues with it.
     for storage in [Storage::Directory, Storage::Zfs] {
         let stage = Host::bare(storage);
         serve(&stage, &archive);
         stage.fault_with("fetch-break-always", "7000");
-        let told = stage.fails("skel-fetch 14.2");
+        let told = stage.fails("skel-fetch 14.5");
         assert_eq!(told.lines().count(), 1, "{told}");
         assert!(!told.contains("not undone"), "{told}");
-        assert_eq!(in_media(&stage), ["14.2-RELEASE-MANIFEST", "14.2-RELEASE-base.txz.part"]);
+        assert_eq!(in_media(&stage), ["14.5-RELEASE-MANIFEST", "14.5-RELEASE-base.txz.part"]);
         assert!(in_templates(&stage).is_empty());
         stage.clear_fault("fetch-break-always");
-        stage.ok("skel-fetch 14.2");
-        assert_eq!(in_media(&stage), ["14.2-RELEASE-MANIFEST", "14.2-RELEASE-base.txz"]);
+        stage.ok("skel-fetch 14.5");
+        assert_eq!(in_media(&stage), ["14.5-RELEASE-MANIFEST", "14.5-RELEASE-base.txz"]);
     }
 
     // Nobody there.
     let stage = Host::bare(Storage::Directory);
     stage.fault("fetch-unreachable");
-    let told = stage.fails("skel-fetch 14.2");
+    let told = stage.fails("skel-fetch 14.5");
     assert!(told.contains("MANIFEST from https://download.freebsd.org"), "{told}");
     assert!(!stage.path("/zdata/jails").exists());
 }
@@ -274,19 +274,19 @@ fn a_wrong_checksum_is_set_aside_in_media_and_left_elsewhere() {
     let archive = tar(&least());
     serve(&stage, &archive);
     stage.www(SITE, &format!("{DIRECTORY}/base.txz"), &tar(&least()[..4]));
-    let told = stage.fails("skel-fetch 14.2");
+    let told = stage.fails("skel-fetch 14.5");
     assert!(
-        told.contains("; it is set aside as /zdata/jails/media/14.2-RELEASE-base.txz.bad; run it again"),
+        told.contains("; it is renamed as /zdata/jails/media/14.5-RELEASE-base.txz.bad; run it again"),
         "{told}"
     );
     assert!(told.contains("wrong checksum: SHA-256 "), "{told}");
-    assert_eq!(in_media(&stage), ["14.2-RELEASE-MANIFEST", "14.2-RELEASE-base.txz.bad"]);
+    assert_eq!(in_media(&stage), ["14.5-RELEASE-MANIFEST", "14.5-RELEASE-base.txz.bad"]);
     assert!(in_templates(&stage).is_empty());
 
     let stage = Host::bare(Storage::Directory);
     put(&stage, &archive);
     fs::write(stage.path("/dist/base.txz"), tar(&least()[..4])).unwrap();
-    let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
+    let told = stage.fails("skel-fetch -f /dist/base.txz 14.5");
     assert!(told.contains("wrong checksum"), "{told}");
     assert!(stage.path("/dist/base.txz").is_file());
     // Judged before anything was made.
@@ -304,17 +304,17 @@ fn a_manifest_that_does_not_help() {
         ("base.txz\n".to_owned(), "MANIFEST: line 1: fewer than three fields"),
     ] {
         stage.write("/dist/MANIFEST", &text);
-        let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
+        let told = stage.fails("skel-fetch -f /dist/base.txz 14.5");
         assert!(told.contains(expected), "{told}");
     }
     fs::remove_file(stage.path("/dist/MANIFEST")).unwrap();
-    let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
+    let told = stage.fails("skel-fetch -f /dist/base.txz 14.5");
     assert!(told.contains("no MANIFEST to verify it with, neither next to it nor"), "{told}");
-    let told = stage.fails("skel-fetch -f /dist/nosuch.txz 14.2");
+    let told = stage.fails("skel-fetch -f /dist/nosuch.txz 14.5");
     assert!(told.contains("/dist/nosuch.txz: No such file"), "{told}");
     assert!(!stage.path("/zdata/jails").exists());
     stage.write("/elsewhere", &manifest(&tar(&least())));
-    stage.ok("skel-fetch -M /elsewhere -f /dist/base.txz 14.2");
+    stage.ok("skel-fetch -M /elsewhere -f /dist/base.txz 14.5");
 }
 
 #[test]
@@ -326,14 +326,14 @@ fn bad_archives_leave_nothing() {
         (vec![(b'0', "/tmp/x", "", 1, "x")], "is not below the top of the tree"),
         (
             vec![(b'2', "./d", "/tmp", 0, ""), (b'0', "./d/x", "", 1, "x")],
-            "an entry leads through the link d",
+            "an entry leads through the symbolic link d",
         ),
-        (vec![(b'2', "./l", "../../tmp", 0, "")], "l: link to ../../tmp, outside the tree"),
+        (vec![(b'2', "./l", "../../tmp", 0, "")], "l: symbolic link to ../../tmp, outside of the tree"),
         (vec![(b'1', "./h", "/etc/passwd", 0, "")], "hard link to \"/etc/passwd\" is not below"),
         (vec![(b'1', "./h", "../../etc/passwd", 0, "")], "leads out of the tree"),
         (
             vec![(b'2', "./d", "/etc", 0, ""), (b'1', "./h", "d/passwd", 0, "")],
-            "an entry leads through the link d",
+            "an entry leads through the symbolic link d",
         ),
         (vec![(b'3', "./dev-null", "", 0, "")], "a device, which no base holds"),
         (vec![(b'6', "./fifo", "", 0, "")], "neither file, directory nor link"),
@@ -349,7 +349,7 @@ fn bad_archives_leave_nothing() {
                 archive.truncate(archive.len() - 1024);
             }
             put(&stage, &archive);
-            let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
+            let told = stage.fails("skel-fetch -f /dist/base.txz 14.5");
             assert!(told.contains(expected), "{told:?}, not {expected:?}");
             assert_eq!(told.lines().count(), 1, "{told}");
             assert!(in_templates(&stage).is_empty(), "{:?}", in_templates(&stage));
@@ -358,14 +358,14 @@ fn bad_archives_leave_nothing() {
             // The same from a server: then media is there, and nothing else.
             let stage = Host::bare(storage);
             serve(&stage, &archive);
-            let told = stage.fails("skel-fetch 14.2");
+            let told = stage.fails("skel-fetch 14.5");
             assert!(told.contains(expected), "{told:?}, not {expected:?}");
             assert!(in_templates(&stage).is_empty(), "{:?}", in_templates(&stage));
         }
     }
     let stage = Host::bare(Storage::Directory);
     put(&stage, b"this is no archive");
-    let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
+    let told = stage.fails("skel-fetch -f /dist/base.txz 14.5");
     assert!(told.contains("/usr/bin/tar -tvf /dist/base.txz: "), "{told}");
 }
 
@@ -376,13 +376,13 @@ fn every_hostile_archive() {
         for storage in [Storage::Directory, Storage::Zfs] {
             let stage = Host::bare(storage);
             fs::create_dir_all(stage.path("/dist")).unwrap();
-            basetree::hostile(&stage.path("/dist/base.txz"), "14.2-RELEASE", *kind).unwrap();
+            basetree::hostile(&stage.path("/dist/base.txz"), "14.5-RELEASE", *kind).unwrap();
             fs::write(
                 stage.path("/dist/MANIFEST"),
                 manifest(&fs::read(stage.path("/dist/base.txz")).unwrap()),
             )
             .unwrap();
-            let output = stage.run("skel-fetch -f /dist/base.txz 14.2");
+            let output = stage.run("skel-fetch -f /dist/base.txz 14.5");
             let told = stage.strip(&output.stderr);
             // These hold nothing that is not below the top, and all of it.
             let odd = matches!(kind, basetree::Hostile::Newline | basetree::Hostile::NoEnd);
@@ -402,25 +402,25 @@ fn what_is_there_and_no_base_is_left_alone() {
     let stage = Host::bare(Storage::Directory);
     put(&stage, &tar(&least()));
     stage.write(&format!("{BASE}/bin/sh"), "half of one");
-    let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
+    let told = stage.fails("skel-fetch -f /dist/base.txz 14.5");
     assert!(told.contains("already exists, but is incomplete; remove it"), "{told}");
     stage.write(&format!("{BASE}/bin/freebsd-version"), "USERLAND_VERSION=\"14.1-RELEASE-p2\"\n");
-    let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
+    let told = stage.fails("skel-fetch -f /dist/base.txz 14.5");
     assert!(told.contains("already exists, but contains 14.1-RELEASE-p2"), "{told}");
 
     let stage = Host::bare(Storage::Zfs);
     put(&stage, &tar(&least()));
     stage.tool("zfs", &["create", "zdata/jails"]);
     stage.write("/zdata/jails/templates/mine/x", "");
-    let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
+    let told = stage.fails("skel-fetch -f /dist/base.txz 14.5");
     assert!(told.contains("but there is no dataset zdata/jails/templates; move it away"), "{told}");
     assert!(stage.path("/zdata/jails/templates/mine/x").exists());
     // Somebody's dataset under the name that is used while unpacking.
     let stage = Host::bare(Storage::Zfs);
     put(&stage, &tar(&least()));
-    stage.tool("zfs", &["create", "-p", "zdata/jails/templates/14.2-RELEASE-base.unpacking"]);
-    let told = stage.fails("skel-fetch -f /dist/base.txz 14.2");
-    assert!(told.contains("14.2-RELEASE-base.unpacking exists and was not left by skel-fetch"), "{told}");
+    stage.tool("zfs", &["create", "-p", "zdata/jails/templates/14.5-RELEASE-base.unpacking"]);
+    let told = stage.fails("skel-fetch -f /dist/base.txz 14.5");
+    assert!(told.contains("14.5-RELEASE-base.unpacking exists and was not left by skel-fetch"), "{told}");
 }
 
 #[test]
@@ -428,11 +428,11 @@ fn a_dry_run_changes_nothing_and_tells_all() {
     for storage in [Storage::Directory, Storage::Zfs] {
         let stage = Host::bare(storage);
         serve(&stage, &tar(&least()));
-        let told = stage.ok("skel-fetch -n 14.2");
+        let told = stage.ok("skel-fetch -n 14.5");
         assert!(!stage.path("/zdata/jails").exists());
         let root = stage.root().display().to_string();
         let url = format!("https://{SITE}/{DIRECTORY}");
-        let media = format!("{root}/zdata/jails/media/14.2-RELEASE");
+        let media = format!("{root}/zdata/jails/media/14.5-RELEASE");
         for line in [
             format!("/usr/bin/fetch -q -o {media}-MANIFEST {url}/MANIFEST"),
             format!("/usr/bin/fetch -F -R -r -o {media}-base.txz.part {url}/base.txz"),
@@ -441,7 +441,7 @@ fn a_dry_run_changes_nothing_and_tells_all() {
             assert!(told.lines().any(|l| l == line), "no {line:?} in {told}");
         }
         assert!(told.contains("/sbin/sha256 -c \"$(/usr/bin/awk '$1 == \"base.txz\" {print $2}' "), "{told}");
-        assert!(stage.run("skel-fetch -n --json 14.2").stdout.starts_with(b"{\"commands\":["));
+        assert!(stage.run("skel-fetch -n --json 14.5").stdout.starts_with(b"{\"commands\":["));
     }
 }
 
@@ -455,20 +455,20 @@ fn a_dry_run_verifies_what_is_there() {
             Storage::Zfs => _ = stage.tool("zfs", &["create", "-p", "zdata/jails/media"]),
             Storage::Directory => fs::create_dir_all(stage.path("/zdata/jails/media")).unwrap(),
         }
-        let archive = stage.path("/zdata/jails/media/14.2-RELEASE-base.txz");
+        let archive = stage.path("/zdata/jails/media/14.5-RELEASE-base.txz");
         fs::write(&archive, &bad).unwrap();
         // As somebody brought it, and as one that is fetched is called.
-        for named in ["/zdata/jails/media/MANIFEST", "/zdata/jails/media/14.2-RELEASE-MANIFEST"] {
+        for named in ["/zdata/jails/media/MANIFEST", "/zdata/jails/media/14.5-RELEASE-MANIFEST"] {
             fs::write(stage.path(named), manifest(&good)).unwrap();
-            let line = format!("skel-fetch -n -M {named} 14.2");
+            let line = format!("skel-fetch -n -M {named} 14.5");
             assert!(stage.fails(&line).contains("wrong checksum"), "{line}");
             assert!(archive.exists(), "{line}: it was set aside");
         }
         fs::write(&archive, &good).unwrap();
-        let named = "/zdata/jails/media/14.2-RELEASE-MANIFEST";
-        stage.ok(&format!("skel-fetch -n -M {named} 14.2"));
+        let named = "/zdata/jails/media/14.5-RELEASE-MANIFEST";
+        stage.ok(&format!("skel-fetch -n -M {named} 14.5"));
         assert_eq!(in_templates(&stage), Vec::<String>::new());
-        stage.ok(&format!("skel-fetch -M {named} 14.2"));
+        stage.ok(&format!("skel-fetch -M {named} 14.5"));
         assert!(stage.path(BASE).join("bin/freebsd-version").exists());
     }
 }
@@ -479,12 +479,12 @@ fn a_dry_run_without_the_manifest_can_be_pasted() {
         let stage = Host::bare(storage);
         let archive = tar(&least());
         serve(&stage, &archive);
-        let told = String::from_utf8(stage.run("skel-fetch -n 14.2").stdout).unwrap();
+        let told = String::from_utf8(stage.run("skel-fetch -n 14.5").stdout).unwrap();
         assert!(!told.contains("unknown") && !told.contains("@SHA256@"), "{told}");
         // The line that notes the checksum, once the MANIFEST has come.
         let media = stage.path("/zdata/jails/media");
         fs::create_dir_all(&media).unwrap();
-        fs::write(media.join("14.2-RELEASE-MANIFEST"), manifest(&archive)).unwrap();
+        fs::write(media.join("14.5-RELEASE-MANIFEST"), manifest(&archive)).unwrap();
         let line = told.lines().find(|l| l.contains("sha256=")).unwrap_or_else(|| panic!("{told}"));
         let line = match storage {
             Storage::Directory => line.rsplit_once(" > ").unwrap().0.to_owned(),

@@ -25,11 +25,11 @@ impl Trees {
     }
 
     fn base(&self) -> PathBuf {
-        self.dir.path().join("14.2-RELEASE-base")
+        self.dir.path().join("14.5-RELEASE-base")
     }
 
     fn skeleton(&self) -> PathBuf {
-        self.dir.path().join("14.2-RELEASE-skeleton")
+        self.dir.path().join("14.5-RELEASE-skeleton")
     }
 
     fn run(&self, options: &[&str]) -> Output {
@@ -156,8 +156,8 @@ fn danglers_are_listed() {
     let report = trees.fails(&[]);
     assert_eq!(
         report,
-        "skel-fixcerts: etc/ssl/certs/ffffffff.0: dangling link to ../../../usr/share/certs/trusted/Gone.pem\n\
-         skel-fixcerts: etc/ssl/certs/ffffffff.1: dangling link to /no/such/file\n"
+        "skel-fixcerts: etc/ssl/certs/ffffffff.0: dangling symbolic link to ../../../usr/share/certs/trusted/Gone.pem\n\
+         skel-fixcerts: etc/ssl/certs/ffffffff.1: dangling symbolic link to /no/such/file\n"
     );
     // All the others are repaired, these are as they were.
     assert!(trees.text("etc/ssl/certs/002c0b4f.0").starts_with("../../../../usr"));
@@ -194,7 +194,7 @@ fn never_out_of_the_tree() {
     fs::remove_dir_all(trees.skeleton().join("etc/ssl")).unwrap();
     symlink("../../other", trees.skeleton().join("etc/ssl")).unwrap();
     let report = trees.fails(&[]);
-    assert!(report.contains("etc/ssl: not a directory (a link here is not followed)"), "{report}");
+    assert!(report.contains("etc/ssl: not a directory (a symbolic link here is not followed)"), "{report}");
     let text = fs::read_link(other.join("certs/x.0")).unwrap();
     assert_eq!(text.to_str().unwrap(), "../../../usr/share/certs/trusted/GlobalSign_Root_R46.pem");
     // The rest was done.

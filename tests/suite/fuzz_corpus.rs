@@ -173,7 +173,7 @@ fn nothing_takes_its_time() {
         ("quoting", repeated("\\")),
         ("quoting", repeated("\u{1}")),
         ("quoting", repeated("$")),
-        ("settings", repeated("bsd_ver=14.2\n")),
+        ("settings", repeated("bsd_ver=14.5\n")),
         ("settings", repeated("\n")),
         ("settings", repeated("#")),
         ("settings", repeated("\\\n")),

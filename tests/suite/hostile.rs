@@ -76,7 +76,7 @@ fn copied_compared_completed_and_removed() {
                 let (one, other) = (from.clone(), to.clone());
                 in_time(&format!("merge {seed}"), move || tree::merge(&one, &other)).unwrap();
                 let left = differences(&from, &to).unwrap();
-                assert!(left.iter().all(|d| d == ".: another modification time"), "{seed}: {left:?}");
+                assert!(left.iter().all(|d| d == ".: different modification time"), "{seed}: {left:?}");
                 let verdict = interrupted::examine(&from, &to).unwrap();
                 assert_eq!(verdict, interrupted::Verdict::Equal, "{seed}");
             }
@@ -132,7 +132,7 @@ struct Watched {
 impl Watched {
     fn new() -> Watched {
         let stage = small::stage(Storage::Directory);
-        stage.ok("skel-split 14.2");
+        stage.ok("skel-split 14.5");
         stage.ok("jail-clone web 10");
         fs::create_dir(stage.path("/source")).unwrap();
         let sentinels = Sentinels::make(&stage.root());
@@ -297,7 +297,7 @@ fn a_container_that_is_moved() {
                 assert_eq!(directories[0], directories[1], "{seed}");
                 if directories[0] {
                     let mut found = differences(&was, &is).unwrap();
-                    found.retain(|d| !d.ends_with(": another modification time"));
+                    found.retain(|d| !d.ends_with(": different modification time"));
                     assert_eq!(found, [""; 0], "{seed}");
                 }
             }
@@ -344,15 +344,15 @@ fn templates_that_are_no_better() {
             assert!(host.line("jail-destroy -y db").status.success());
         }
         assert!(fs::symlink_metadata(copy).is_err(), "{seed}");
-        host.line("skel-fixcerts -a 14.2");
+        host.line("skel-fixcerts -a 14.5");
         host.line("jail-doctor -x");
         host.sentinels.untouched();
         // Torn: what was moved is in both.
         fs::remove_file(base.join("var")).unwrap();
         fs::create_dir(base.join("var")).unwrap();
         Tree::make(&base.join("var"), seed + 1, &host.sentinels);
-        host.line("skel-split -n 14.2");
-        host.line("skel-split 14.2");
+        host.line("skel-split -n 14.5");
+        host.line("skel-split 14.5");
         host.sentinels.untouched();
         for top in [base, host.stage.path(small::SKELETON), host.container()] {
             in_time("remove", move || tree::remove(&top)).unwrap();

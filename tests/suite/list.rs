@@ -17,7 +17,7 @@ use thinjail::domain::inventory::{Inventory, JailPart, Presence};
 use thinjail::domain::settings::Settings;
 use thinjail::system::root::Root;
 
-const SKELETON: &str = "zdata/jails/templates/14.2-RELEASE-skeleton";
+const SKELETON: &str = "zdata/jails/templates/14.5-RELEASE-skeleton";
 
 /// The document, which is the only thing printed.
 #[track_caller]
@@ -76,14 +76,14 @@ fn running_stopped_and_behind() {
         sizes_out(&table),
         format!(
             "NAME RELEASE ID ADDRESSES JID SIZE BASE\n\
-             db 14.2-RELEASE@base 11 192.168.7.11 - SOME current\n\
-             web 14.2-RELEASE@base 10 192.168.7.10 {jid} SOME current\n"
+             db 14.5-RELEASE@base 11 192.168.7.11 - SOME current\n\
+             web 14.5-RELEASE@base 10 192.168.7.10 {jid} SOME current\n"
         )
     );
     // The template is updated, and a daily snapshot is nobody's base.
     stage.tool("zfs", &["snapshot", &format!("{SKELETON}@p3")]);
     stage.tool("zfs", &["snapshot", &format!("{SKELETON}@daily")]);
-    version(&stage, "14.2-RELEASE-p3");
+    version(&stage, "14.5-RELEASE-p3");
     stage.ok_with("jail-clone", &["-6", "fd00:7::5/64", "new", "12"]);
     stage.forget_calls();
     let found = document(&stage);
@@ -93,9 +93,9 @@ fn running_stopped_and_behind() {
     assert_eq!(
         object(&found, "web"),
         &json!({
-            "name": "web", "release": "14.2-RELEASE", "snapshot": "base", "id": 10, "addresses": ["192.168.7.10"],
+            "name": "web", "release": "14.5-RELEASE", "snapshot": "base", "id": 10, "addresses": ["192.168.7.10"],
             "running": true, "jid": jid, "size": size, "base": "behind", "newest": "p3",
-            "version": "14.2-RELEASE-p3", "missing": [], "errors": [], "file": "/etc/jail.conf.d/web.conf",
+            "version": "14.5-RELEASE-p3", "missing": [], "errors": [], "file": "/etc/jail.conf.d/web.conf",
             "container": "zdata/jails/containers/web", "origin": format!("{SKELETON}@base"), "owner": "web",
         })
     );
@@ -105,12 +105,12 @@ fn running_stopped_and_behind() {
     assert_eq!((&new["running"], &new["jid"]), (&json!(false), &Value::Null));
     assert_eq!(found["unread"], json!([]));
     let table = stage.ok_with("jail-list", &[]);
-    assert!(sizes_out(&table).contains("web 14.2-RELEASE@base 10 192.168.7.10 "), "{table}");
+    assert!(sizes_out(&table).contains("web 14.5-RELEASE@base 10 192.168.7.10 "), "{table}");
     assert!(table.contains("  behind @p3\n"), "{table}");
     // A base that was patched past its snapshots.
-    version(&stage, "14.2-RELEASE-p4");
+    version(&stage, "14.5-RELEASE-p4");
     assert_eq!(object(&document(&stage), "new")["base"], "behind");
-    assert!(stage.ok_with("jail-list", &[]).contains("  behind 14.2-RELEASE-p4\n"));
+    assert!(stage.ok_with("jail-list", &[]).contains("  behind 14.5-RELEASE-p4\n"));
     // A dying jail does not run.
     stage.fault("held-connection");
     stage.run_tool("jail", &["-r", "web"]);
@@ -145,14 +145,14 @@ fn half_made_jails() {
     assert_eq!(
         sizes_out(&stage.ok_with("jail-list", &[])),
         "NAME RELEASE ID ADDRESSES JID SIZE BASE\n\
-         a 14.2-RELEASE@base - - - SOME incomplete: no configuration\n\
-         b 14.2-RELEASE@base 2 192.168.7.2 - SOME incomplete: no fstab\n\
-         c 14.2-RELEASE@base 3 192.168.7.3 - SOME incomplete: no path\n\
-         d 14.2-RELEASE 4 192.168.7.4 - - incomplete: no container\n\
+         a 14.5-RELEASE@base - - - SOME incomplete: no configuration\n\
+         b 14.5-RELEASE@base 2 192.168.7.2 - SOME incomplete: no fstab\n\
+         c 14.5-RELEASE@base 3 192.168.7.3 - SOME incomplete: no path\n\
+         d 14.5-RELEASE 4 192.168.7.4 - - incomplete: no container\n\
          e - - - - - incomplete: no configuration, no container, no path\n\
          f - - - - - incomplete: no configuration, no container, no fstab\n\
          g - 7 192.168.7.7 - - incomplete: no container, no path, no fstab\n\
-         h 14.2-RELEASE@base - - - SOME incomplete: no configuration, no path, no fstab\n"
+         h 14.5-RELEASE@base - - - SOME incomplete: no configuration, no path, no fstab\n"
     );
     let found = document(&stage);
     assert_eq!(object(&found, "e")["missing"], json!(["configuration", "container", "path"]));
@@ -231,7 +231,7 @@ fn what_zfs_does_not_tell_is_unknown() {
     let (stdout, stderr) = (stage.strip(&output.stdout), stage.strip(&output.stderr));
     assert_eq!(
         sizes_out(&stdout),
-        "NAME RELEASE ID ADDRESSES JID SIZE BASE\nweb 14.2-RELEASE 10 192.168.7.10 - ? -\n"
+        "NAME RELEASE ID ADDRESSES JID SIZE BASE\nweb 14.5-RELEASE 10 192.168.7.10 - ? -\n"
     );
     assert!(output.status.success() && stderr.lines().count() == 1, "{stderr}");
     assert!(stderr.starts_with("jail-list: warning: cannot read everything: /sbin/zfs get "), "{stderr}");
@@ -262,15 +262,15 @@ fn directories() {
         host.ok("jail-list"),
         format!(
             "NAME      RELEASE        ID  ADDRESSES      JID  SIZE  BASE\n\
-             database  14.2-RELEASE  211  192.168.7.211    -     -  -\n\
-             web       14.2-RELEASE   10  192.168.7.10   {jid:>3}     -  -\n"
+             database  14.5-RELEASE  211  192.168.7.211    -     -  -\n\
+             web       14.5-RELEASE   10  192.168.7.10   {jid:>3}     -  -\n"
         )
     );
     let found: Value = serde_json::from_str(&host.ok("jail-list --json")).unwrap();
     assert_eq!(
         object(&found, "web"),
         &json!({
-            "name": "web", "release": "14.2-RELEASE", "snapshot": null, "id": 10, "addresses": ["192.168.7.10"],
+            "name": "web", "release": "14.5-RELEASE", "snapshot": null, "id": 10, "addresses": ["192.168.7.10"],
             "running": true, "jid": jid, "size": null, "base": null, "newest": null,
             "version": null, "missing": [], "errors": [], "file": "/etc/jail.conf.d/web.conf",
             "container": "/zdata/jails/containers/web", "origin": null, "owner": null,
@@ -294,7 +294,7 @@ fn directories() {
     fs::create_dir(&kernel).unwrap();
     let (status, stdout, stderr) = host.said("jail-list");
     assert!(
-        status == 0 && stdout.contains("database  14.2-RELEASE  211  192.168.7.211    ?     -  -\n"),
+        status == 0 && stdout.contains("database  14.5-RELEASE  211  192.168.7.211    ?     -  -\n"),
         "{stdout}"
     );
     assert!(stderr.ends_with("not a regular file (and 1 more)\n"), "{stderr}");
@@ -330,10 +330,10 @@ fn configuration_that_cannot_be_read() {
         (
             0,
             "NAME  RELEASE       ID  ADDRESSES    JID  SIZE  BASE\n\
-             a     14.2-RELEASE   1  192.168.7.1    -     -  -\n\
-             b     14.2-RELEASE   ?  ?              -     -  -\n\
-             c     14.2-RELEASE   ?  ?              -     -  -\n\
-             d     14.2-RELEASE   -  -              -     -  -\n"
+             a     14.5-RELEASE   1  192.168.7.1    -     -  -\n\
+             b     14.5-RELEASE   ?  ?              -     -  -\n\
+             c     14.5-RELEASE   ?  ?              -     -  -\n\
+             d     14.5-RELEASE   -  -              -     -  -\n"
         )
     );
     assert!(
@@ -351,7 +351,7 @@ fn configuration_that_cannot_be_read() {
     host.write("etc/jail.conf", "} {\n");
     let (status, stdout, stderr) = host.said("jail-list");
     assert_eq!(status, 0, "{stderr}");
-    assert!(stdout.contains("a     14.2-RELEASE   1  192.168.7.1  "), "{stdout}");
+    assert!(stdout.contains("a     14.5-RELEASE   1  192.168.7.1  "), "{stdout}");
     assert!(stderr.contains("/etc/jail.conf line 1: "), "{stderr}");
 }
 
@@ -386,8 +386,8 @@ fn without_root() {
     let jid = stage.state().jails[0].jid;
     let expected = format!(
         "NAME RELEASE ID ADDRESSES JID SIZE BASE\n\
-         db 14.2-RELEASE 11 192.168.7.11 {jid} - -\n\
-         web 14.2-RELEASE 10 192.168.7.10 - - -\n"
+         db 14.5-RELEASE 11 192.168.7.11 {jid} - -\n\
+         web 14.5-RELEASE 10 192.168.7.10 - - -\n"
     );
     let output = not_as_root(&stage, &[]);
     assert_eq!(sizes_out(&stage.strip(&output.stdout)), expected);
@@ -400,12 +400,11 @@ fn without_root() {
     assert!(output.status.success());
     assert_eq!(
         sizes_out(&stage.strip(&output.stdout)),
-        expected.replace("web 14.2-RELEASE 10 192.168.7.10", "web ? ? ?")
+        expected.replace("web 14.5-RELEASE 10 192.168.7.10", "web ? ? ?")
     );
     assert_eq!(
         stage.strip(&output.stderr),
-        "jail-list: warning: cannot read everything: jail.conf: /etc/jail.conf.d/web.conf: Permission denied \
-         (this needs root) (and 2 more)\n"
+        "jail-list: warning: cannot read everything: jail.conf: /etc/jail.conf.d/web.conf: Permission denied (must be run as root) (and 2 more)\n"
     );
     let found: Value = serde_json::from_slice(&not_as_root(&stage, &["-j"]).stdout).unwrap();
     assert_eq!(found["unread"].as_array().unwrap().len(), 3);
@@ -443,12 +442,12 @@ fn what_others_ask_of_it() {
     assert_eq!(lonely.release(), None);
     assert_eq!(found.strangers, ["a b"]);
     assert_eq!(found.templates.len(), 1);
-    let template = found.template(&"14.2".parse().unwrap()).unwrap();
+    let template = found.template(&"14.5".parse().unwrap()).unwrap();
     assert!(template.base.there().unwrap().is_dir() && template.skeleton.there().unwrap().is_dir());
     assert!(template.version.as_ref().unwrap_err().contains("not a FreeBSD base"), "{template:?}");
-    version(&stage, "14.2-RELEASE-p1");
+    version(&stage, "14.5-RELEASE-p1");
     let found = inventory(&stage);
-    assert_eq!(found.templates[0].version.as_ref().unwrap().to_string(), "14.2-RELEASE-p1");
+    assert_eq!(found.templates[0].version.as_ref().unwrap().to_string(), "14.5-RELEASE-p1");
     assert!(found.jail(&"nobody".parse().unwrap()).is_none());
 }
 
@@ -464,7 +463,7 @@ fn five_hundred_jails() {
         stage.write(
             &format!("/zdata/jails/{name}-nullfs-base.fstab"),
             &format!(
-                "/zdata/jails/templates/14.2-RELEASE-base /zdata/jails/{name}-nullfs-base/ nullfs ro 0 0\n\
+                "/zdata/jails/templates/14.5-RELEASE-base /zdata/jails/{name}-nullfs-base/ nullfs ro 0 0\n\
                  /zdata/jails/containers/{name} /zdata/jails/{name}-nullfs-base/skeleton nullfs rw 0 0\n"
             ),
         );

@@ -55,12 +55,12 @@ const OUTPUT_LEFT_OUT: [&str; 5] = [
     "jail-clone -n proxy",
     "jail-list -j",
     "skel-fetch -n -M /zdata/jails/media/14.4-RELEASE-MANIFEST 14.4",
-    "zfs diff zdata/jails/templates/14.2-RELEASE-skeleton@base zdata/jails/containers/web",
-    "zfs diff zdata/jails/templates/14.2-RELEASE-skeleton@base zdata/jails/templates/14.2-RELEASE-skeleton@p3",
+    "zfs diff zdata/jails/templates/14.5-RELEASE-skeleton@base zdata/jails/containers/web",
+    "zfs diff zdata/jails/templates/14.5-RELEASE-skeleton@base zdata/jails/templates/14.5-RELEASE-skeleton@p3",
 ];
 
 /// Examples that end with status 1, as something differs.
-const DIFFER: [&str; 1] = ["jail-rebase -n web 15.0"];
+const DIFFER: [&str; 1] = ["jail-rebase -n web 15.1"];
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -554,7 +554,7 @@ fn pages_are_neatly_written() {
 /// Lines that a terminal of 80 columns does not hold: those of files and tables,
 /// which cannot be broken.
 const WIDE: [&str; 4] =
-    ["exec.", "/zdata/jails/templates/14.2-RELEASE-base /", "/zdata/jails/containers/", "old   14.2-RELEASE"];
+    ["exec.", "/zdata/jails/templates/14.5-RELEASE-base /", "/zdata/jails/containers/", "old   14.5-RELEASE"];
 
 #[test]
 fn pages_fit_a_terminal() {
@@ -861,7 +861,7 @@ fn ntp_conf(server: &str) -> String {
 fn write_base(release: &str, file: &Path) {
     let mut archive = basetree::small(release);
     let (pool, welcome) = match release {
-        "15.0-RELEASE" => ("pool 2.freebsd.pool.ntp.org", "Welcome to FreeBSD 15!\n"),
+        "15.1-RELEASE" => ("pool 2.freebsd.pool.ntp.org", "Welcome to FreeBSD 15!\n"),
         _ => ("pool 0.freebsd.pool.ntp.org", "Welcome to FreeBSD!\n"),
     };
     archive.file("./etc/ntp.conf", ntp_conf(pool).as_bytes(), basetree::Meta::new(0o644));
@@ -886,7 +886,7 @@ const MAIN_SERVER: &str = "https://download.freebsd.org";
 
 fn stage_for(page: &Page) -> Host {
     let stage = Host::bare(Storage::Zfs);
-    serve(&stage, MAIN_SERVER, "14.2-RELEASE");
+    serve(&stage, MAIN_SERVER, "14.5-RELEASE");
     // An archive that somebody brought, and the MANIFEST for it.
     let brought = |release, archive: &str, manifest: &str| {
         let aside = stage.path("/base.txz");
@@ -901,13 +901,13 @@ fn stage_for(page: &Page) -> Host {
             stage.ok_with("jail-clone", &["web", "10"]);
             stage.ok_with("jail-clone", &["db", "11"]);
             jail_with_work(&stage, "/zdata/jails/containers/web");
-            stage.ok_with("skel-update", &["14.2"]);
-            serve(&stage, MAIN_SERVER, "15.0-RELEASE");
+            stage.ok_with("skel-update", &["14.5"]);
+            serve(&stage, MAIN_SERVER, "15.1-RELEASE");
             // Hidden otherwise; the stand-in can't hide what is there.
             stage.tool("zfs", &["set", "snapdir=visible", "zdata/jails/templates"]);
         }
         "skel-fetch.8" => {
-            serve(&stage, "http://ftp.de.freebsd.org/pub/FreeBSD", "15.0-RELEASE");
+            serve(&stage, "http://ftp.de.freebsd.org/pub/FreeBSD", "15.1-RELEASE");
             let old = "http://ftp-archive.freebsd.org/pub/FreeBSD-Archive/old-releases/amd64/14.0-RELEASE";
             serve(&stage, old, "14.0-RELEASE");
             let medium = "/mnt/usr/freebsd-dist";
@@ -917,10 +917,10 @@ fn stage_for(page: &Page) -> Host {
             brought("14.4-RELEASE", &format!("{media}-base.txz"), &format!("{media}-MANIFEST"));
         }
         "skel-split.8" => {
-            stage.ok_with("skel-fetch", &["14.2"]);
-            serve(&stage, MAIN_SERVER, "15.0-RELEASE");
-            stage.ok_with("skel-fetch", &["15.0"]);
-            split_by_hand(&stage, "15.0-RELEASE");
+            stage.ok_with("skel-fetch", &["14.5"]);
+            serve(&stage, MAIN_SERVER, "15.1-RELEASE");
+            stage.ok_with("skel-fetch", &["15.1"]);
+            split_by_hand(&stage, "15.1-RELEASE");
         }
         "skel-update.8" => {
             template_with_updates(&stage);
@@ -949,7 +949,7 @@ fn stage_with_jails() -> Host {
     }
     stage.write("/zdata/jails/containers/web/var/log/messages", &"x".repeat(1_234_567));
     stage.tool("jail", &["-c", "web"]);
-    stage.tool("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p3"]);
+    stage.tool("zfs", &["snapshot", "zdata/jails/templates/14.5-RELEASE-skeleton@p3"]);
     stage.ok_with("jail-clone", &["mail", "12"]);
     fs::remove_file(stage.path("/zdata/jails/old-nullfs-base.fstab")).unwrap();
     stage
@@ -1013,11 +1013,11 @@ fn split_by_hand(stage: &Host, release: &str) {
 
 /// Makes a template, for which patch level 3 has come out since.
 fn template_with_updates(stage: &Host) {
-    let conf = basetree::content("etc/freebsd-update.conf", "14.2-RELEASE");
+    let conf = basetree::content("etc/freebsd-update.conf", "14.5-RELEASE");
     stage.write("/etc/freebsd-update.conf", std::str::from_utf8(&conf).unwrap());
-    stage.ok_with("skel-fetch", &["14.2"]);
-    stage.ok_with("skel-split", &["14.2"]);
-    stage.updates("14.2-RELEASE", 3, &[("bin/sh", b"patched\n"), ("etc/motd.template", b"patched\n")]);
+    stage.ok_with("skel-fetch", &["14.5"]);
+    stage.ok_with("skel-split", &["14.5"]);
+    stage.updates("14.5-RELEASE", 3, &[("bin/sh", b"patched\n"), ("etc/motd.template", b"patched\n")]);
 }
 
 /// A host as most pages mean it, with what its examples take for granted.
@@ -1026,7 +1026,7 @@ fn ordinary_stage(page: &Page) -> Host {
     let stage = Host::on(storage);
     stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
     let link = |text: &str, at: String| symlink(text, stage.path(&at)).unwrap();
-    let template = "/zdata/jails/templates/14.2-RELEASE";
+    let template = "/zdata/jails/templates/14.5-RELEASE";
     let kernel = Simulated::new(&Root::alternate(&stage.root()).unwrap());
     match page.file().as_str() {
         "jail-epair-up.8" => kernel
@@ -1075,11 +1075,11 @@ fn ordinary_stage(page: &Page) -> Host {
     stage
 }
 
-/// Makes a template of 15.0 out of that of 14.2.
+/// Makes a template of 15.1 out of that of 14.5.
 fn copy_template(stage: &Host) {
     for half in ["base", "skeleton"] {
         let [from, to] =
-            ["14.2", "15.0"].map(|r| stage.path(&format!("/zdata/jails/templates/{r}-RELEASE-{half}")));
+            ["14.5", "15.1"].map(|r| stage.path(&format!("/zdata/jails/templates/{r}-RELEASE-{half}")));
         assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
     }
 }
@@ -1195,11 +1195,11 @@ fn thinjail_7_explains_the_jail_conf_that_is_installed() {
 /// Makes a host as thinjail(7) says, up to the start of the first jail.
 fn host_from_nothing() -> Host {
     let stage = Host::bare(Storage::Zfs);
-    serve(&stage, MAIN_SERVER, "14.2-RELEASE");
-    let conf = basetree::content("etc/freebsd-update.conf", "14.2-RELEASE");
+    serve(&stage, MAIN_SERVER, "14.5-RELEASE");
+    let conf = basetree::content("etc/freebsd-update.conf", "14.5-RELEASE");
     stage.write("/etc/freebsd-update.conf", std::str::from_utf8(&conf).unwrap());
     stage.write("/etc/resolv.conf", "of the host\n");
-    stage.updates("14.2-RELEASE", 3, &[("bin/sh", b"patched\n")]);
+    stage.updates("14.5-RELEASE", 3, &[("bin/sh", b"patched\n")]);
     let sample = fs::read_to_string(top().join("etc/thinjail.conf.sample")).unwrap();
     stage.write("/usr/local/etc/thinjail.conf.sample", &sample.replace("\njail_", "\n#jail_"));
     let jail_conf = fs::read_to_string(top().join("share/examples/jail.conf")).unwrap();
@@ -1270,7 +1270,7 @@ fn follow(host: &Place, section: &[&str]) {
 fn a_host_made_as_thinjail_7_says_has_jails() {
     let page = Page::read("thinjail.7");
     let stage = host_from_nothing();
-    let template = stage.path("/zdata/jails/templates/14.2-RELEASE-base");
+    let template = stage.path("/zdata/jails/templates/14.5-RELEASE-base");
     let mut shown = 0;
     for line in blocks(&page.under(".Ss Layout")).concat() {
         let mut words = line.split_whitespace();
@@ -1287,7 +1287,7 @@ fn a_host_made_as_thinjail_7_says_has_jails() {
     for directory in ["docs", "home", "root", "tmp", "usr/local", "var/empty"] {
         assert!(container.join(directory).is_dir(), "{directory}");
     }
-    stage.ok_with("skel-fixcerts", &["-a", "-c", "14.2"]);
+    stage.ok_with("skel-fixcerts", &["-a", "-c", "14.5"]);
     stage.ok_with("jail-mkfstab", &["-c", "web"]);
     stage.tool("jail", &["-r", "web"]);
 }
@@ -1296,9 +1296,9 @@ fn a_host_made_as_thinjail_7_says_has_jails() {
 fn a_jail_lives_as_thinjail_7_says() {
     let page = Page::read("thinjail.7");
     let stage = host_from_nothing();
-    stage.updates("14.2-RELEASE", 4, &[("bin/sh", b"patched again\n"), ("etc/motd.template", b"patched\n")]);
-    serve(&stage, MAIN_SERVER, "15.0-RELEASE");
-    stage.updates("15.0-RELEASE", 1, &[("bin/sh", b"patched\n")]);
+    stage.updates("14.5-RELEASE", 4, &[("bin/sh", b"patched again\n"), ("etc/motd.template", b"patched\n")]);
+    serve(&stage, MAIN_SERVER, "15.1-RELEASE");
+    stage.updates("15.1-RELEASE", 1, &[("bin/sh", b"patched\n")]);
     // Hidden otherwise; the stand-in can't hide what is there.
     stage.tool("zfs", &["set", "snapdir=visible", "zdata/jails/templates"]);
     let host = Place(stage);
@@ -1307,11 +1307,11 @@ fn a_jail_lives_as_thinjail_7_says() {
         let origin = stage.tool("zfs", &["get", "-H", "-o", "value", "origin", "zdata/jails/containers/web"]);
         origin.trim().rsplit('/').next().unwrap().to_owned()
     };
-    assert_eq!(origin(), "14.2-RELEASE-skeleton@p3");
+    assert_eq!(origin(), "14.5-RELEASE-skeleton@p3");
     follow(&host, &page.under(".Sh STARTING AND STOPPING"));
     follow(&host, &page.under(".Sh UPDATING A TEMPLATE"));
     follow(&host, &page.under(".Ss Patch levels"));
-    assert_eq!(origin(), "14.2-RELEASE-skeleton@p3.1");
+    assert_eq!(origin(), "14.5-RELEASE-skeleton@p3.1");
     let rc_conf = stage.path("/zdata/jails/containers/web/etc/rc.conf");
     assert_eq!(fs::read_to_string(rc_conf).unwrap(), "sshd_enable=\"YES\"\n");
 
@@ -1320,13 +1320,13 @@ fn a_jail_lives_as_thinjail_7_says() {
     let back = |l: &&str| l.starts_with("If it does not work, stop it");
     let (there, rest) = own.split_at(own.iter().position(back).unwrap());
     follow(&host, there);
-    assert_eq!(origin(), "15.0-RELEASE-skeleton@p1");
+    assert_eq!(origin(), "15.1-RELEASE-skeleton@p1");
     // To go back there must be something to go back to.
-    follow(&host, &[".Bd -literal", "# service jail stop web", "# jail-rebase web 14.2", ".Ed"]);
-    assert_eq!(origin(), "14.2-RELEASE-skeleton@p3.1");
+    follow(&host, &[".Bd -literal", "# service jail stop web", "# jail-rebase web 14.5", ".Ed"]);
+    assert_eq!(origin(), "14.5-RELEASE-skeleton@p3.1");
     follow(&host, rest);
-    assert_eq!(origin(), "15.0-RELEASE-skeleton@p1");
-    assert!(!stage.path("/zdata/jails/templates/14.2-RELEASE-base/bin").exists());
+    assert_eq!(origin(), "15.1-RELEASE-skeleton@p1");
+    assert!(!stage.path("/zdata/jails/templates/14.5-RELEASE-base/bin").exists());
 
     follow(&host, &page.under(".Sh DESTROYING A JAIL"));
     stage.nothing_left();
@@ -1430,6 +1430,6 @@ fn trying_it_elsewhere_goes_as_thinjail_7_says() {
     assert_eq!(place.printed(&ran.stdout), expected);
     let Place(host) = place;
     assert!(host.path("tmp/try/zdata/jails/containers/web/etc").is_dir());
-    let etc = host.path("tmp/try/zdata/jails/templates/14.2-RELEASE-base/etc");
+    let etc = host.path("tmp/try/zdata/jails/templates/14.5-RELEASE-base/etc");
     assert_eq!(fs::read_link(etc).unwrap(), Path::new("skeleton/etc"));
 }

@@ -7,12 +7,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 const FSTAB: &str = "zdata/jails/web-nullfs-base.fstab";
-const RECIPE: &str = "/zdata/jails/templates/14.2-RELEASE-base /zdata/jails/web-nullfs-base/ nullfs ro 0 0\n\
+const RECIPE: &str = "/zdata/jails/templates/14.5-RELEASE-base /zdata/jails/web-nullfs-base/ nullfs ro 0 0\n\
                       /zdata/jails/containers/web /zdata/jails/web-nullfs-base/skeleton nullfs rw 0 0\n";
 
 fn host() -> Host {
     let host = Host::hooks_with_template();
-    let skeleton = host.path("zdata/jails/templates/14.2-RELEASE-skeleton");
+    let skeleton = host.path("zdata/jails/templates/14.5-RELEASE-skeleton");
     thinjail::system::tree::copy(&skeleton, &host.path("zdata/jails/containers/web")).unwrap();
     fs::create_dir_all(host.path("data/www/sub")).unwrap();
     fs::create_dir_all(host.path("data/b b")).unwrap();
@@ -44,7 +44,7 @@ fn writes_the_recipe_once() {
     host.ok("jail-mkfstab web");
     host.ok("jail-mkfstab -c web");
     let error = host.refuses(1, "jail-mkfstab -m /data/www:/usr/local/www web");
-    assert!(error.contains("already exists with other lines"), "{error}");
+    assert!(error.contains("already exists with different lines"), "{error}");
     host.ok("jail-mkfstab -o /data/other -m /data/www:/usr/local/www web");
     assert_eq!(host.read("data/other").lines().count(), 3);
     host.ok("jail-mkfstab -c -o /data/other web");
@@ -90,13 +90,13 @@ fn bad_mounts() {
         (vec!["/nodata:/home"], "mount source"),
         (vec!["/data/www:/nowhere"], "/nowhere: no such directory"),
         (vec!["/data/www:/home/none"], "/containers/web/home/none: no such directory; create it first"),
-        (vec!["/data/www:/"], "something is mounted there already"),
-        (vec!["/data/www:/skeleton"], "something is mounted there already"),
-        (vec!["/data/www:/home", "/data:/home"], "something is mounted there already"),
+        (vec!["/data/www:/"], "a file system is already mounted there"),
+        (vec!["/data/www:/skeleton"], "a file system is already mounted there"),
+        (vec!["/data/www:/home", "/data:/home"], "a file system is already mounted there"),
         // The same place by two names.
         (
             vec!["/data/www:/usr/local/www", "/data:/skeleton/usr/local/www/"],
-            "something is mounted there already",
+            "a file system is already mounted there",
         ),
         (vec!["/data/www:/skeleton/link"], "/skeleton/link: a symbolic link in the container"),
         (vec!["/data/www:/skeleton/local/www"], "/skeleton/local: a symbolic link in the container"),
@@ -140,7 +140,7 @@ fn check_reports_everything() {
         FSTAB,
         &format!(
             "# comment\n\
-             /zdata/jails/templates/14.2-RELEASE-base {path}/ nullfs ro 0 0\n\
+             /zdata/jails/templates/14.5-RELEASE-base {path}/ nullfs ro 0 0\n\
              /zdata/jails/containers/web {path}/skeleton nullfs rw 0 0\n\
              /data/www {path}/usr/local/www nullfs rw 0 0\n\
              /nodata {path}/skeleton/home nullfs rw 0 0\n\
@@ -164,10 +164,10 @@ fn check_reports_everything() {
         (4, "usr/local is a symbolic link; write /zdata/jails/web-nullfs-base/skeleton/usr/local/www"),
         (5, "source /nodata: no such file or directory"),
         (6, "skeleton/none: no such directory"),
-        (7, "spell it with the jail's path"),
+        (7, "write it with the path of the jail"),
         (8, "is outside the jail's path"),
         (9, "not an absolute pathname"),
-        (10, "is there twice"),
+        (10, "is listed twice"),
         (11, "mount point b: not an absolute pathname"),
         (12, "the options start with noatime"),
         (13, "no options"),
@@ -204,7 +204,7 @@ fn what_else_a_check_finds() {
     host.write(
         FSTAB,
         &format!(
-            "/zdata/jails/templates/14.2-RELEASE-base {path}/ nullfs ro 0 0\n\
+            "/zdata/jails/templates/14.5-RELEASE-base {path}/ nullfs ro 0 0\n\
              /zdata/jails/containers/db {path}/skeleton nullfs rw 0 0\n\
              /data/link {path}/skeleton/docs nullfs rw 0 0\n\
              /data/file {path}/skeleton/etc nullfs rw 0 0\n\
@@ -219,14 +219,14 @@ fn what_else_a_check_finds() {
         (2, "is mounted as the container of web, which is /zdata/jails/containers/web"),
         (4, "a directory, but the source is a file"),
         (5, "no such directory"),
-        (6, "controlled by the root of a jail"),
+        (6, "root in a jail can change it"),
         (7, "source /nodata"),
     ] {
         let prefix = format!("line {line}: ");
         assert!(stderr.lines().any(|l| l.contains(&prefix) && l.contains(what)), "{line} {what}\n{stderr}");
     }
     let error = mount(&host, &["/zdata/jails/containers/web/usr/local/esc/etc:/mnt"]).unwrap_err();
-    assert!(error.contains("controlled by the root of a jail"), "{error}");
+    assert!(error.contains("root in a jail can change it"), "{error}");
     // Nor a directory, in any container and by whatever way.
     symlink(host.path("zdata/jails/containers/db"), host.path("data/db")).unwrap();
     fs::create_dir_all(host.path("zdata/jails/containers/db.before-15.0-RELEASE/etc")).unwrap();
@@ -246,7 +246,7 @@ fn what_else_a_check_finds() {
         "/srv/db",
     ] {
         let error = mount(&host, &[&format!("{source}:/mnt")]).unwrap_err();
-        assert!(error.contains("controlled by the root of a jail"), "{source}: {error}");
+        assert!(error.contains("root in a jail can change it"), "{source}: {error}");
     }
     // A link of the host's own is the administrator's business.
     mount(&host, &["/data/link:/mnt"]).unwrap();

@@ -25,7 +25,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
-/// The jail `moved` was moved from 14.2 to 15.0, and has its pair; there are
+/// The jail `moved` was moved from 14.5 to 15.0, and has its pair; there are
 /// leftovers of a killed run too.
 const PROGRAMS: [&str; 14] = [
     "jail-clone new 30",
@@ -36,8 +36,8 @@ const PROGRAMS: [&str; 14] = [
     "jail-rebase -y --commit moved",
     "jail-rebase -y --revert moved",
     "skel-fixcerts -a /zdata/jails/containers/web",
-    "skel-split 14.2",
-    "skel-update -y 14.2",
+    "skel-split 14.5",
+    "skel-update -y 14.5",
     "jail-doctor -x",
     "jail-sweep web /zdata/jails/web-nullfs-base epair10",
     "jail-epair-up -b igc0bridge web epair10",

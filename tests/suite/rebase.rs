@@ -50,7 +50,7 @@ fn there_and_back() {
         let before = tree(&stage, WEB);
         let fstab = read(&stage, "/zdata/jails/web-nullfs-base.fstab");
         let told = stage.ok("jail-rebase web 15.0");
-        assert!(told.contains("14.2-RELEASE-skeleton@base -> 15.0-RELEASE-skeleton@base"), "{told}");
+        assert!(told.contains("14.5-RELEASE-skeleton@base -> 15.0-RELEASE-skeleton@base"), "{told}");
         let now = |file: &str| read(&stage, &format!("{WEB}/{file}"));
         assert_eq!(now("etc/ntp.conf"), "# ntp\nserver b\n\n# leap\nleapfile /x\n\n# last\nend 15\n");
         assert_eq!(now("etc/motd.template"), "Welcome to 15\n");
@@ -58,7 +58,7 @@ fn there_and_back() {
         assert_eq!(now("usr/local/etc/app.conf"), "app\n");
         assert_eq!(now("etc/rc.conf"), "sshd_enable=\"YES\"\n");
         assert!(!stage.path(&format!("{WEB}/etc/old.conf")).exists());
-        assert_eq!(read(&stage, "/zdata/jails/web-nullfs-base.fstab"), fstab.replace("14.2", "15.0"));
+        assert_eq!(read(&stage, "/zdata/jails/web-nullfs-base.fstab"), fstab.replace("14.5", "15.0"));
         assert_eq!(tree(&stage, &format!("{WEB}.before-15.0-RELEASE")), before);
         stage.ok("jail-rebase -y --revert web");
         assert_eq!(tree(&stage, WEB), before);
@@ -129,8 +129,8 @@ fn to_what_it_is_already() {
         let stage = stage(storage);
         text(&stage, &format!("{WEB}/etc/ntp.conf"), "changed\n");
         let before = (surroundings(&stage), tree(&stage, WEB));
-        let told = stage.ok("jail-rebase web 14.2");
-        assert_eq!(told, "web: already at 14.2-RELEASE-skeleton@base\n");
+        let told = stage.ok("jail-rebase web 14.5");
+        assert_eq!(told, "web: already at 14.5-RELEASE-skeleton@base\n");
         assert_eq!((surroundings(&stage), tree(&stage, WEB)), before);
         stage.nothing_left();
     }
@@ -141,26 +141,26 @@ fn to_what_it_is_already() {
 fn to_a_later_patch_level() {
     for storage in STORAGES {
         let stage = stage(storage);
-        let skeleton = "/zdata/jails/templates/14.2-RELEASE-skeleton";
+        let skeleton = "/zdata/jails/templates/14.5-RELEASE-skeleton";
         text(&stage, &format!("{WEB}/etc/ntp.conf"), &WORDS.replace("server a", "server b"));
         text(&stage, &format!("{skeleton}/etc/ntp.conf"), &WORDS.replace("end\n", "end p1\n"));
         if storage == Storage::Zfs {
-            stage.tool("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p1"]);
+            stage.tool("zfs", &["snapshot", "zdata/jails/templates/14.5-RELEASE-skeleton@p1"]);
         }
         let fstab = read(&stage, "/zdata/jails/web-nullfs-base.fstab");
-        stage.ok("jail-rebase web 14.2");
+        stage.ok("jail-rebase web 14.5");
         let expect = WORDS.replace("server a", "server b").replace("end\n", "end p1\n");
         assert_eq!(read(&stage, &format!("{WEB}/etc/ntp.conf")), expect);
         assert_eq!(read(&stage, "/zdata/jails/web-nullfs-base.fstab"), fstab);
         // And on from there: the ancestor of the next move is that level.
         stage.ok("jail-rebase -y --commit web");
-        let told = stage.ok("jail-rebase web 14.2");
-        assert!(told.starts_with("web: already at 14.2-RELEASE-skeleton@"), "{told}");
+        let told = stage.ok("jail-rebase web 14.5");
+        assert!(told.starts_with("web: already at 14.5-RELEASE-skeleton@"), "{told}");
         text(&stage, &format!("{skeleton}/etc/motd.template"), "again\n");
         if storage == Storage::Zfs {
-            stage.tool("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@p2"]);
+            stage.tool("zfs", &["snapshot", "zdata/jails/templates/14.5-RELEASE-skeleton@p2"]);
         }
-        let told = stage.ok("jail-rebase web 14.2");
+        let told = stage.ok("jail-rebase web 14.5");
         assert!(told.contains(": 1 from the release, 1 kept of the jail's own, 0 merged\n"), "{told}");
         assert_eq!(read(&stage, &format!("{WEB}/etc/motd.template")), "again\n");
         stage.nothing_left();
@@ -245,13 +245,10 @@ fn conflicts_are_edited() {
         let before = (surroundings(&stage), tree(&stage, WEB));
         let told = edited(&stage, "jail-rebase --edit web 15.0", "true");
         let stderr = String::from_utf8(told.stderr).unwrap();
-        assert_eq!(
-            stderr,
-            "jail-rebase: etc/ntp.conf: there are conflict markers left in it; nothing is changed\n"
-        );
+        assert_eq!(stderr, "jail-rebase: etc/ntp.conf: conflict markers remain in it; nothing is changed\n");
         let told = edited(&stage, "jail-rebase --edit web 15.0", "false");
         let stderr = String::from_utf8(told.stderr).unwrap();
-        assert!(stderr.starts_with("jail-rebase: etc/ntp.conf: the editor ended with "), "{stderr}");
+        assert!(stderr.starts_with("jail-rebase: etc/ntp.conf: the editor exited with "), "{stderr}");
         assert_eq!((surroundings(&stage), tree(&stage, WEB)), before);
         // Both lines are wanted. A jail can't be started meanwhile.
         let script = stage.path("/editor");
@@ -405,7 +402,7 @@ fn a_running_jail_is_stopped_only_by_force() {
         assert!(mounts.contains("templates/15.0-RELEASE-base"), "{mounts}");
         stage.ok("jail-rebase -fy --revert web");
         stage.tool("jail", &["-c", "web"]);
-        assert!(stage.tool("mount", &["-p"]).contains("templates/14.2-RELEASE-base"));
+        assert!(stage.tool("mount", &["-p"]).contains("templates/14.5-RELEASE-base"));
         stage.tool("jail", &["-r", "web"]);
         stage.nothing_left();
     }
@@ -435,7 +432,7 @@ fn force_leaves_no_pair() {
     stage.ok("jail-rebase -y --commit web");
     stage.nothing_left();
     // Nobody has to stop a jail to let go of what it was.
-    stage.ok("jail-rebase web 14.2");
+    stage.ok("jail-rebase web 14.5");
     stage.tool("jail", &["-c", "web"]);
     stage.ok("jail-rebase -y --commit web");
     assert!(stage.state().jails.iter().any(|jail| jail.name == "web"));
@@ -451,9 +448,7 @@ fn no_way_back_from_half_a_commit() {
     let kept = stage.path(&format!("{WEB}.before-15.0-RELEASE"));
     text(&stage, "/zdata/jails/containers/web.origin", "15.0-RELEASE-skeleton@base\n");
     let told = stage.fails("jail-rebase -y --revert web");
-    assert!(
-        told.contains("no way back from a commit that was interrupted; jail-rebase --commit web finishes it")
-    );
+    assert!(told.contains("an interrupted commit cannot be reverted; jail-rebase --commit web completes it"));
     let torso = kept.with_file_name(".web.before-15.0-RELEASE.thinjail");
     fs::rename(&kept, &torso).unwrap();
     fs::remove_dir_all(torso.join("etc")).unwrap();
@@ -511,7 +506,7 @@ fn refusals() {
                 text(stage, path, &format!("{}{more}", read(stage, path)));
             },
             "jail-rebase web 15.0",
-            "line 3: there would be no /nowhere to mount on",
+            "line 3: the mount point /nowhere would not exist",
         ),
         (
             "a split that was interrupted",
@@ -547,17 +542,17 @@ fn one_move_at_a_time() {
     for storage in STORAGES {
         let stage = stage(storage);
         stage.ok("jail-rebase web 15.0");
-        let told = stage.fails("jail-rebase web 14.2");
+        let told = stage.fails("jail-rebase web 14.5");
         assert!(
-            told.contains("jail web was moved to 15.0-RELEASE already, and web.before-15.0-RELEASE is kept")
+            told.contains("jail web was already moved to 15.0-RELEASE, and web.before-15.0-RELEASE is kept")
         );
         let told = stage.fails("jail-destroy -y web");
-        assert!(told.contains("web.before-15.0-RELEASE is kept from a move of jail web"), "{told}");
+        assert!(told.contains("web.before-15.0-RELEASE is the former container of jail web"), "{told}");
         let told = stage.fails("jail-rebase --commit web");
         assert!(told.contains("standard input is not a terminal; use -y"), "{told}");
         stage.ok("jail-rebase -y --commit web");
         // Down again is a move like any other.
-        stage.ok("jail-rebase web 14.2");
+        stage.ok("jail-rebase web 14.5");
         stage.ok("jail-rebase -y --commit web");
         stage.ok("jail-destroy -y web");
         let left = fs::read_dir(stage.path("/zdata/jails/containers")).unwrap().count();
@@ -581,7 +576,7 @@ fn root_s_files_are_the_jail_s() {
 #[test]
 fn no_empty_directory_stays() {
     let stage = stage(Storage::Directory);
-    let gone = "/zdata/jails/templates/14.2-RELEASE-skeleton/etc/gone.d";
+    let gone = "/zdata/jails/templates/14.5-RELEASE-skeleton/etc/gone.d";
     fs::create_dir(stage.path(gone)).unwrap();
     text(&stage, &format!("{gone}/x"), "x\n");
     stage.ok("jail-clone old 11");
@@ -599,13 +594,13 @@ fn no_empty_directory_stays() {
 fn a_jail_without_a_note_of_its_origin() {
     let stage = stage(Storage::Directory);
     fs::remove_file(stage.path("/zdata/jails/containers/web.origin")).unwrap();
-    fs::remove_dir_all(stage.path("/zdata/jails/templates/14.2-RELEASE-skeleton@base")).unwrap();
+    fs::remove_dir_all(stage.path("/zdata/jails/templates/14.5-RELEASE-skeleton@base")).unwrap();
     text(&stage, &format!("{WEB}/etc/rc.conf"), "mine\n");
     stage.ok("jail-rebase web 15.0");
     assert_eq!(read(&stage, &format!("{WEB}/etc/rc.conf")), "mine\n");
     assert_eq!(read(&stage, &format!("{WEB}/etc/motd.template")), "Welcome to 15\n");
     stage.ok("jail-rebase -y --revert web");
-    assert_eq!(read(&stage, "/zdata/jails/containers/web.origin"), "14.2-RELEASE-skeleton@base\n");
+    assert_eq!(read(&stage, "/zdata/jails/containers/web.origin"), "14.5-RELEASE-skeleton@base\n");
 }
 
 /// How many effects a run has that nothing disturbs.
@@ -729,7 +724,7 @@ fn killed_before_each_effect() {
                 break;
             }
             // There again, by the other way round.
-            quiet("jail-rebase -k ours web 14.2");
+            quiet("jail-rebase -k ours web 14.5");
             quiet("jail-rebase -y --commit web");
         }
         stage.nothing_left();
@@ -859,7 +854,7 @@ fn a_realistic_jail_as_an_oracle_has_it() {
             }
             stage.path(&format!("/{name}"))
         };
-        let base = make("14.2-RELEASE");
+        let base = make("14.5-RELEASE");
         match storage {
             Storage::Zfs => drop(stage.tool("zfs", &["create", "zdata/jails/containers"])),
             Storage::Directory => fs::create_dir_all(stage.path("/zdata/jails/containers")).unwrap(),
@@ -897,10 +892,10 @@ fn a_realistic_jail_as_an_oracle_has_it() {
         fs::create_dir(&more).unwrap();
         (0..260).for_each(|n| fs::write(more.join(format!("{n}.conf")), "").unwrap());
         lay(&base);
-        fs::write(base.join("bin/freebsd-version"), "#!/bin/sh\nUSERLAND_VERSION=\"14.2-RELEASE\"\n")
+        fs::write(base.join("bin/freebsd-version"), "#!/bin/sh\nUSERLAND_VERSION=\"14.5-RELEASE\"\n")
             .unwrap();
-        stage.ok("skel-split 14.2");
-        stage.ok("jail-clone -r 14.2 web 10");
+        stage.ok("skel-split 14.5");
+        stage.ok("jail-clone -r 14.5 web 10");
 
         // The next release: every file but a few is another one.
         let next = make("15.0-RELEASE");
@@ -990,7 +985,7 @@ fn a_realistic_jail_as_an_oracle_has_it() {
             all
         };
         let (a, t, o) =
-            (without_control(&path_of("14.2")), without_control(&path_of("15.0")), without_control(&web));
+            (without_control(&path_of("14.5")), without_control(&path_of("15.0")), without_control(&web));
         let differ = |x: &BTreeMap<PathBuf, Version>, y: &BTreeMap<PathBuf, Version>| {
             x.iter().filter(|(path, v)| y.get(*path) != Some(v)).count()
         };
@@ -1029,7 +1024,7 @@ fn mounts_from_the_template_go_along() {
         let fstab = stage.path("/zdata/jails/web-nullfs-base.fstab");
         for sub in ["docs", "old"] {
             fs::create_dir_all(
-                stage.path(&format!("/zdata/jails/templates/14.2-RELEASE-base/usr/share/{sub}")),
+                stage.path(&format!("/zdata/jails/templates/14.5-RELEASE-base/usr/share/{sub}")),
             )
             .unwrap();
             fs::create_dir_all(stage.path(&format!("/zdata/jails/containers/web/{sub}"))).unwrap();
@@ -1042,18 +1037,18 @@ fn mounts_from_the_template_go_along() {
             )
         };
         let mut text = fs::read_to_string(&fstab).unwrap();
-        text += &(line("14.2-RELEASE", "docs") + &line("14.2-RELEASE", "old"));
+        text += &(line("14.5-RELEASE", "docs") + &line("14.5-RELEASE", "old"));
         fs::write(&fstab, &text).unwrap();
         let output = stage.run("jail-rebase -k theirs web 15.0");
         let told = stage.strip(&output.stderr);
         assert!(output.status.success(), "{told}");
         assert!(
-            told.contains("warning: its fstab still mounts /zdata/jails/templates/14.2-RELEASE-base/usr/share/old, which 15.0"),
+            told.contains("warning: its fstab still mounts /zdata/jails/templates/14.5-RELEASE-base/usr/share/old, which 15.0"),
             "{told}"
         );
         let moved = fs::read_to_string(&fstab).unwrap();
         assert!(moved.contains(&line("15.0-RELEASE", "docs")), "{moved}");
-        assert!(moved.contains(&line("14.2-RELEASE", "old")), "{moved}");
+        assert!(moved.contains(&line("14.5-RELEASE", "old")), "{moved}");
         stage.ok("jail-rebase -y --revert web");
         assert_eq!(fs::read_to_string(&fstab).unwrap(), text);
         // One of the other release would come back as one of this.

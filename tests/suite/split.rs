@@ -83,20 +83,20 @@ fn on_both_storages() {
     for storage in [Storage::Directory, Storage::Zfs] {
         let stage = stage(storage);
         let before = before(&stage);
-        let told = stage.ok("skel-split 14.2");
-        assert_eq!(told, "14.2-RELEASE: split; next: jail-clone -r 14.2-RELEASE NAME\n");
+        let told = stage.ok("skel-split 14.5");
+        assert_eq!(told, "14.5-RELEASE: split; next: jail-clone -r 14.5-RELEASE NAME\n");
         check_split(&stage, &before);
         // Times of directories are carried too, where nothing was repaired.
         let var = fs::metadata(stage.path(SKELETON).join("var")).unwrap().modified().unwrap();
         assert_eq!(var.duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos(), 123_456_789);
         if storage == Storage::Zfs {
             let names = stage.tool("zfs", &["list", "-H", "-o", "name", "-t", "snapshot", "-r", "zdata"]);
-            assert_eq!(names, "zdata/jails/templates/14.2-RELEASE-skeleton@base\n");
+            assert_eq!(names, "zdata/jails/templates/14.5-RELEASE-skeleton@base\n");
         }
         // Once more is nothing.
         let there = templates(&stage);
         stage.forget_calls();
-        assert_eq!(stage.ok("skel-split 14.2"), "14.2-RELEASE: split already\n");
+        assert_eq!(stage.ok("skel-split 14.5"), "14.5-RELEASE: already split\n");
         assert_eq!(there, templates(&stage));
         assert!(stage.calls().iter().all(|call| call.starts_with("zfs get")), "{:?}", stage.calls());
         stage.ok("jail-clone web 10");
@@ -108,27 +108,27 @@ fn on_both_storages() {
 fn a_dry_run_changes_nothing_and_tells_all() {
     let stage = stage(Storage::Zfs);
     let before = templates(&stage);
-    let told = stage.ok("skel-split -n -d src 14.2");
+    let told = stage.ok("skel-split -n -d src 14.5");
     assert_eq!(before, templates(&stage));
     let root = stage.root().display().to_string();
     for line in [
-        "/sbin/zfs create zdata/jails/templates/14.2-RELEASE-skeleton",
+        "/sbin/zfs create zdata/jails/templates/14.5-RELEASE-skeleton",
         &format!("/bin/mkdir -m 755 {root}{SKELETON}/src"),
         &format!("/bin/ln -s ../skeleton/usr/local {root}{BASE}/usr/local"),
         &format!("/usr/local/sbin/skel-fixcerts -a -b {root}{BASE} {root}{SKELETON}"),
-        "/sbin/zfs snapshot zdata/jails/templates/14.2-RELEASE-skeleton@base",
+        "/sbin/zfs snapshot zdata/jails/templates/14.5-RELEASE-skeleton@base",
     ] {
         assert!(told.lines().any(|l| l == line), "no {line:?} in {told}");
     }
-    stage.ok("skel-split 14.2");
-    assert_eq!(stage.ok("skel-split -n 14.2"), "");
+    stage.ok("skel-split 14.5");
+    assert_eq!(stage.ok("skel-split -n 14.5"), "");
 }
 
 #[test]
 fn kept_originals_and_further_directories() {
     let stage = stage(Storage::Directory);
     let before = before(&stage);
-    stage.ok("skel-split -k -d src -d obj 14.2");
+    stage.ok("skel-split -k -d src -d obj 14.5");
     for name in ["src", "obj", "docs"] {
         assert!(stage.path(SKELETON).join(name).is_dir(), "{name}");
     }
@@ -141,7 +141,7 @@ fn kept_originals_and_further_directories() {
             }
         }
     }
-    assert_eq!(stage.ok("skel-split -k 14.2"), "14.2-RELEASE: split already\n");
+    assert_eq!(stage.ok("skel-split -k 14.5"), "14.5-RELEASE: already split\n");
 }
 
 /// `mv` of a directory to another file system, as mv(1) does it, up to where
@@ -190,7 +190,7 @@ fn an_interrupted_mv_of_var() {
             }
         }
         mv(&stage, "var", stop);
-        stage.ok("skel-split 14.2");
+        stage.ok("skel-split 14.5");
         check_split(&stage, &before);
     }
 }
@@ -209,7 +209,7 @@ fn both_trees_torn() {
     let copied = Command::new("cp").arg("-a").arg(skeleton.join("log")).arg(&base).status().unwrap();
     assert!(copied.success());
     fs::remove_dir_all(skeleton.join("log")).unwrap();
-    let output = stage.run("skel-split 14.2");
+    let output = stage.run("skel-split 14.5");
     let stderr = stage.strip(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     assert!(stderr.contains("var is split between "), "{stderr}");
@@ -223,7 +223,7 @@ fn what_is_lost_or_unlike_is_told_and_left_alone() {
     mv(&stage, "var", Stop::Removing);
     fs::remove_dir_all(stage.path(SKELETON).join("var/db/entropy")).unwrap();
     let there = templates(&stage);
-    let told = stage.fails("skel-split 14.2");
+    let told = stage.fails("skel-split 14.5");
     assert!(told.contains("var: var/db/entropy is missing: BSD.var.dist lists it"), "{told}");
     assert_eq!(there, templates(&stage));
 
@@ -233,24 +233,24 @@ fn what_is_lost_or_unlike_is_told_and_left_alone() {
     fs::create_dir(stage.path(BASE).join("var/log")).unwrap();
     stage.write(&format!("{BASE}/var/log/messages"), "another log\n");
     let there = templates(&stage);
-    let told = stage.fails("skel-split 14.2");
+    let told = stage.fails("skel-split 14.5");
     assert!(told.contains("skel-split: var/log/messages: another size"), "{told}");
-    assert!(told.lines().last().unwrap().contains("differ; keep what is right in one of them"), "{told}");
+    assert!(told.lines().last().unwrap().contains("differ; keep the right version in one of them"), "{told}");
     assert_eq!(there, templates(&stage));
 
     // What looks like the beginning of a copy has a shorter file, and not the beginning of the right one.
     let stage = small::stage(Storage::Directory);
     stage.write(&format!("{SKELETON}/etc/rc.conf"), "other");
     let there = templates(&stage);
-    let told = stage.fails("skel-split 14.2");
+    let told = stage.fails("skel-split 14.5");
     assert!(told.contains("skel-split: etc/rc.conf: another size"), "{told}");
     assert_eq!(there, templates(&stage));
 
     // Neither has it.
     let stage = small::stage(Storage::Directory);
     fs::remove_dir_all(stage.path(BASE).join("etc")).unwrap();
-    let told = stage.fails("skel-split 14.2");
-    assert!(told.contains("etc is neither in /zdata/jails/templates/14.2-RELEASE-base nor in "), "{told}");
+    let told = stage.fails("skel-split 14.5");
+    assert!(told.contains("etc is neither in /zdata/jails/templates/14.5-RELEASE-base nor in "), "{told}");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn refused_before_anything_is_touched() {
     let at = |stage: &Host, path: &str| stage.path(BASE).join(path);
     for (expected, prepare) in [
         (
-            "home is a link to usr/home, not to home of the skeleton",
+            "home is a symbolic link to usr/home, not to home of the skeleton",
             Box::new(|stage: &Host| symlink("usr/home", at(stage, "home")).unwrap()) as Box<dyn Fn(&Host)>,
         ),
         (
@@ -303,7 +303,7 @@ fn refused_before_anything_is_touched() {
             }),
         ),
         (
-            "both /zdata/jails/templates/14.2-RELEASE-base/tmp and ",
+            "both /zdata/jails/templates/14.5-RELEASE-base/tmp and ",
             Box::new(|stage: &Host| {
                 fs::create_dir(at(stage, ".tmp.thinjail")).unwrap();
             }),
@@ -311,8 +311,8 @@ fn refused_before_anything_is_touched() {
         (
             "if no jail was cloned from it: zfs destroy",
             Box::new(|stage: &Host| {
-                stage.tool("zfs", &["create", "zdata/jails/templates/14.2-RELEASE-skeleton"]);
-                stage.tool("zfs", &["snapshot", "zdata/jails/templates/14.2-RELEASE-skeleton@base"]);
+                stage.tool("zfs", &["create", "zdata/jails/templates/14.5-RELEASE-skeleton"]);
+                stage.tool("zfs", &["snapshot", "zdata/jails/templates/14.5-RELEASE-skeleton@base"]);
             }),
         ),
         (
@@ -322,7 +322,7 @@ fn refused_before_anything_is_touched() {
             }),
         ),
     ] {
-        let told = told(&*prepare, "skel-split 14.2");
+        let told = told(&*prepare, "skel-split 14.5");
         assert!(told.contains(expected), "{told:?}, not {expected:?}");
     }
     let absent = told(&|_| (), "skel-split 15.0");
@@ -337,7 +337,7 @@ fn refused_before_anything_is_touched() {
 fn a_split_begun_by_hand() {
     let stage = stage(Storage::Zfs);
     let before = before(&stage);
-    stage.tool("zfs", &["create", "zdata/jails/templates/14.2-RELEASE-skeleton"]);
+    stage.tool("zfs", &["create", "zdata/jails/templates/14.5-RELEASE-skeleton"]);
     let (base, skeleton) = (stage.path(BASE), stage.path(SKELETON));
     for name in ["etc", "root"] {
         let copied = Command::new("cp").arg("-a").arg(base.join(name)).arg(&skeleton).status().unwrap();
@@ -346,7 +346,7 @@ fn a_split_begun_by_hand() {
     }
     symlink("skeleton/etc", base.join("etc")).unwrap();
     fs::create_dir(base.join("skeleton")).unwrap();
-    stage.ok("skel-split 14.2");
+    stage.ok("skel-split 14.5");
     check_split(&stage, &before);
 }
 
@@ -354,15 +354,17 @@ fn a_split_begun_by_hand() {
 #[test]
 fn a_finished_one_with_dangling_links_is_told_of() {
     let stage = stage(Storage::Zfs);
-    stage.ok("skel-split 14.2");
+    stage.ok("skel-split 14.5");
     let link = stage.path(SKELETON).join("etc/ssl/certs/0a.0");
     fs::remove_file(&link).unwrap();
     symlink("../../../usr/share/certs/trusted/A.pem", &link).unwrap();
-    let output = stage.run("skel-split 14.2");
+    let output = stage.run("skel-split 14.5");
     assert!(output.status.success());
     let told = stage.strip(&output.stderr);
     assert!(
-        told.contains("links of zdata/jails/templates/14.2-RELEASE-skeleton@base do not reach the base"),
+        told.contains(
+            "symbolic links in zdata/jails/templates/14.5-RELEASE-skeleton@base do not reach the base"
+        ),
         "{told}"
     );
     assert_eq!(fs::read_link(&link).unwrap(), Path::new("../../../usr/share/certs/trusted/A.pem"));

@@ -26,10 +26,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use thinjail::system::kernel::simulated::State;
 
 const WEB: &str = "zdata/jails/containers/web";
-const BASE: &str = "zdata/jails/templates/14.2-RELEASE-base";
-const SKELETON: &str = "zdata/jails/templates/14.2-RELEASE-skeleton";
+const BASE: &str = "zdata/jails/templates/14.5-RELEASE-base";
+const SKELETON: &str = "zdata/jails/templates/14.5-RELEASE-skeleton";
 
-/// What is tried. The jail `moved` was moved from 14.2 to 15.0.
+/// What is tried. The jail `moved` was moved from 14.5 to 15.0.
 const PROGRAMS: [&str; 13] = [
     "jail-list",
     "jail-doctor",
@@ -40,9 +40,9 @@ const PROGRAMS: [&str; 13] = [
     "jail-rebase -k theirs web 15.0",
     "jail-rebase -y --commit moved",
     "jail-rebase -y --revert moved",
-    "skel-fixcerts -a 14.2",
-    "skel-split 14.2",
-    "skel-update -y 14.2",
+    "skel-fixcerts -a 14.5",
+    "skel-split 14.5",
+    "skel-update -y 14.5",
     "jail-sweep web /zdata/jails/web-nullfs-base",
 ];
 
@@ -106,7 +106,7 @@ const STATES: &[(&str, Make)] = &[
         let root = thinjail::system::root::Root::alternate(&stage.root()).unwrap();
         let kernel = thinjail::system::kernel::simulated::Simulated::new(&root);
         // The table of mounts has those of ZFS only where they matter.
-        for release in ["14.2", "15.0"] {
+        for release in ["14.5", "15.0"] {
             let base = format!("{release}-RELEASE-base");
             let dataset = format!("zdata/jails/templates/{base}");
             let mount = |state: &mut State| state.mount("zfs", Path::new(&dataset), &templates.join(&base));

@@ -165,8 +165,8 @@ fn paths_that_are_refused() {
     symlink(host.path(PATH), host.path("zdata/link")).unwrap();
     symlink("/", host.path("zdata/jails/evil")).unwrap();
     for (path, expect) in [
-        ("/", "that is the host itself"),
-        ("//", "that is the host itself"),
+        ("/", "this is the root directory of the host"),
+        ("//", "this is the root directory of the host"),
         ("zdata/jails/web-nullfs-base", "not an absolute path"),
         ("/zdata/jails/../jails/web-nullfs-base", "without . and .."),
         ("/zdata/link", "contains a symbolic link; set path to /zdata/jails/web-nullfs-base"),
@@ -174,7 +174,7 @@ fn paths_that_are_refused() {
         ("/zdata/thick", "where zdata/thick (zfs) is mounted"),
         ("/dev", "where devfs (devfs) is mounted"),
         ("/ram", "where tmpfs (tmpfs) is mounted"),
-        ("/zdata", "neither a base is mounted there nor is it the empty directory"),
+        ("/zdata", "not the empty directory of a thin jail nor is it the empty directory"),
     ] {
         let error = host.refuses(1, &format!("jail-sweep web {path}"));
         assert!(error.contains(expect), "{path}: {error}");

@@ -9,6 +9,7 @@
 #![cfg(not(target_os = "freebsd"))]
 
 use crate::basetree;
+use crate::harness::bin::install_program;
 use crate::harness::host;
 
 use std::collections::BTreeSet;
@@ -1384,8 +1385,10 @@ fn configure(stage: &Host, more: &str) {
 
 /// Makes a program of the host.
 fn script(stage: &Host, path: &str, text: &str) {
-    stage.write(path, text);
-    fs::set_permissions(stage.path(path), PermissionsExt::from_mode(0o755)).expect("change a mode");
+    let source = format!("{path}.text");
+    stage.write(&source, text);
+    install_program(&stage.path(&source), &stage.path(path));
+    fs::remove_file(stage.path(&source)).expect("remove the source of a script");
 }
 
 /// Makes the directories and the fstab of a thin jail.

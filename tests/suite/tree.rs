@@ -4,6 +4,7 @@
 //! What needs root, device nodes, extended attributes or access control lists
 //! is left out where there are none. TMPDIR chooses the file system.
 
+use crate::harness::bin::install_program;
 use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, mkdirat, openat, utimensat};
 use std::collections::{BTreeMap, HashMap};
@@ -1188,7 +1189,7 @@ const CHILD: &str = "THINJAIL_TREE_CHILD";
 fn in_child(test: &str, dir: &Path, prepare: impl FnOnce(&Path) -> Command) -> Option<String> {
     // Where any user may start it.
     let program = dir.join("program");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    install_program(&std::env::current_exe().unwrap(), &program);
     let module = module_path!().split_once("::").unwrap().1;
     let output = prepare(&program)
         .args(["--exact", &format!("{module}::{test}"), "--include-ignored", "--nocapture"])
@@ -1302,7 +1303,7 @@ fn child_with_a_mount() {
         tree::remove(&a.join("dir/mnt")),
     ] {
         let error = format!("{:#}", result.unwrap_err());
-        assert!(error.contains("/dir/mnt") && error.contains("something is mounted there"), "{error}");
+        assert!(error.contains("/dir/mnt") && error.contains("a file system is mounted there"), "{error}");
     }
     assert_eq!(fs::read(a.join("dir/mnt/file")).unwrap(), b"x\n");
     assert_eq!(fs::read_dir(b.join("dir/mnt")).unwrap().count(), 0);

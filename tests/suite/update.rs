@@ -12,16 +12,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const RELEASE: &str = "14.2-RELEASE";
+const RELEASE: &str = "14.5-RELEASE";
 const CONF: &str = "KeyPrint 800651ef4b4c71c27e60786d7b487188970f4b4169cc055784e21eb71d410cc5\n\
                     ServerName update.FreeBSD.org\nComponents src world kernel\nUpdateIfUnmodified /etc/ /var/ /root/\n";
-const DATASET: &str = "zdata/jails/templates/14.2-RELEASE-skeleton";
+const DATASET: &str = "zdata/jails/templates/14.5-RELEASE-skeleton";
 
-/// A host with a split template of 14.2 and a jail on it.
+/// A host with a split template of 14.5 and a jail on it.
 fn stage(storage: Storage) -> Host {
     let stage = small::stage(storage);
     stage.write("/etc/freebsd-update.conf", CONF);
-    stage.ok("skel-split 14.2");
+    stage.ok("skel-split 14.5");
     stage.ok("jail-clone old 10");
     stage.forget_calls();
     stage
@@ -75,17 +75,17 @@ fn the_next_patch_level() {
             let kept = "zdata/jails/containers/old.before-15.0-RELEASE";
             stage.tool("zfs", &["clone", &format!("{DATASET}@base"), kept]);
         }
-        let output = stage.run("skel-update 14.2");
+        let output = stage.run("skel-update 14.5");
         let (told, noted) = (stage.strip(&output.stdout), stage.strip(&output.stderr));
         assert!(output.status.success(), "{noted}");
         check_tidy(&stage);
         let (base, skeleton) = (stage.path(BASE), stage.path(SKELETON));
         match storage {
             Storage::Directory => {
-                assert_eq!(told, "14.2-RELEASE: updated to 14.2-RELEASE-p1\n");
+                assert_eq!(told, "14.5-RELEASE: updated to 14.5-RELEASE-p1\n");
                 assert!(
                     noted.contains(
-                        "jails with an older etc than their base: old; next: jail-rebase NAME 14.2-RELEASE\n"
+                        "jails with an older etc than their base: old; next: jail-rebase NAME 14.5-RELEASE\n"
                     ),
                     "{noted}"
                 );
@@ -93,10 +93,10 @@ fn the_next_patch_level() {
             Storage::Zfs => {
                 assert_eq!(
                     told,
-                    format!("14.2-RELEASE: updated to 14.2-RELEASE-p1, snapshot {DATASET}@p1\n")
+                    format!("14.5-RELEASE: updated to 14.5-RELEASE-p1, snapshot {DATASET}@p1\n")
                 );
-                assert!(noted.contains("jails with an older etc than their base: old (@base); next: jail-rebase NAME 14.2-RELEASE\n"), "{noted}");
-                assert_eq!(snapshots(&stage), ["14.2-RELEASE-skeleton@base", "14.2-RELEASE-skeleton@p1"]);
+                assert!(noted.contains("jails with an older etc than their base: old (@base); next: jail-rebase NAME 14.5-RELEASE\n"), "{noted}");
+                assert_eq!(snapshots(&stage), ["14.5-RELEASE-skeleton@base", "14.5-RELEASE-skeleton@p1"]);
             }
         }
         assert_eq!(fs::read_to_string(base.join("bin/sh")).unwrap(), "a new sh\n");
@@ -126,15 +126,15 @@ fn the_next_patch_level() {
 
         // Up to date.
         let there = templates(&stage);
-        assert_eq!(stage.ok("skel-update 14.2"), "14.2-RELEASE: 14.2-RELEASE-p1 is up to date\n");
+        assert_eq!(stage.ok("skel-update 14.5"), "14.5-RELEASE: 14.5-RELEASE-p1 is up to date\n");
         assert_eq!(there, templates(&stage));
         check_tidy(&stage);
 
         // And the one after it.
         patch(&stage, 3);
-        stage.ok("skel-update 14.2");
+        stage.ok("skel-update 14.5");
         if storage == Storage::Zfs {
-            assert_eq!(snapshots(&stage)[2], "14.2-RELEASE-skeleton@p3");
+            assert_eq!(snapshots(&stage)[2], "14.5-RELEASE-skeleton@p3");
         }
     }
 }
@@ -147,7 +147,7 @@ fn what_an_administrator_changed_stays() {
     fs::create_dir_all(&old).unwrap();
     fs::write(old.join("services"), "domain 53/udp\n").unwrap();
     stage.write(&format!("{SKELETON}/etc/services"), "mine\n");
-    stage.ok("skel-update 14.2");
+    stage.ok("skel-update 14.5");
     assert_eq!(fs::read_to_string(stage.path(SKELETON).join("etc/services")).unwrap(), "mine\n");
 }
 
@@ -162,13 +162,13 @@ fn a_failure_is_taken_back_whole() {
             patch(&stage, 1);
             let before = templates(&stage);
             stage.fault_with(fault, after);
-            let told = stage.fails("skel-update 14.2");
+            let told = stage.fails("skel-update 14.5");
             assert!(told.contains("/usr/sbin/freebsd-update"), "{told}");
             assert_eq!(told.lines().count(), 1, "{told}");
             assert_eq!(before, templates(&stage), "{fault} {after}");
             check_tidy(&stage);
             stage.clear_fault(fault);
-            stage.ok("skel-update 14.2");
+            stage.ok("skel-update 14.5");
         }
     }
 }
@@ -179,10 +179,10 @@ fn the_last_updates_of_a_release() {
     let stage = stage(Storage::Zfs);
     patch(&stage, 1);
     fs::write(stage.standin_file("updates").join(RELEASE).join("eol"), "").unwrap();
-    let output = stage.run("skel-update 14.2");
+    let output = stage.run("skel-update 14.5");
     let noted = stage.strip(&output.stderr);
     assert!(output.status.success(), "{noted}");
-    assert!(noted.contains("14.2-RELEASE has passed its end of life: these are its last updates"), "{noted}");
+    assert!(noted.contains("14.5-RELEASE has passed its end of life: these are its last updates"), "{noted}");
     assert_eq!(fs::read_to_string(stage.path(BASE).join("bin/sh")).unwrap(), "a new sh\n");
 }
 
@@ -191,16 +191,16 @@ fn a_base_made_of_packages() {
     let stage = stage(Storage::Zfs);
     patch(&stage, 1);
     stage.write(&format!("{SKELETON}/var/db/pkg/local.sqlite"), "SQLite format 3 /usr/bin/uname");
-    let told = stage.fails("skel-update 14.2");
+    let told = stage.fails("skel-update 14.5");
     assert!(told.contains("its base is made of packages, and pkg(8) is not installed"), "{told}");
     stage.packages();
     stage.forget_calls();
-    stage.ok("skel-update 14.2");
+    stage.ok("skel-update 14.5");
     assert!(stage.calls().iter().any(|c| c.starts_with("pkg -r ") && c.contains(" upgrade -y ")));
     assert!(!stage.calls().iter().any(|c| c.starts_with("freebsd-update ")));
-    assert_eq!(snapshots(&stage), ["14.2-RELEASE-skeleton@base", "14.2-RELEASE-skeleton@p1"]);
+    assert_eq!(snapshots(&stage), ["14.5-RELEASE-skeleton@base", "14.5-RELEASE-skeleton@p1"]);
     check_tidy(&stage);
-    stage.ok("skel-update 14.2");
+    stage.ok("skel-update 14.5");
 }
 
 /// One package in a base of sets does not keep its security patches away.
@@ -215,7 +215,7 @@ fn a_base_with_a_package_in_it() {
             stage.clear_fault("pkgbase");
         }
         stage.forget_calls();
-        stage.ok("skel-update 14.2");
+        stage.ok("skel-update 14.5");
         assert!(stage.calls().iter().any(|c| c.starts_with("freebsd-update ")));
         assert_eq!(fs::read_to_string(stage.path(BASE).join("bin/sh")).unwrap(), "a new sh\n");
         check_tidy(&stage);
@@ -235,7 +235,7 @@ fn refused_before_anything_is_touched() {
             Storage::Zfs,
             "is read-only; zfs set readonly=off",
             Box::new(|stage| {
-                stage.tool("zfs", &["set", "readonly=on", "zdata/jails/templates/14.2-RELEASE-base"]);
+                stage.tool("zfs", &["set", "readonly=on", "zdata/jails/templates/14.5-RELEASE-base"]);
             }),
         ),
         (
@@ -263,7 +263,7 @@ fn refused_before_anything_is_touched() {
         ),
         (
             Storage::Zfs,
-            "etc is not a link to skeleton/etc",
+            "etc is not a symbolic link to skeleton/etc",
             Box::new(|stage| {
                 fs::remove_file(stage.path(BASE).join("etc")).unwrap();
                 fs::create_dir(stage.path(BASE).join("etc")).unwrap();
@@ -274,7 +274,7 @@ fn refused_before_anything_is_touched() {
         patch(&stage, 1);
         prepare(&stage);
         let before = templates(&stage);
-        let told = stage.fails("skel-update 14.2");
+        let told = stage.fails("skel-update 14.5");
         assert!(told.contains(expected), "{told:?}, not {expected:?}");
         assert_eq!(before, templates(&stage));
         assert!(!stage.calls().iter().any(|c| c.starts_with("freebsd-update ")));
@@ -291,7 +291,7 @@ fn under_a_running_jail() {
     patch(&stage, 1);
     stage.tool("jail", &["-c", "old"]);
     let before = stage.tool("mount", &["-t", "nullfs", "-p"]);
-    stage.ok("skel-update 14.2");
+    stage.ok("skel-update 14.5");
     assert_eq!(before, stage.tool("mount", &["-t", "nullfs", "-p"]));
     stage.tool("jail", &["-r", "old"]);
 }
@@ -303,23 +303,23 @@ fn half_done_by_a_killed_run() {
     let stage = stage(Storage::Zfs);
     patch(&stage, 1);
     let before = templates(&stage);
-    let base = "zdata/jails/templates/14.2-RELEASE-base@thinjail-update";
+    let base = "zdata/jails/templates/14.5-RELEASE-base@thinjail-update";
     stage.tool("zfs", &["snapshot", base, &format!("{DATASET}@thinjail-update")]);
     stage.tool("mount", &["-t", "nullfs", SKELETON, &format!("{BASE}/skeleton")]);
     stage.write(&format!("{BASE}/bin/sh"), "half\n");
     let told = stage.fails("jail-clone web 12");
-    assert!(told.contains("its update was interrupted; skel-update 14.2-RELEASE rolls it back"), "{told}");
+    assert!(told.contains("its update was interrupted; skel-update 14.5-RELEASE rolls it back"), "{told}");
     fs::rename(stage.path("/etc/freebsd-update.conf"), stage.path("/etc/away")).unwrap();
     // What an administrator changed since is not taken back unasked.
     stage.write(&format!("{SKELETON}/etc/mine.conf"), "written after the crash\n");
     let half = templates(&stage);
-    let told = stage.fails("skel-update 14.2");
+    let told = stage.fails("skel-update 14.5");
     assert!(told.contains("standard input is not a terminal; use -y"), "{told}");
-    for changed in ["14.2-RELEASE-base/bin/sh", "14.2-RELEASE-skeleton/etc/mine.conf"] {
+    for changed in ["14.5-RELEASE-base/bin/sh", "14.5-RELEASE-skeleton/etc/mine.conf"] {
         assert!(told.contains(changed), "{told}");
     }
     assert_eq!(half, templates(&stage));
-    let told = stage.fails("skel-update -y 14.2");
+    let told = stage.fails("skel-update -y 14.5");
     assert!(
         told.contains("an earlier run was killed") && told.contains("freebsd-update.conf: does not exist"),
         "{told}"
@@ -332,9 +332,9 @@ fn half_done_by_a_killed_run() {
     stage.tool("zfs", &["snapshot", base, &format!("{DATASET}@thinjail-update")]);
     stage.write(&format!("{BASE}/bin/sh"), "half\n");
     stage.write(&format!("{SKELETON}/etc/half"), "");
-    let hourly = ["zdata/jails/templates/14.2-RELEASE-base@hourly", &format!("{DATASET}@hourly")];
+    let hourly = ["zdata/jails/templates/14.5-RELEASE-base@hourly", &format!("{DATASET}@hourly")];
     stage.tool("zfs", &["snapshot", hourly[0], hourly[1]]);
-    let told = stage.fails("skel-update -y 14.2");
+    let told = stage.fails("skel-update -y 14.5");
     assert!(told.contains("freebsd-update.conf: does not exist"), "{told}");
     stage.tool("zfs", &["set", "snapdir=hidden", "zdata"]);
     assert_eq!(before, templates(&stage));
@@ -343,7 +343,7 @@ fn half_done_by_a_killed_run() {
         stage.tool("zfs", &["destroy", snapshot]);
     }
     fs::rename(stage.path("/etc/away"), stage.path("/etc/freebsd-update.conf")).unwrap();
-    stage.ok("skel-update 14.2");
+    stage.ok("skel-update 14.5");
     check_tidy(&stage);
 }
 
@@ -356,7 +356,7 @@ fn a_base_of_another_architecture() {
     header.extend([2, 0, if cfg!(target_arch = "aarch64") { 62 } else { 183 }, 0]);
     fs::write(stage.path(BASE).join("bin/sh"), header).unwrap();
     patch(&stage, 1);
-    let told = stage.fails("skel-update 14.2");
+    let told = stage.fails("skel-update 14.5");
     assert!(told.contains("can only be updated on a host of its own kind"), "{told}");
 }
 
@@ -364,12 +364,12 @@ fn a_base_of_another_architecture() {
 #[test]
 fn one_at_a_time() {
     let stage = stage(Storage::Zfs);
-    let lock = fs::File::create(stage.path("/var/run/thinjail-template-14.2-RELEASE.lock")).unwrap();
+    let lock = fs::File::create(stage.path("/var/run/thinjail-template-14.5-RELEASE.lock")).unwrap();
     lock.lock().unwrap();
-    for line in ["skel-update 14.2", "skel-split 14.2", "skel-fetch 14.2", "jail-clone web 12"] {
+    for line in ["skel-update 14.5", "skel-split 14.5", "skel-fetch 14.5", "jail-clone web 12"] {
         let told = stage.fails(line);
         assert!(
-            told.contains("template 14.2-RELEASE is locked by another program; try again later"),
+            told.contains("template 14.5-RELEASE is locked by another program; try again later"),
             "{told}"
         );
     }
@@ -381,7 +381,7 @@ fn a_dry_run_changes_nothing_and_tells_all() {
         let stage = stage(storage);
         patch(&stage, 1);
         let before = templates(&stage);
-        let told = stage.ok("skel-update -n 14.2");
+        let told = stage.ok("skel-update -n 14.5");
         assert_eq!(before, templates(&stage));
         assert!(!stage.calls().iter().any(|c| c.starts_with("freebsd-update ")));
         let root = stage.root().display().to_string();
@@ -398,7 +398,7 @@ fn a_dry_run_changes_nothing_and_tells_all() {
         }
         if storage == Storage::Zfs {
             let before = format!(
-                "/sbin/zfs snapshot zdata/jails/templates/14.2-RELEASE-base@thinjail-update {DATASET}@thinjail-update\n"
+                "/sbin/zfs snapshot zdata/jails/templates/14.5-RELEASE-base@thinjail-update {DATASET}@thinjail-update\n"
             );
             assert!(told.contains(&before), "{told}");
         }

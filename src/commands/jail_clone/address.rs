@@ -94,7 +94,7 @@ fn gateways(arguments: &JailClone) -> Result<[Option<IpAddr>; 2]> {
         let of_kind = &mut given[usize::from(gateway.is_ipv6())];
         if let Some(first) = of_kind.replace(*gateway) {
             bail!(
-                "-g: {first} and {gateway} are of the same address family; a jail has one default gateway of each"
+                "-g: {first} and {gateway} are of the same address family; a jail has one default gateway per family"
             );
         }
     }

@@ -148,7 +148,7 @@ fn look(host: &Host, settings: &Settings, arguments: &JailClone) -> Result<Found
     let release = release()?;
     let configs = JailConfigs::read(host.root(), &layout)?;
     if let Some(there) = configs.jails().iter().find(|c| c.jail == jail.as_str()) {
-        bail!("jail {jail} is configured already ({})", there.file.display());
+        bail!("jail {jail} is already configured ({})", there.file.display());
     }
     let (choice, resources) = choose_resources(host, settings, &configs, &layout, arguments)?;
     check_places(&layout, &configs, jail, &resources)?;
@@ -313,7 +313,7 @@ fn new_file(path: &Path, contents: Vec<u8>) -> Result<Option<WriteFile>> {
     match file::look(path)? {
         Some(there) if there.is_file() && fs_err::read(path)? == contents => Ok(None),
         Some(there) if there.is_file() => {
-            bail!("{}: already exists with other contents; remove it if no jail uses it", path.display())
+            bail!("{}: already exists with different contents; remove it if no jail uses it", path.display())
         }
         _ => {
             file::check_creatable(path)?;

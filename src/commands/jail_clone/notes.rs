@@ -49,9 +49,9 @@ pub(super) fn notes(
     notes.extend(resolver_warning(host, layout, jail, release));
     let (main, directory) = (layout.jail_conf().display(), layout.conf_dir().display());
     match known.includes_conf_dir() {
-        None => notes.push(format!("{main} does not exist yet; start from {EXAMPLE}")),
+        None => notes.push(format!("{main} does not exist; copy it from {EXAMPLE}")),
         Some(false) => {
-            notes.push(format!("{main} does not include {directory}: .include \"{directory}/*.conf\";"))
+            notes.push(format!("{main} does not include {directory}; add: .include \"{directory}/*.conf\";"))
         }
         Some(true) => {}
     }
@@ -63,7 +63,7 @@ pub(super) fn notes(
         ] {
             match value {
                 Some(_) => {}
-                None => notes.push(format!("{main}: no {name}; it should be {}", ours.display())),
+                None => notes.push(format!("{main}: {name} is not set; set it to {}", ours.display())),
             }
         }
     }

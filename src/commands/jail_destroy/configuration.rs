@@ -33,12 +33,12 @@ pub(super) fn look_at_block(
     let shown = found.file.display();
     if let Some(other) = all.next() {
         bail!(
-            "jail {jail} is configured twice, in {shown} and {}; remove the one that is wrong",
+            "jail {jail} is configured twice, in {shown} and {}; remove the wrong one",
             other.file.display()
         );
     }
     if let Some(child) = configs.jails().iter().find(|c| c.jail.starts_with(&format!("{jail}."))) {
-        bail!("jail {} is configured inside of it; destroy that one first", child.jail);
+        bail!("jail {} is a child of jail {jail}; destroy the child first", child.jail);
     }
     for (name, value, ours) in
         [("path", &found.path, layout.path(jail)), ("mount.fstab", &found.fstab, layout.fstab(jail))]
@@ -65,7 +65,9 @@ pub(super) fn look_at_block(
         (false, false) if own_file => {
             bail!("{shown}: contains more than jail {jail}; -f removes only its block")
         }
-        (false, false) => bail!("{shown}: not a file of jail {jail} alone; -f removes only its block"),
+        (false, false) => {
+            bail!("{shown}: not named after jail {jail}; -f removes only the block of the jail")
+        }
     }
 }
 
@@ -86,7 +88,7 @@ pub(super) fn check_fstab(host: &Host, layout: &Layout, jail: &JailName) -> Resu
     let skeleton = path.join(SKELETON);
     let Some((_, entry)) = entries.iter().find(|(_, e)| same(&e.target, &skeleton)) else {
         bail!(
-            "{}: nothing of it is mounted on {}; it is not jail {jail}'s",
+            "{}: no line mounts a file system on {}; not the fstab of jail {jail}",
             file.display(),
             skeleton.display()
         );
@@ -101,7 +103,12 @@ pub(super) fn check_fstab(host: &Host, layout: &Layout, jail: &JailName) -> Resu
         );
     }
     if let Some((_, other)) = entries.iter().find(|(_, e)| !is_at_or_below(&e.target, &path)) {
-        bail!("{}: it mounts on {}, outside of {}", file.display(), other.target.display(), path.display());
+        bail!(
+            "{}: a line mounts a file system on {}, outside of {}",
+            file.display(),
+            other.target.display(),
+            path.display()
+        );
     }
     Ok(true)
 }

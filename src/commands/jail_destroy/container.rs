@@ -53,8 +53,8 @@ pub(super) fn check_moves(
     for name in containers {
         if name != jail.as_str() {
             bail!(
-                "{name} is kept from a move of jail {jail}; jail-rebase --commit {jail} discards it, \
-                 jail-rebase --revert {jail} goes back to it"
+                "{name} is the former container of jail {jail}; jail-rebase --commit {jail} destroys it, \
+                 jail-rebase --revert {jail} returns to it"
             );
         }
     }
@@ -90,13 +90,13 @@ fn look_at_dataset(
     let dataset = Layout::container_dataset(top, jail)?;
     let Some(found) = zfs::find(rows, dataset.as_str()) else {
         if file::look(&mountpoint)?.is_some() && fs_err::read_dir(&mountpoint)?.next().is_some() {
-            bail!("{}: no dataset, but a directory with something in it", mountpoint.display());
+            bail!("{}: not a dataset, but a directory that is not empty", mountpoint.display());
         }
         return Ok(FoundContainer::Absent);
     };
     let (origin, owner) = (found.get("origin"), found.get(OWNER_PROPERTY));
     if !owner.is_empty() && owner != jail.as_str() {
-        bail!("dataset {dataset} is jail {owner}'s ({}={owner})", OWNER_PROPERTY);
+        bail!("dataset {dataset} belongs to jail {owner} ({}={owner})", OWNER_PROPERTY);
     }
     let of_template = origin
         .strip_prefix(top.as_str())
@@ -110,8 +110,8 @@ fn look_at_dataset(
     // A clone made by hand bears no mark, but then all else must agree.
     if owner.is_empty() && !agreed {
         bail!(
-            "dataset {dataset}: nothing says that it is jail {jail}'s: no {}, and configuration and \
-             fstab are not both there; if it is: zfs set {}={jail} {dataset}",
+            "dataset {dataset}: cannot verify that it belongs to jail {jail}: it has no {}, and the \
+             configuration or the fstab is missing; if it belongs to the jail: zfs set {}={jail} {dataset}",
             OWNER_PROPERTY,
             OWNER_PROPERTY
         );
@@ -144,8 +144,8 @@ fn look_at_directory(
     }
     if !mounted && !is_pristine(host, layout, &path)? {
         bail!(
-            "{}: no fstab says that it is jail {jail}'s, and it was changed since it was copied; \
-             if it is: jail-mkfstab {jail}; remove it if it is not needed",
+            "{}: no fstab shows that it belongs to jail {jail}, and it was changed after it was copied; \
+             if it belongs to the jail: jail-mkfstab {jail}; otherwise remove it",
             path.display()
         );
     }

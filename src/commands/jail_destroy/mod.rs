@@ -176,7 +176,7 @@ fn look(host: &Host, settings: &Settings, arguments: &JailDestroy) -> Result<Fou
         let others = configs.jails().iter().any(|c| c.jail != jail.as_str());
         if listed.len() == 1 && others {
             found.notes.push(format!(
-                "warning: jail_list keeps {jail}, its last name: an empty list would start every jail at boot"
+                "warning: jail_list still contains {jail}: an empty list would start all jails at boot"
             ));
         } else {
             goes("name", format!("{jail} in jail_list"));
@@ -190,7 +190,7 @@ fn look(host: &Host, settings: &Settings, arguments: &JailDestroy) -> Result<Fou
         }
     }
     if found.goes.is_empty() && found.leftovers.is_empty() {
-        bail!("there is no jail {jail}: no configuration, no container, no fstab");
+        bail!("jail {jail} does not exist: no configuration, container or fstab");
     }
     Ok(found)
 }

@@ -115,7 +115,7 @@ fn is_known(facts: &Facts, name: &JailName) -> bool {
 }
 
 fn unknown_jail(name: &JailName) -> Finding {
-    let (object, advice) = (format!("jail {name}"), "jail-list shows those that there are");
+    let (object, advice) = (format!("jail {name}"), "jail-list lists the jails");
     Finding::new(
         &JAIL_UNKNOWN,
         FindingScope::Jail(name.to_string()),

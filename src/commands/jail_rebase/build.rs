@@ -208,7 +208,7 @@ impl Action for CheckStopped {
 
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
         if host.kernel()?.running_jail(self.jail.as_str())?.is_some() {
-            bail!("jail {} was started meanwhile; what it has done since would be lost", self.jail);
+            bail!("jail {} was started in the meantime; its changes since then would be lost", self.jail);
         }
         leftovers::check_unmounted(host, &self.layout, &self.jail)
     }

@@ -27,7 +27,7 @@ pub fn edit(host: &Host, jail: &JailName, merged: &mut MergedTree) -> Result<()>
     let edited = texts.iter().enumerate().try_for_each(|(number, (path, conflict))| -> Result<()> {
         let text = one(&directory, number, path, conflict.marked())?;
         if conflict.is_marked(&text) {
-            bail!("{}: there are conflict markers left in it; nothing is changed", path.display());
+            bail!("{}: conflict markers remain in it; nothing is changed", path.display());
         }
         merged.edit(path, text);
         Ok(())
@@ -49,7 +49,7 @@ fn one(directory: &Path, number: usize, path: &Path, marked: &[u8]) -> Result<Ve
     let status = effect::run(&mut command).context("the editor")?;
     if !status.success() {
         let how = status.code().map_or("by a signal".to_owned(), |code| format!("with status {code}"));
-        bail!("{}: the editor ended {how}; nothing is changed", path.display());
+        bail!("{}: the editor exited {how}; nothing is changed", path.display());
     }
     Ok(fs_err::read(&text)?)
 }

@@ -66,7 +66,7 @@ impl Job<'_> {
         if base != *to || origin.release != *to {
             bail!(
                 "jail {jail}: it was moved to {to}, but its fstab mounts the base of {base} and its container is \
-                 a clone of {origin}; jail-rebase --revert {jail} goes back, then move it again"
+                 a clone of {origin}; run jail-rebase --revert {jail}, then move it again"
             );
         }
         self.check_mounted(&places.jail)
@@ -86,8 +86,8 @@ impl Job<'_> {
         };
         if kept.dataset.is_none() && origin::is_committed(&places.record)? {
             bail!(
-                "jail {jail}: there is no way back from a commit that was interrupted; \
-                 jail-rebase --commit {jail} finishes it"
+                "jail {jail}: an interrupted commit cannot be reverted; \
+                 jail-rebase --commit {jail} completes it"
             );
         }
         let mut plan = Plan::default();
@@ -101,7 +101,7 @@ impl Job<'_> {
         let base = host.root().host_path(&self.layout.base(&former.release));
         if !file::look(&base)?.is_some_and(|there| there.is_dir()) {
             template::check_in_place(host, self.layout, &former.release)?;
-            bail!("{}: the base of {former} is missing; there is nothing to go back to", base.display());
+            bail!("{}: the base of {former} is missing; the jail cannot return to it", base.display());
         }
         if moved {
             places.jail.set_aside(&places.work, places.jail.is_mounted(host)?, &mut plan);

@@ -93,7 +93,10 @@ impl MergedTree {
             let still =
                 self.found.iter().find(|found| found.path == edit.path).and_then(|f| f.conflict.as_ref());
             if still.and_then(|conflict| conflict.text.as_ref()) != Some(&edit.marked) {
-                bail!("{}: it changed while the jail was stopped; run it again", edit.path.display());
+                bail!(
+                    "{}: changed while the jail was being stopped; run the command again",
+                    edit.path.display()
+                );
             }
             self.edit(&edit.path, edit.edited.clone());
         }

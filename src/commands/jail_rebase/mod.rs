@@ -116,7 +116,7 @@ fn run(arguments: &JailRebase, host: &Host) -> Result<ExitCode> {
     let settings = Settings::load(host.root())?;
     let layout = Layout::find(host, &settings)?;
     if cfg!(target_os = "freebsd") && !rustix::process::geteuid().is_root() {
-        bail!("this needs root: files of all owners are made");
+        bail!("this must run as root: it creates files of all owners");
     }
     let running = host.kernel()?.running_jail(jail.as_str())?.is_some();
     // One that runs may still have to be stopped, and its hooks would be refused.
@@ -246,7 +246,9 @@ impl Job<'_> {
     fn end(&self, clear: &Plan, what: &str) -> Result<ExitCode> {
         match clear.carry_out_all(self.host).into_iter().next() {
             None => Ok(ExitCode::SUCCESS),
-            Some(first) => Err(first.context(format!("{what} is not completely removed; run it again"))),
+            Some(first) => {
+                Err(first.context(format!("{what} is not completely removed; run the command again")))
+            }
         }
     }
 
@@ -268,8 +270,9 @@ impl Job<'_> {
     /// Removes what a killed run left.
     fn clear_away(&self, places: &Places) -> Result<ExitCode> {
         let mut clear = Plan::default();
-        self.plan_clearing(places, &mut clear)
-            .with_context(|| format!("{} is not completely removed; run it again", places.work.name))?;
+        self.plan_clearing(places, &mut clear).with_context(|| {
+            format!("{} is not completely removed; run the command again", places.work.name)
+        })?;
         // Killed behind the last step of going back.
         if places.kept.is_none() {
             self.plan_record(places, &mut clear)?;

@@ -121,8 +121,8 @@ impl Job<'_> {
         let there = from == to && now == *release && !fresh;
         if let Some((kept, to)) = places.kept.as_ref().filter(|(_, to)| !there || to != release) {
             bail!(
-                "jail {jail} was moved to {to} already, and {} is kept: jail-rebase --commit {jail} discards it, \
-                 jail-rebase --revert {jail} goes back to it",
+                "jail {jail} was already moved to {to}, and {} is kept: jail-rebase --commit {jail} destroys it, \
+                 jail-rebase --revert {jail} returns to it",
                 kept.name
             );
         }
@@ -166,7 +166,7 @@ impl Job<'_> {
         merged.take_edits(before)?;
         merged.decide(self.arguments.keep);
         if let Some(first) = merged.conflicts().next() {
-            bail!("{}: it conflicts since the jail was stopped; run it again", first.path.display());
+            bail!("{}: in conflict since the jail was stopped; run the command again", first.path.display());
         }
         Ok(merged)
     }
@@ -308,7 +308,7 @@ impl Job<'_> {
         }
         if !places.work.exists(host)? {
             bail!(
-                "jail {jail}: {} is gone; jail-rebase --revert {jail} goes back",
+                "jail {jail}: {} no longer exists; jail-rebase --revert {jail} returns to the former container",
                 places.work.path.display()
             );
         }

@@ -67,16 +67,14 @@ impl Container {
                 format!("belongs to jail {owner}")
             };
             bail!(
-                "dataset {dataset} {whose}; if it is jail {jail}'s: zfs set {}={jail} {dataset}",
+                "dataset {dataset} {whose}; if it is the container of jail {jail}: zfs set {}={jail} {dataset}",
                 OWNER_PROPERTY
             );
         }
         if origin::of_snapshot(layout, origin).is_none() {
             template::check_not_promoted(host, layout, dataset, origin)?;
             let origin = if origin.is_empty() { "nothing" } else { origin };
-            bail!(
-                "dataset {dataset} is a clone of {origin}, not of a skeleton: what it was made of is unknown"
-            );
+            bail!("dataset {dataset} is a clone of {origin}, not of a skeleton: its release is unknown");
         }
         Ok(())
     }
@@ -162,7 +160,7 @@ impl Places {
             };
             let Ok(release) = release.parse::<Release>() else { continue };
             if let Some((other, _)) = kept.replace((named(name.clone())?, release)) {
-                bail!("both {} and {name} are there; remove the one that is not needed", other.name);
+                bail!("both {} and {name} exist; remove the one that is not needed", other.name);
             }
         }
         let places = Places {

@@ -154,19 +154,20 @@ pub fn remains(
     let mut notes = vec![format!("service jail start {jail} restarts all its services")];
     if has(container, "var/db/pkg/local.sqlite") && was.version().0 != is.version().0 {
         notes.push(format!(
-            "its packages were built for FreeBSD {}: once it runs, pkg -j {jail} upgrade -f",
+            "its packages were built for FreeBSD {}: after starting it, run pkg -j {jail} upgrade -f",
             was.version().0
         ));
     }
     if merged.found().iter().any(policy::touches_certificates) {
-        notes.push(format!("it has certificates of its own: once it runs, jexec {jail} certctl rehash"));
+        notes
+            .push(format!("it has its own certificates: after starting it, run jexec {jail} certctl rehash"));
     }
     let lost = |file: &&str| has(before, file) && !has(container, file);
     if DATABASES.iter().any(|database| database.tool.is_none() && database.files.iter().any(lost)) {
-        notes.push(format!("its aliases are other ones now: once it runs, jexec {jail} newaliases"));
+        notes.push(format!("its aliases have changed: after starting it, run jexec {jail} newaliases"));
     }
     notes.push(format!(
-        "jail-rebase --revert {jail} goes back, jail-rebase --commit {jail} discards what it was"
+        "jail-rebase --revert {jail} returns to the former container, jail-rebase --commit {jail} destroys it"
     ));
     notes
 }

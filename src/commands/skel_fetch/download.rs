@@ -156,7 +156,7 @@ impl VerifyArchive {
             }
             let bad = sibling_name::suffixed(&self.archive, "bad");
             effect::rename(&path, &bad)?;
-            bail!("{e:#}; it is set aside as {}; run it again to fetch it again", bad.display());
+            bail!("{e:#}; renamed to {}; run the command again to download it again", bad.display());
         }
         archive::check(host.tools(), &path, set.entries, &mut Progress::new(format!("check {SET}")))?;
         if self.downloads {

@@ -45,7 +45,7 @@ pub struct SkelFetch {
     /// The options of every program.
     #[command(flatten)]
     pub common: Common,
-    /// The release: 14.2, 14.2-RELEASE, 15.0-RC1
+    /// The release: 14.5, 14.5-RELEASE, 15.0-RC1
     #[arg(value_name = "release")]
     pub release: Release,
 }

@@ -47,7 +47,7 @@ pub struct SkelSplit {
     /// The options of every program.
     #[command(flatten)]
     pub common: Common,
-    /// The release: 14.2, 14.2-RELEASE, 15.0-RC1
+    /// The release: 14.5, 14.5-RELEASE, 15.0-RC1
     #[arg(value_name = "release")]
     pub release: Release,
 }
@@ -98,7 +98,7 @@ fn run(arguments: &SkelSplit, host: &Host) -> Result<ExitCode> {
     // From here the template is complete, and what goes is not needed.
     let failures = clear.carry_out_all(host);
     let text = match nothing {
-        true => format!("{release}: split already"),
+        true => format!("{release}: already split"),
         false => format!("{release}: split; next: jail-clone -r {release} NAME"),
     };
     console::report(PROGRAM, &text);
@@ -185,7 +185,7 @@ fn look(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Found> {
         }
         if repairs && !changes {
             notes.push(format!(
-                "links of {} do not reach the base; skel-fixcerts repairs them in the skeleton and in each jail, and the next snapshot will contain the repaired links",
+                "symbolic links in {} do not reach the base; skel-fixcerts repairs them in the skeleton and in each jail, and the next snapshot will contain the repaired links",
                 taken.name
             ));
         }

@@ -186,7 +186,7 @@ fn look_at_original(trees: &Trees, part: &Part, found: &Found) -> Result<(Option
             let text = fs_err::read_link(&part.at_base)?;
             if found.copy.is_none() && text == Path::new(&part.text()) {
                 bail!(
-                    "{} is a link to {}, but {} does not exist",
+                    "{} is a symbolic link to {}, but {} does not exist",
                     part.at_base.display(),
                     text.display(),
                     part.to.display()
@@ -194,7 +194,7 @@ fn look_at_original(trees: &Trees, part: &Part, found: &Found) -> Result<(Option
             }
             if found.copy.is_none() || !leads_right(trees, part)? {
                 bail!(
-                    "{} is a link to {}, not to {} of the skeleton",
+                    "{} is a symbolic link to {}, not to {} of the skeleton",
                     part.at_base.display(),
                     text.display(),
                     part.name
@@ -206,7 +206,7 @@ fn look_at_original(trees: &Trees, part: &Part, found: &Found) -> Result<(Option
             bail!("{}: {}, not a directory", part.at_base.display(), file::kind(&there))
         }
         Some(_) if found.has_aside => bail!(
-            "both {} and {} are there; remove the one that is not needed",
+            "both {} and {} exist; remove the one that is not needed",
             part.at_base.display(),
             part.aside.display()
         ),
@@ -239,7 +239,7 @@ fn compare(trees: &Trees, part: &Part, found: &Found) -> Result<Option<Verdict>>
                 console::note(PROGRAM, &format!("... and {} more", differences.len() - SHOWN));
             }
             bail!(
-                "{} and {} differ; keep what is right in one of them, move the other away, and run it again",
+                "{} and {} differ; keep the right version in one of them, move the other away, and run the command again",
                 source.display(),
                 copy.display()
             );

@@ -15,7 +15,7 @@ use std::path::Path;
 /// Fails before anything is touched if updates cannot work here.
 pub(super) fn check_host(host: &Host, state: &State, packaged: bool) -> Result<()> {
     if cfg!(target_os = "freebsd") && !rustix::process::geteuid().is_root() {
-        bail!("this needs root: file systems are mounted, and files of all owners replaced");
+        bail!("this must run as root: it mounts file systems and replaces files of all owners");
     }
     if !packaged {
         if state.release.is_snapshot() {
@@ -51,7 +51,7 @@ pub(super) fn check_host(host: &Host, state: &State, packaged: bool) -> Result<(
     for mount in host.kernel()?.mounts()? {
         if mount.kind == "nullfs" && mount.from == state.skeleton && mount.on != state.point() {
             bail!(
-                "the skeleton is mounted on {}; its users would see every step of the update; umount it",
+                "the skeleton is mounted on {}, where every step of the update would be visible; umount it",
                 mount.on.display()
             );
         }
@@ -85,7 +85,7 @@ pub(super) fn check_processor(base: &Path) -> Result<()> {
     // Little-endian on both.
     if header.starts_with(b"\x7fELF") && header.len() == 20 && header[18..20] != [ours.elf_machine(), 0] {
         bail!(
-            "{}: the base is not for {}, and can only be updated on a host of its own kind",
+            "{}: the base is not for {}, and can only be updated on a host of its own architecture",
             base.display(),
             ours.machine()
         );

@@ -51,7 +51,7 @@ pub struct SkelUpdate {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// The release: 14.2, 14.2-RELEASE, 15.0-RC1
+    /// The release: 14.5, 14.5-RELEASE, 15.0-RC1
     #[arg(value_name = "release")]
     pub release: Release,
 }

@@ -37,7 +37,7 @@ pub fn own_snapshots_in(rows: &[DatasetProperties], dataset: &Dataset) -> Result
             _ => continue,
         }
         if let Some(clone) = row.get("clones").split(',').find(|c| !c.is_empty()) {
-            bail!("{clone} is cloned from {name}; destroy or promote that first");
+            bail!("{clone} is a clone of {name}; destroy or promote it first");
         }
         // zfs destroy -n does not notice them.
         if !matches!(row.get("userrefs"), "" | "0") {
@@ -53,7 +53,7 @@ pub fn own_snapshots_in(rows: &[DatasetProperties], dataset: &Dataset) -> Result
 /// What is said of a dataset below a container, which nothing here takes along.
 fn child(name: &str, container: &Dataset) -> String {
     format!(
-        "dataset {name} is below {container} and belongs to the jail; zfs rename it to a place outside first, \
+        "dataset {name} is below the container {container}; zfs rename it to another place, \
          or zfs destroy it if its data is not needed"
     )
 }

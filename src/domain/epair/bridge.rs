@@ -144,7 +144,7 @@ fn check_uplink(kernel: &dyn Kernel, request: &EpairRequest, uplink: &IfName) ->
     if let Some(other) = kernel.bridge_of(uplink)?
         && kernel.description(&other)?.as_deref() != Some(&bridge_tag(&request.bridge))
     {
-        bail!("uplink {uplink} is a member of bridge {other} already; use that one with -b");
+        bail!("uplink {uplink} is already a member of bridge {other}; use that bridge with -b");
     }
     if request.mtu.is_some_and(|m| m.bytes() != mtu) {
         bail!("mtu: the bridge gets the MTU of its uplink {uplink}, {mtu}");

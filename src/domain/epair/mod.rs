@@ -194,10 +194,10 @@ fn present(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Pair
             Some(owner) if proved && owner == *jail => PairState::OfJail,
             Some(owner) if proved => PairState::Foreign(format!("{a} belongs to jail {owner}")),
             Some(owner) => PairState::Foreign(format!(
-                "{a} is described \"{text}\", but is not in the group {GROUP}; if it is a pair of jail {owner}'s \
-                 that may be destroyed: ifconfig {a} group {GROUP}"
+                "{a} has the description \"{text}\", but is not in the group {GROUP}; if it belongs to \
+                 jail {owner} and can be destroyed: ifconfig {a} group {GROUP}"
             )),
-            None => PairState::Foreign(format!("{a} is described \"{text}\"")),
+            None => PairState::Foreign(format!("{a} has the description \"{text}\"")),
         });
     }
     // Without a tag it is ours only in the very state in which a run killed
@@ -209,7 +209,9 @@ fn present(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Pair
     }
     for half in [&a, &b] {
         if let Some(mark) = mark_of_use(kernel, half)? {
-            return Ok(PairState::Foreign(format!("{half} is {mark}, but not described as this jail's")));
+            return Ok(PairState::Foreign(format!(
+                "{half} is {mark}, but its description does not name this jail"
+            )));
         }
     }
     Ok(PairState::Untagged)
@@ -227,7 +229,7 @@ pub fn foreign_owner(host: &Host, jail: &JailName, pair: &PairName) -> Result<Op
 /// Fails when the jail runs or is being started: its pair is not a leftover then.
 fn check_idle(host: &Host, jail: &JailName, pair: &PairName) -> Result<()> {
     if let Some(running) = host.kernel()?.running_jail(jail.as_str())? {
-        bail!("pair {pair} is in use by jail {jail}, which runs (jid {})", running.jid);
+        bail!("pair {pair} is in use by jail {jail}, which is running (jid {})", running.jid);
     }
     owner_lock::check(host, jail).with_context(|| format!("pair {pair}"))
 }

@@ -94,7 +94,7 @@ fn choose_vlan(
         (Ok(VlanFilter::Off), None) => Ok((None, None)),
         // FreeBSD 14 does not know the request.
         (Err(e), Some(vlan)) if e.errno == Errno::EINVAL => bail!(
-            "vlan {vlan}: bridges of this kernel do not filter VLANs (FreeBSD 15 does); use a bridge for each VLAN"
+            "vlan {vlan}: bridges of this kernel cannot filter VLANs (those of FreeBSD 15 can); use a bridge for each VLAN"
         ),
         (Err(e), None) if e.errno == Errno::EINVAL => Ok((None, None)),
         (Err(e), _) => Err(e.into()),
@@ -105,7 +105,7 @@ fn choose_mtu(request: &EpairRequest, bridge: &Bridge) -> Result<Mtu> {
     let (name, of_bridge) = (&request.bridge, bridge.mtu);
     match request.mtu {
         Some(mtu) if bridge.has_members && mtu.bytes() != of_bridge => bail!(
-            "mtu {mtu}: bridge {name} has {of_bridge}, and its members share it; change it with ifconfig {name} mtu {mtu}"
+            "mtu {mtu}: bridge {name} and its members have the MTU {of_bridge}; change it with ifconfig {name} mtu {mtu}"
         ),
         // A bridge without members takes the MTU of the first: with -m that is asked for.
         Some(mtu) => Ok(mtu),
@@ -127,7 +127,7 @@ fn choose_macs(kernel: &dyn Kernel, request: &EpairRequest) -> Result<(Option<Pa
             Some(uuid) => (Some(PairMacs::derive(&uuid, jail, pair)), None),
             None => {
                 let warning = format!(
-                    "warning: pair {pair}: kern.hostuuid is not set; the kernel's addresses are kept"
+                    "warning: pair {pair}: kern.hostuuid is not set; the epair keeps the addresses assigned by the kernel"
                 );
                 (None, Some(warning))
             }
@@ -234,7 +234,7 @@ fn check_macs(kernel: &dyn Kernel, pair: &PairName, macs: &PairMacs) -> Result<(
         if let Some(mac) = [&macs.a, &macs.b].into_iter().find(of)
             && !halves.iter().any(|half| half.as_str() == name)
         {
-            bail!("mac {mac}: interface {name} has it already; choose another");
+            bail!("mac {mac}: already used by interface {name}; choose another");
         }
     }
     Ok(())
@@ -358,7 +358,7 @@ mod tests {
     fn members_share_the_mtu_of_their_bridge() {
         let mut found = found("epair5", false, BridgeState::Ready);
         found.request.mtu = "1500".parse().ok();
-        assert!(choose_mtu(&found.request, &found.bridge).unwrap_err().to_string().contains("share it"));
+        assert!(choose_mtu(&found.request, &found.bridge).unwrap_err().to_string().contains("have the MTU"));
         found.bridge.has_members = false;
         assert_eq!(choose_mtu(&found.request, &found.bridge).unwrap().bytes(), 1500);
     }

@@ -21,13 +21,13 @@ pub fn check(host: &Host, layout: &Layout, jail: &JailName, text: &[u8]) -> Resu
     let path = layout.path(jail);
     let mut check = Check { host, layout, jail, path, view: None, targets: Vec::new(), problems };
     if entries.is_empty() {
-        check.problem(0, "no mounts in it".into());
+        check.problem(0, "contains no mounts".into());
     }
     for (index, (line, entry)) in entries.iter().enumerate() {
         check.entry(index, *line, entry)?;
     }
     if entries.len() == 1 {
-        check.problem(0, "only one mount: the container's line is missing".into());
+        check.problem(0, "only one mount: the line of the container is missing".into());
     }
     check.problems.sort_by_key(|f| f.line);
     Ok(check.problems)
@@ -70,8 +70,8 @@ impl<'a> Check<'a> {
         match entry.options.first().map(String::as_str) {
             Some("ro" | "rw") => {}
             Some(first) => self
-                .problem(line, format!("the options start with {first}; getfsent(3) wants ro or rw first")),
-            None => self.problem(line, "no options; getfsent(3) wants ro or rw".into()),
+                .problem(line, format!("the options start with {first}; getfsent(3) expects ro or rw first")),
+            None => self.problem(line, "no options; getfsent(3) expects ro or rw".into()),
         }
     }
 
@@ -116,7 +116,7 @@ impl<'a> Check<'a> {
             self.problem(
                 line,
                 match path_is_meant {
-                    true => format!("mount point {shown}: spell it with the jail's path, {path}"),
+                    true => format!("mount point {shown}: write it with the path of the jail, {path}"),
                     false => format!("mount point {shown} is outside the jail's path {path}"),
                 },
             );
@@ -127,7 +127,7 @@ impl<'a> Check<'a> {
             return None;
         }
         if self.targets.iter().any(|t| same_path(t, target)) {
-            self.problem(line, format!("mount point {shown} is there twice"));
+            self.problem(line, format!("mount point {shown} is listed twice"));
         }
         self.targets.push(target);
         Some(Path::new("/").join(below))

@@ -78,7 +78,10 @@ pub fn plan(
     let point = Path::new("/").join(SKELETON);
     match view.look_up(Path::new("/"), &point, Symlinks::Stop)? {
         LookupResult::Directory(_) => {}
-        _ => bail!("base: {}: no directory {SKELETON} in it; is the template split?", trees.base.display()),
+        _ => bail!(
+            "base: {}: does not contain the directory {SKELETON}; is the template split?",
+            trees.base.display()
+        ),
     }
     view.mount(&trees.container, &point).context("container")?;
     let mut entries = recipe(layout, jail, release).to_vec();
@@ -131,11 +134,11 @@ pub fn plan(
         let target = path.join(seen.strip_prefix("/").unwrap_or(&seen));
         if seen.starts_with(DEVICES) {
             bail!(
-                "mount target {wanted}: {DEVICES} of jail {jail} is its devfs, which would hide it; choose another"
+                "mount target {wanted}: the devfs on {DEVICES} of jail {jail} would hide the mount; choose another target"
             );
         }
         if seen == Path::new("/") || entries.iter().any(|e| same_path(&e.target, &target)) {
-            bail!("mount target {wanted}: something is mounted there already");
+            bail!("mount target {wanted}: a file system is already mounted there");
         }
         if extra.kind == "nullfs" && is_directory && exists {
             let tree = real_source.canonicalize().context("mount source")?;
@@ -176,7 +179,7 @@ pub fn with_release(
 ) -> Result<(Vec<u8>, Vec<PathBuf>)> {
     let (entries, _) = parse(text);
     if entries.is_empty() {
-        bail!("no mounts in it");
+        bail!("contains no mounts");
     }
     let mut lines: Vec<Vec<u8>> = text.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
     let mut left = Vec::new();
@@ -236,14 +239,14 @@ pub fn check_targets(
                 }
             }
             LookupResult::File(_) => {}
-            _ => bail!("line {line}: there would be no {} to mount on", inside.display()),
+            _ => bail!("line {line}: the mount point {} would not exist", inside.display()),
         }
     }
     Ok(())
 }
 
 /// How an error about a mount source begins to say that a jail controls it.
-pub const OF_A_JAIL: &str = "controlled by the root of a jail";
+pub const OF_A_JAIL: &str = "root in a jail can change it";
 
 /// Fails when a source is in a container, or seen through the path of a jail:
 /// mount_nullfs(8) resolves it at every start, and the container's root can have
@@ -324,7 +327,7 @@ fn target_in(view: &JailRootView, target: &Path) -> Result<Target> {
             LookupResult::Link(path) => match view.look_up(&here, Path::new(&part), Symlinks::Follow)? {
                 LookupResult::Directory(real) => here = real,
                 LookupResult::File(real) if rest.is_empty() => return Ok(Target::File(real)),
-                _ => bail!("{}: a dangling symbolic link of the base", path.display()),
+                _ => bail!("{}: a dangling symbolic link in the base", path.display()),
             },
             LookupResult::Missing(_) => {
                 let rest = std::iter::once(part).chain(rest.into_iter().rev()).collect();
@@ -366,8 +369,8 @@ mod tests {
     fn the_recipe_byte_for_byte() {
         let layout =
             Layout::new(Path::new("/zdata/jails"), Path::new("/etc/jail.conf.d"), Storage::Directory);
-        let lines = recipe(&layout, &"pg-1".parse().unwrap(), &"14.2".parse().unwrap());
-        let expect = "/zdata/jails/templates/14.2-RELEASE-base /zdata/jails/pg-1-nullfs-base/ nullfs ro 0 0\n\
+        let lines = recipe(&layout, &"pg-1".parse().unwrap(), &"14.5".parse().unwrap());
+        let expect = "/zdata/jails/templates/14.5-RELEASE-base /zdata/jails/pg-1-nullfs-base/ nullfs ro 0 0\n\
                       /zdata/jails/containers/pg-1 /zdata/jails/pg-1-nullfs-base/skeleton nullfs rw 0 0\n";
         assert_eq!(String::from_utf8(format(&lines)).unwrap(), expect);
     }

@@ -52,7 +52,7 @@ impl<K: Interfaces> Interfaces for Announced<K> {
     }
 
     fn join_group(&self, name: &IfName, group: &str) -> Result<()> {
-        request("add to a group", name.as_str(), || self.0.join_group(name, group))
+        request("set the group of", name.as_str(), || self.0.join_group(name, group))
     }
 
     fn group_members(&self, group: &str) -> Result<Vec<IfName>> {
@@ -82,7 +82,7 @@ impl<K: Bridges> Bridges for Announced<K> {
     }
 
     fn add_member(&self, bridge: &IfName, member: &IfName) -> Result<()> {
-        request("add as a member", member.as_str(), || self.0.add_member(bridge, member))
+        request("add member", member.as_str(), || self.0.add_member(bridge, member))
     }
 
     fn set_private(&self, bridge: &IfName, member: &IfName) -> Result<()> {

@@ -251,7 +251,7 @@ pub fn open(_root: &Root) -> anyhow::Result<Box<dyn Kernel>> {
 pub fn open(root: &Root) -> anyhow::Result<Box<dyn Kernel>> {
     if !root.is_alternate() {
         anyhow::bail!(
-            "this system has no jails: give an alternate root (-R), below which they are simulated"
+            "this system does not support jails; use -R to simulate them in another root directory"
         );
     }
     let kernel = simulated::Simulated::new(root);

@@ -162,7 +162,7 @@ impl Device {
         if stat.st_dev as u64 == self.0 {
             Ok(())
         } else {
-            Err(io::Error::other("something is mounted there"))
+            Err(io::Error::other("a file system is mounted there"))
         }
     }
 }
@@ -184,7 +184,7 @@ impl Entry {
         };
         let entry = Entry::new(openat(directory, name, flags, Mode::empty())?)?;
         if kind_of(&entry.stat) != kind {
-            return Err(io::Error::other("it changes while it is looked at"));
+            return Err(io::Error::other("changes while it is being read"));
         }
         Ok(entry)
     }

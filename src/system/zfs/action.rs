@@ -26,7 +26,7 @@ pub fn run(host: &Host, arguments: &[String], done: impl Fn() -> Result<bool>) -
     }
     let busy = error.says("pool or dataset is busy");
     let error = anyhow::Error::new(error);
-    Err(if busy { error.context("in use (fstat -f shows by which process)") } else { error })
+    Err(if busy { error.context("in use by a process (fstat -f shows which)") } else { error })
 }
 
 /// Owned arguments.

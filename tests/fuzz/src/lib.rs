@@ -404,7 +404,7 @@ fn names(input: &[u8]) {
     again::<Release>(text, |r| Some(r.to_string()));
     again::<Version>(text, |v| Some(v.to_string()));
     again::<Mirror>(text, |m| {
-        let url = m.directory(&"14.2-RELEASE".parse().ok()?, Arch::Amd64);
+        let url = m.directory(&"14.5-RELEASE".parse().ok()?, Arch::Amd64);
         assert!(url.bytes().all(|b| b.is_ascii_graphic()) && !url.starts_with('-'));
         None
     });

@@ -192,7 +192,7 @@ pub static CASES: &[Case] = &[
     Case { line: "jail-rebase --edit -k theirs web 15.0", prepare: with_conflicts, ..CASE },
     Case {
         line: "jail-rebase -y --commit web",
-        refused: &["jail-rebase web 14.2"],
+        refused: &["jail-rebase web 14.5"],
         prepare: with_moved_jail,
         beyond: &["is not completely removed"],
         ..CASE
@@ -204,54 +204,54 @@ pub static CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        line: "skel-fetch -f /dist/base.txz 14.2",
+        line: "skel-fetch -f /dist/base.txz 14.5",
         refused: &[
-            "skel-fetch -f /dist/none.txz 14.2",
-            "skel-fetch -f /dist/base.txz -M /etc/resolv.conf 14.2",
+            "skel-fetch -f /dist/none.txz 14.5",
+            "skel-fetch -f /dist/base.txz -M /etc/resolv.conf 14.5",
         ],
         prepare: with_archive,
         ..CASE
     },
     // What was slow to get stays.
-    Case { line: "skel-fetch 14.2", prepare: with_server, on_error: OnError::Keeps, ..CASE },
+    Case { line: "skel-fetch 14.5", prepare: with_server, on_error: OnError::Keeps, ..CASE },
     Case {
-        line: "skel-split 14.2",
+        line: "skel-split 14.5",
         refused: &["skel-split 13.9"],
         prepare: small::stage,
         beyond: &["the template is complete"],
         ..CASE
     },
     Case {
-        line: "skel-split -k 14.2",
+        line: "skel-split -k 14.5",
         on: DIRECTORY,
         prepare: torn,
         beyond: &["the template is complete"],
         ..CASE
     },
     Case {
-        line: "skel-fixcerts 14.2",
-        refused: &["skel-fixcerts 13.9", "skel-fixcerts /nowhere", "skel-fixcerts -c 14.2"],
+        line: "skel-fixcerts 14.5",
+        refused: &["skel-fixcerts 13.9", "skel-fixcerts /nowhere", "skel-fixcerts -c 14.5"],
         prepare: with_broken_links,
         cheap: 40,
         ..CASE
     },
     // What an earlier run left can't be brought back.
     Case {
-        line: "skel-fixcerts -a 14.2",
+        line: "skel-fixcerts -a 14.5",
         on: DIRECTORY,
         prepare: with_leftover_link,
         on_error: OnError::Keeps,
         ..CASE
     },
     Case {
-        line: "skel-update -y 14.2",
+        line: "skel-update -y 14.5",
         refused: &["skel-update 13.9"],
         prepare: with_updates,
         beyond: &["updated, but"],
         ..CASE
     },
     Case {
-        line: "skel-update -y 14.2-RELEASE",
+        line: "skel-update -y 14.5-RELEASE",
         on: ZFS,
         prepare: with_packages,
         beyond: &["updated, but"],
@@ -433,7 +433,7 @@ fn with_archive(storage: Storage) -> Host {
 
 fn with_server(storage: Storage) -> Host {
     let stage = with_archive(storage);
-    let at = "releases/amd64/amd64/14.2-RELEASE";
+    let at = "releases/amd64/amd64/14.5-RELEASE";
     for name in ["base.txz", "MANIFEST"] {
         let contents = fs::read(stage.path("/dist").join(name)).unwrap();
         stage.www("download.freebsd.org", &format!("{at}/{name}"), &contents);
@@ -476,11 +476,11 @@ fn with_updates(storage: Storage) -> Host {
     let stage = small::stage(storage);
     let conf = format!("KeyPrint {}\nServerName update.FreeBSD.org\nComponents world\n", "8".repeat(64));
     stage.write("/etc/freebsd-update.conf", &conf);
-    stage.ok("skel-split 14.2");
-    let version = b"#!/bin/sh\nUSERLAND_VERSION=\"14.2-RELEASE-p1\"\n";
+    stage.ok("skel-split 14.5");
+    let version = b"#!/bin/sh\nUSERLAND_VERSION=\"14.5-RELEASE-p1\"\n";
     let all: [(&str, &[u8]); 3] =
         [("/bin/freebsd-version", version), ("/bin/sh", b"new\n"), ("/etc/services", b"new 1/tcp\n")];
-    stage.updates("14.2-RELEASE", 1, &all);
+    stage.updates("14.5-RELEASE", 1, &all);
     stage
 }
 

@@ -7,9 +7,9 @@ use std::path::Path;
 use crate::basetree::{self, Certificates, Hostile};
 use crate::harness::host::{Host, Storage};
 
-const RELEASE: &str = "14.2-RELEASE";
-const BASE: &str = "/zdata/jails/templates/14.2-RELEASE-base";
-const SKELETON: &str = "/zdata/jails/templates/14.2-RELEASE-skeleton";
+const RELEASE: &str = "14.5-RELEASE";
+const BASE: &str = "/zdata/jails/templates/14.5-RELEASE-base";
+const SKELETON: &str = "/zdata/jails/templates/14.5-RELEASE-skeleton";
 /// What a configuration needs so that the links of a split base stay.
 const CONFIGURATION: &str = "KeyPrint 0\nServerName update.FreeBSD.org\nComponents world\nBackupKernel no\n\
                              IgnorePaths /etc[|] /var[|] /root[|] /tmp[|] /home[|] /usr/local[|]\n\
@@ -21,7 +21,7 @@ fn said(stage: &Host, program: &str, args: &[&str]) -> (String, String, Option<i
     (stage.strip(&output.stdout), stage.strip(&output.stderr), output.status.code())
 }
 
-/// A host with a split base of 14.2 and its skeleton mounted in it.
+/// A host with a split base of 14.5 and its skeleton mounted in it.
 fn split(certificates: Certificates) -> Host {
     let stage = Host::bare(Storage::Directory);
     basetree::split(&stage.path(BASE), &stage.path(SKELETON), certificates).expect("make a base");
@@ -211,8 +211,8 @@ fn an_update_goes_through_the_mounted_skeleton() {
     assert_eq!((err.as_str(), status), ("", Some(0)), "{out}");
     assert!(out.ends_with(
         "locally:\n/etc/motd.template\n\
-         The following files will be removed as part of updating to\n14.2-RELEASE-p1:\n/usr/bin/false\n\
-         The following files will be updated as part of updating to\n14.2-RELEASE-p1:\n\
+         The following files will be removed as part of updating to\n14.5-RELEASE-p1:\n/usr/bin/false\n\
+         The following files will be updated as part of updating to\n14.5-RELEASE-p1:\n\
          /bin/freebsd-version\n/etc/services\n/usr/bin/true\n"
     ));
     // In the middle, and then the rest.
@@ -229,9 +229,9 @@ fn an_update_goes_through_the_mounted_skeleton() {
     assert!(in_skeleton("etc/spwd.db").starts_with("spwd.db of\nroot:"));
     assert!(in_skeleton("etc/ssl/cert.pem").contains("GlobalSign_Root_R46"));
     let version = fs::read_to_string(stage.path(BASE).join("bin/freebsd-version")).expect("read");
-    assert!(version.contains("\"14.2-RELEASE-p1\""));
-    let (out, _, status) = fetch("14.2-RELEASE-p1");
-    assert!(out.ends_with("\nNo updates needed to update system to 14.2-RELEASE-p1.\n"), "{out}");
+    assert!(version.contains("\"14.5-RELEASE-p1\""));
+    let (out, _, status) = fetch("14.5-RELEASE-p1");
+    assert!(out.ends_with("\nNo updates needed to update system to 14.5-RELEASE-p1.\n"), "{out}");
     assert_eq!(status, Some(0));
     let (out, _, status) = said(&stage, "freebsd-update", &update(RELEASE, &["install"]));
     assert!(out.starts_with("No updates are available to install.\n"));
@@ -239,12 +239,12 @@ fn an_update_goes_through_the_mounted_skeleton() {
     // The end of the release's life is a failure after everything is there.
     stage.updates(RELEASE, 2, &[]);
     fs::write(updates.join("eol"), "").expect("write");
-    let (out, _, status) = fetch("14.2-RELEASE-p1");
+    let (out, _, status) = fetch("14.5-RELEASE-p1");
     assert!(out.ends_with("after Tue Nov 14 22:13:20 UTC 2023\nwill not have been corrected.\n"), "{out}");
     assert_eq!(status, Some(1));
-    stage.tool("freebsd-update", &update("14.2-RELEASE-p1", &["install"]));
+    stage.tool("freebsd-update", &update("14.5-RELEASE-p1", &["install"]));
     stage.fault("update-unreachable");
-    let (out, _, status) = fetch("14.2-RELEASE-p2");
+    let (out, _, status) = fetch("14.5-RELEASE-p2");
     assert!(out.contains("update.FreeBSD.org... failed.\nNo mirrors remaining, giving up.\n"));
     assert_eq!(status, Some(1));
 }

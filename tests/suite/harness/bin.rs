@@ -1,6 +1,7 @@
 //! Where the built programs are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The built program of that name.
 pub fn bin(name: &str) -> PathBuf {
@@ -22,4 +23,12 @@ pub fn bin(name: &str) -> PathBuf {
         _ => panic!("no program {name}"),
     };
     path.into()
+}
+
+/// Installs a program that a test then runs. A file that this process itself had open for writing could fail to run
+/// with "Text file busy": a child process that another test starts at the same moment inherits the descriptor.
+pub fn install_program(from: &Path, to: &Path) {
+    let status =
+        Command::new("install").args(["-m", "755"]).args([from, to]).status().expect("start install(1)");
+    assert!(status.success(), "install {} {}", from.display(), to.display());
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use crate::harness::host::{Host, Storage};
 
-const SKELETON: &str = "zdata/jails/templates/14.2-RELEASE-skeleton";
+const SKELETON: &str = "zdata/jails/templates/14.5-RELEASE-skeleton";
 
 /// A pool with a skeleton that has a few files and a snapshot.
 fn stage() -> Host {
@@ -173,7 +173,7 @@ fn rename_moves_mountpoints() {
     assert!(stage.path("/zdata/prisons/containers/web/etc/hosts").is_file());
     assert_eq!(
         stage.tool("zfs", &["get", "-H", "-o", "value", "origin", "zdata/prisons/containers/web"]),
-        "zdata/prisons/templates/14.2-RELEASE-skeleton@base\n"
+        "zdata/prisons/templates/14.5-RELEASE-skeleton@base\n"
     );
     assert_eq!(
         stage.tool_fails("zfs", &["rename", "zdata/prisons/containers/web", "zdata/prisons/templates"]),
@@ -281,7 +281,7 @@ fn lists_for_people() {
         stage.tool("zfs", &args),
         "ORIGIN                                            NAME\n\
          -                                                 zdata/jails/containers\n\
-         zdata/jails/templates/14.2-RELEASE-skeleton@base  zdata/jails/containers/web\n"
+         zdata/jails/templates/14.5-RELEASE-skeleton@base  zdata/jails/containers/web\n"
     );
 }
 

@@ -57,10 +57,10 @@ pub const PROGRAMS: &[&str] = &[
 ];
 
 /// The release that a host's template is of.
-pub const RELEASE: &str = "14.2-RELEASE";
+pub const RELEASE: &str = "14.5-RELEASE";
 
 /// The settings of the recipe, under directory storage.
-pub const SETTINGS: &str = "jail_dir=\"/zdata/jails\"\nbsd_ver=\"14.2\"\njail_bridge=\"igc0bridge\"\n\
+pub const SETTINGS: &str = "jail_dir=\"/zdata/jails\"\nbsd_ver=\"14.5\"\njail_bridge=\"igc0bridge\"\n\
                             jail_net=\"192.168.7.0/24\"\njail_gateway=\"192.168.7.101\"\n";
 
 /// How a host keeps its trees.
@@ -436,10 +436,10 @@ impl Host {
         host
     }
 
-    /// The same with a small template of 14.2-RELEASE.
+    /// The same with a small template of 14.5-RELEASE.
     pub fn hooks_with_template() -> Self {
         let mut host = Self::hooks();
-        host.small_template("14.2-RELEASE");
+        host.small_template("14.5-RELEASE");
         host.at_start = host.present();
         host
     }

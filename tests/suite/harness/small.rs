@@ -7,16 +7,16 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-pub const BASE: &str = "/zdata/jails/templates/14.2-RELEASE-base";
-pub const SKELETON: &str = "/zdata/jails/templates/14.2-RELEASE-skeleton";
+pub const BASE: &str = "/zdata/jails/templates/14.5-RELEASE-base";
+pub const SKELETON: &str = "/zdata/jails/templates/14.5-RELEASE-skeleton";
 
-/// A host with the base of 14.2, as small as it can be and still have all that
+/// A host with the base of 14.5, as small as it can be and still have all that
 /// a split meets.
 pub fn stage(storage: Storage) -> Host {
     let stage = Host::bare(storage);
     match storage {
         Storage::Zfs => {
-            stage.tool("zfs", &["create", "-p", "zdata/jails/templates/14.2-RELEASE-base"]);
+            stage.tool("zfs", &["create", "-p", "zdata/jails/templates/14.5-RELEASE-base"]);
             stage.tool("zfs", &["create", "zdata/jails/containers"]);
         }
         Storage::Directory => {
@@ -35,7 +35,7 @@ pub const NEW_BASE: &str = "/zdata/jails/templates/15.0-RELEASE-base";
 /// etc/ntp.conf of the first release.
 pub const NTP_CONF: &str = "# ntp\nserver a\n\n# leap\nleapfile /x\n\n# last\nend\n";
 
-/// A host with the releases 14.2 and 15.0, and the jail web on the first.
+/// A host with the releases 14.5 and 15.0, and the jail web on the first.
 pub fn two_releases(storage: Storage) -> Host {
     let stage = self::stage(storage);
     let text = |path: &str, text: &str| fs::write(stage.path(path), text).unwrap();
@@ -43,7 +43,7 @@ pub fn two_releases(storage: Storage) -> Host {
     text(&format!("{BASE}/etc/motd.template"), "Welcome\n");
     text(&format!("{BASE}/etc/old.conf"), "old\n");
     text(&format!("{BASE}/etc/group"), "wheel:*:0:root\n");
-    stage.ok("skel-split 14.2");
+    stage.ok("skel-split 14.5");
     stage.ok("jail-clone web 10");
     match storage {
         Storage::Zfs => {
@@ -65,7 +65,7 @@ pub fn two_releases(storage: Storage) -> Host {
     stage
 }
 
-/// The same host with a patch for 14.2 on the server, and the jail moved, which
+/// The same host with a patch for 14.5 on the server, and the jail moved, which
 /// was moved to 15.0 and can go back.
 pub fn moved_jail(storage: Storage) -> Host {
     let stage = two_releases(storage);
@@ -75,8 +75,8 @@ pub fn moved_jail(storage: Storage) -> Host {
         "KeyPrint 800651ef4b4c71c27e60786d7b487188970f4b4169cc055784e21eb71d410cc5\n\
          ServerName update.FreeBSD.org\nComponents src world kernel\n",
     );
-    let version = b"#!/bin/sh\nUSERLAND_VERSION=\"14.2-RELEASE-p1\"\n";
-    stage.updates("14.2-RELEASE", 1, &[("/bin/freebsd-version", version), ("/bin/sh", b"patched\n")]);
+    let version = b"#!/bin/sh\nUSERLAND_VERSION=\"14.5-RELEASE-p1\"\n";
+    stage.updates("14.5-RELEASE", 1, &[("/bin/freebsd-version", version), ("/bin/sh", b"patched\n")]);
     stage.ok("jail-clone moved 20");
     stage.ok("jail-rebase -k theirs moved 15.0");
     stage.write("/zdata/jails/containers/web/etc/mine", "the jail's own\n");
@@ -103,7 +103,7 @@ pub fn fill(base: &Path) {
         fs::create_dir_all(base.join(directory)).unwrap();
     }
     let write = |path: &str, text: &str| fs::write(base.join(path), text).unwrap();
-    write("bin/freebsd-version", "#!/bin/sh\nUSERLAND_VERSION=\"14.2-RELEASE\"\n");
+    write("bin/freebsd-version", "#!/bin/sh\nUSERLAND_VERSION=\"14.5-RELEASE\"\n");
     write("etc/rc.conf", "hostname=\"x\"\n");
     write("etc/master.passwd", "root:*:0:0::0:0:Charlie &:/root:/bin/sh\n");
     let dist = "/set type=dir uname=root gname=wheel mode=0755\n.\n    db\n        entropy\n        ..\n    ..\n\
@@ -175,7 +175,7 @@ pub fn tar(entries: &[Entry]) -> Vec<u8> {
     archive
 }
 
-pub const VERSION: &str = "USERLAND_VERSION=\"14.2-RELEASE\"\n";
+pub const VERSION: &str = "USERLAND_VERSION=\"14.5-RELEASE\"\n";
 
 /// The least that passes for a base.
 pub fn least<'a>() -> Vec<Entry<'a>> {

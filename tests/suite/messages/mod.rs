@@ -95,7 +95,7 @@ fn stage(host: &str) -> Host {
 /// Runs a line of sh(1) on a host: our programs first, then this system's, then the stand-ins.
 fn sh(stage: &Host, line: &str) -> (i32, Vec<u8>, Vec<u8>) {
     let path = [stage.path("/usr/local/sbin"), "/usr/bin".into(), "/bin".into(), stage.tools()];
-    let templates = "zdata/jails/templates/14.2-RELEASE";
+    let templates = "zdata/jails/templates/14.5-RELEASE";
     let output = stage
         .prepare(Command::new("/bin/sh"))
         .env_clear()

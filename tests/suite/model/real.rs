@@ -44,8 +44,8 @@ impl Real {
         stage.write("/etc/jail.conf.refuses", &refusing);
         stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
         // What a first clone makes once and for all.
-        let skeleton = stage.path("/zdata/jails/templates/14.2-RELEASE-skeleton");
-        let copy = stage.path("/zdata/jails/templates/14.2-RELEASE-skeleton@base");
+        let skeleton = stage.path("/zdata/jails/templates/14.5-RELEASE-skeleton");
+        let copy = stage.path("/zdata/jails/templates/14.5-RELEASE-skeleton@base");
         thinjail::system::tree::copy(&skeleton, &copy).unwrap();
         stage.write("/etc/bad.fstab", "/nodata /mnt nullfs rw 0 0\n");
         let root = Root::alternate(&stage.root()).unwrap();
@@ -83,7 +83,7 @@ impl Real {
     }
 
     pub fn skeleton(&self) -> BTreeMap<String, Node> {
-        let top = "/zdata/jails/templates/14.2-RELEASE-skeleton";
+        let top = "/zdata/jails/templates/14.5-RELEASE-skeleton";
         let mut files = BTreeMap::new();
         self.walk(top, &mut files);
         files.into_iter().map(|(path, node)| (path[top.len() + 1..].to_owned(), node)).collect()

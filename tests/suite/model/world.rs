@@ -11,7 +11,7 @@ pub const IDS: [u16; 4] = [10, 11, 12, 13];
 pub const BRIDGE: &str = "igc0bridge";
 /// Somebody else's.
 pub const OTHER_BRIDGE: &str = "bridge9";
-pub const BASE: &str = "/zdata/jails/templates/14.2-RELEASE-base";
+pub const BASE: &str = "/zdata/jails/templates/14.5-RELEASE-base";
 pub const CONF_DIR: &str = "/etc/jail.conf.d";
 pub const DATA: &str = "/data";
 /// Second block that somebody adds to a jail's file.
@@ -41,7 +41,7 @@ pub fn origin(jail: &str) -> String {
     format!("{}.origin", container(jail))
 }
 
-const ORIGIN: &str = "14.2-RELEASE-skeleton@base\n";
+const ORIGIN: &str = "14.5-RELEASE-skeleton@base\n";
 
 /// The names under which a jail's file, fstab, container and its origin are
 /// prepared.
@@ -420,7 +420,7 @@ impl World {
             return Err("it is itself where");
         }
         if !below.iter().any(|m| m.on == path) && !self.is_empty_dir(&path) {
-            return Err("neither a base is mounted there");
+            return Err("not the empty directory of a thin jail");
         }
         let mut stay: Vec<&str> = Vec::new();
         for mount in below.iter().rev() {
@@ -625,7 +625,7 @@ impl World {
         let fstab_line = Node::File(fstab_text.into());
         let old_fstab = self.files.get(&fstab(jail)).cloned();
         if old_fstab.as_ref().is_some_and(|old| *old != fstab_line) {
-            return Err("with other contents");
+            return Err("with different contents");
         }
         if self.files.contains_key(&conf(jail)) {
             return Err("already exists");
@@ -722,7 +722,7 @@ impl World {
             && !left
             && !pairs
         {
-            return Err("there is no jail");
+            return Err("does not exist: no configuration");
         }
         Ok(())
     }

@@ -100,11 +100,11 @@ fn correction(jail: &Configured, error: &Error) -> String {
     let has = |variable: &str| jail.resolved.var(variable).is_some();
     match variable.as_str() {
         "ip" if has("ip6") => format!(
-            "the jail has IPv6 alone: in {place}, use \"inet6 ${{ip6}} up\" and \"route -6 add default \
-             ${{gateway6}}\" in place of the lines with ${{ip}} and ${{gateway}}"
+            "the jail has only IPv6: in {place}, use \"inet6 ${{ip6}} up\" and \"route -6 add default \
+             ${{gateway6}}\" instead of the lines with ${{ip}} and ${{gateway}}"
         ),
         "ip6" if has("ip") => format!(
-            "the jail has IPv4 alone: set $ip6 in {own}, or remove the lines with ${{ip6}} and ${{gateway6}} \
+            "the jail has only IPv4: set $ip6 in {own}, or remove the lines with ${{ip6}} and ${{gateway6}} \
              from {place}"
         ),
         _ => format!("set ${variable} in {own}, or correct {place}, which uses it"),
@@ -129,7 +129,7 @@ fn differences(facts: &Facts, found: &mut Vec<Finding>) {
     let lines = match &facts.exported {
         None => return,
         Some(Err(why)) => {
-            let what = format!("jail -e does not read it: {why}");
+            let what = format!("jail -e cannot read it: {why}");
             found.push(Finding::new(&CONF_DIFFERS, FindingScope::Host, "/etc/jail.conf", what, advice));
             return;
         }
@@ -171,15 +171,15 @@ fn clashes(facts: &Facts, found: &mut Vec<Finding>) {
         let same_id =
             jail.resources.id.as_deref().and_then(|id| ids.insert(id, jail).filter(differs).map(|o| (id, o)));
         if let Some((id, first)) = same_id {
-            let what = format!("id {id} is also that of {}", other(first));
-            found.push(about(jail, &ID_DUPLICATE, what, "give it a $id of its own"));
+            let what = format!("id {id} is also the address of {}", other(first));
+            found.push(about(jail, &ID_DUPLICATE, what, "give it its own $id"));
         }
         for address in own_addresses(jail) {
             if let Some(first) = ips.insert(address, jail).filter(differs) {
-                let what = format!("address {address} is also that of {}", other(first));
+                let what = format!("address {address} is also the address of {}", other(first));
                 // One cause is reported once.
                 if same_id.is_none_or(|(_, o)| o.resources.jail != first.resources.jail) {
-                    found.push(about(jail, &IP_DUPLICATE, what, "give it an address of its own"));
+                    found.push(about(jail, &IP_DUPLICATE, what, "give it its own address"));
                 }
             }
         }
@@ -187,16 +187,16 @@ fn clashes(facts: &Facts, found: &mut Vec<Finding>) {
             if let Some(first) = pairs.insert(pair, jail).filter(differs)
                 && same_id.is_none_or(|(_, o)| o.resources.jail != first.resources.jail)
             {
-                let what = format!("pair {pair} is also that of {}", other(first));
-                found.push(about(jail, &PAIR_DUPLICATE, what, "give it a pair of its own"));
+                let what = format!("pair {pair} is also the address of {}", other(first));
+                found.push(about(jail, &PAIR_DUPLICATE, what, "give it its own pair"));
             }
         }
         if let Some(path) = &jail.resources.path
             && let Some(first) = paths.insert(Path::new(path), jail).filter(differs)
             && (jail.thin || first.thin)
         {
-            let what = format!("path {path} is also that of {}", other(first));
-            found.push(about(jail, &PATH_DUPLICATE, what, "give it a path of its own"));
+            let what = format!("path {path} is also the address of {}", other(first));
+            found.push(about(jail, &PATH_DUPLICATE, what, "give it its own path"));
         }
     }
 }
@@ -259,10 +259,10 @@ fn addresses(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
             found.push(about(jail, &IP_OUTSIDE, what, "correct $ip, or jail_net in thinjail.conf"));
         }
         if gateways.contains(&Some(address)) {
-            let what = format!("address {address} is that of the gateway");
+            let what = format!("address {address} is the gateway");
             found.push(about(jail, &IP_GATEWAY, what, "give it another address"));
         } else if let Some((interface, _)) = facts.network.addresses.iter().find(|(_, a)| *a == address) {
-            let what = format!("address {address} is one of this host, on {interface}");
+            let what = format!("address {address} belongs to this host, on {interface}");
             found.push(about(jail, &IP_HOST, what, "give it another address"));
         }
     }
@@ -306,7 +306,7 @@ fn interfaces(jail: &Configured, found: &mut Vec<Finding>) {
     for parameter in ["ip4.addr", "ip6.addr"] {
         if vnet && resolved.get(parameter).is_some() {
             let what = format!("{parameter} with vnet: jail(8) refuses both together");
-            found.push(about(jail, &CONF_UNRESOLVED, what, "remove it; exec.start gives the address"));
+            found.push(about(jail, &CONF_UNRESOLVED, what, "remove it; exec.start sets the address"));
         }
     }
     names_of_interfaces(jail, found);
@@ -318,7 +318,7 @@ fn interfaces(jail: &Configured, found: &mut Vec<Finding>) {
         && !moved.is_empty()
         && !moved.iter().any(|m| *m == made.b().as_str())
     {
-        let what = format!("vnet.interface is {}, but exec.prestart makes {}", moved.join(", "), made.b());
+        let what = format!("vnet.interface is {}, but exec.prestart creates {}", moved.join(", "), made.b());
         found.push(about(jail, &INTERFACE_DIFFERS, what, format!("vnet.interface = \"{}\";", made.b())));
     }
 }
@@ -362,7 +362,7 @@ fn hooks(jail: &Configured, name: &JailName, found: &mut Vec<Finding>) {
     if !runs("exec.prepare", &["jail-sweep"]) {
         missing(
             &HOOK_MISSING_PREPARE,
-            "no exec.prepare clears what an earlier run left",
+            "no exec.prepare removes the leftovers of an earlier run",
             sweep("exec.prepare"),
         );
     }
@@ -371,7 +371,7 @@ fn hooks(jail: &Configured, name: &JailName, found: &mut Vec<Finding>) {
         && !runs("exec.prepare", &["jail-epair-up", "jib", "jng", "create"])
     {
         let advice = format!("exec.prestart = \"/usr/local/sbin/jail-epair-up -b BRIDGE {name} {pair}\";");
-        missing(&HOOK_MISSING_PRESTART, "no exec.prestart makes the pair", advice);
+        missing(&HOOK_MISSING_PRESTART, "no exec.prestart creates the pair", advice);
     }
     let down = ["jail-epair-down", "destroy", "jib", "jng"];
     if jail.resolved.get("vnet.interface").is_some()
@@ -382,7 +382,11 @@ fn hooks(jail: &Configured, name: &JailName, found: &mut Vec<Finding>) {
         missing(&HOOK_MISSING_POSTSTOP, "no exec.poststop destroys the pair", advice);
     }
     if !runs("exec.release", &["jail-sweep"]) {
-        missing(&HOOK_MISSING_RELEASE, "no exec.release clears what is still mounted", sweep("exec.release"));
+        missing(
+            &HOOK_MISSING_RELEASE,
+            "no exec.release unmounts what is still mounted",
+            sweep("exec.release"),
+        );
     }
     for parameter in ["exec.prepare", "exec.prestart"] {
         let creates = |words: &Vec<String>| {
@@ -415,8 +419,7 @@ fn commands(facts: &Facts, jail: &Configured, found: &mut Vec<Finding>) {
                 }
             }
             if needless_shell(command) {
-                let advice =
-                    "write it without quotes, redirections and other signs of sh(1); jail.conf(5) lists them";
+                let advice = "write it without quotes, redirections and other special characters of sh(1); see jail.conf(5)";
                 found.push(about(jail, &HOOK_SHELL, shown, advice));
             }
         }
@@ -506,7 +509,10 @@ fn parameters(jail: &Configured, found: &mut Vec<Finding>) {
     if let Some(interface) = resolved.scalar("interface")
         && !addressed
     {
-        useless(format!("interface = {interface}: it is for ip4.addr and ip6.addr only"), "remove it");
+        useless(
+            format!("interface = {interface}: has an effect only with ip4.addr and ip6.addr"),
+            "remove it",
+        );
     }
     let on: Vec<&str> = resolved
         .params
@@ -519,7 +525,7 @@ fn parameters(jail: &Configured, found: &mut Vec<Finding>) {
     if !on.is_empty() && on.iter().all(|name| for_df.contains(name)) {
         let statfs = resolved.scalar("enforce_statfs").and_then(|v| v.parse::<u32>().ok()).unwrap_or(2);
         let effect = if statfs < 2 {
-            "lets root of the jail mount, and df(1) needs only enforce_statfs"
+            "root in the jail can mount file systems; df(1) needs only enforce_statfs"
         } else {
             "has no effect without enforce_statfs below 2"
         };

@@ -85,7 +85,7 @@ fn kernel(facts: &Facts, found: &mut Vec<Finding>) {
                 &KERNEL_OLDER,
                 FindingScope::Template(template.release.to_string()),
                 base.to_string(),
-                format!("later than the kernel of this host, {}.{}", kernel.0, kernel.1),
+                format!("newer than the kernel of this host, {}.{}", kernel.0, kernel.1),
                 "update the host first",
             ));
         }
@@ -125,7 +125,7 @@ fn bridges(facts: &Facts, found: &mut Vec<Finding>) {
             }
             let addressed = network.addresses.iter().any(|(interface, _)| *interface == name);
             if !addressed && bridge.members.iter().all(|(m, _)| network.is_epair(m)) {
-                let what = "neither an uplink nor an address of the host";
+                let what = "has neither an uplink nor an address";
                 found.push(host(&BRIDGE_NO_UPLINK, &name, what, format!("ifconfig {name} addm UPLINK")));
             }
         }
@@ -145,7 +145,7 @@ fn bridges(facts: &Facts, found: &mut Vec<Finding>) {
     for (name, bridge, uplink) in uplinks(facts) {
         let missing = facts.kernel_known && network.bridge(&bridge).is_none();
         if missing && refuses_addresses(facts) {
-            let what = format!("and is to be a member of {bridge}, by a hook of jail {name}");
+            let what = format!("and a hook of jail {name} adds it to {bridge}");
             addressed(facts, &uplink, &bridge, &what, found);
         }
     }
@@ -236,7 +236,7 @@ fn rc_conf(facts: &Facts, found: &mut Vec<Finding>) {
     for name in facts.rc("jail_list").unwrap_or_default().split_whitespace().filter(|_| known) {
         let own = facts.host_path(Path::new(&format!("/etc/jail.{name}.conf"))).is_file();
         if !own && !facts.configured.iter().any(|c| c.resources.jail == name) {
-            let what = format!("names {name}, which is not configured");
+            let what = format!("contains {name}, which is not configured");
             found.push(host(
                 &JAIL_LIST_UNKNOWN,
                 "jail_list",
@@ -248,7 +248,7 @@ fn rc_conf(facts: &Facts, found: &mut Vec<Finding>) {
     if let Some(value) = facts.rc("ifconfig_DEFAULT").filter(|v| !v.is_empty()) {
         let what = format!("\"{value}\" in rc.conf");
         let command = facts.sysrc("ifconfig_DEFAULT", &["-x", "ifconfig_DEFAULT"]);
-        let advice = format!("{command}, and a line for each interface that wants one");
+        let advice = format!("{command}, and add a line for each interface that needs one");
         found.push(host(&IFCONFIG_DEFAULT, "ifconfig_DEFAULT", what, advice));
     }
 }
@@ -276,11 +276,11 @@ fn files_of_jails(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
     let advice = format!("jail -f {main} -c NAME instead of service jail start NAME");
     match script {
         Some(script) if !script.contains("include") => {
-            let what = "it does not know .include, and takes jail.conf.d/NAME.conf alone";
+            let what = "does not support .include, and reads only jail.conf.d/NAME.conf";
             found.push(host(&INCLUDE_RULE, "/etc/rc.d/jail", what, advice));
         }
         _ if !text.lines().any(is_the_line) => {
-            let what = format!("no line of it begins with .include and {}/", directory.display());
+            let what = format!("no line begins with .include and {}/", directory.display());
             let advice = format!(".include \"{}/*.conf\"; on a line of its own", directory.display());
             found.push(host(&INCLUDE_RULE, main, what, advice));
         }
@@ -319,8 +319,8 @@ fn release(facts: &Facts, found: &mut Vec<Finding>) {
             .filter(|r| *r != release.as_str())
             .collect();
         let what = match others.as_slice() {
-            [] => format!("{release}, of which there is no template, nor of any other release"),
-            some => format!("{release}, of which there is no template; there is one of {}", some.join(", ")),
+            [] => format!("no template of {release} exists, and none of another release"),
+            some => format!("no template of {release} exists, only of {}", some.join(", ")),
         };
         let advice =
             format!("skel-fetch {release} && skel-split {release}, or sysrc -f thinjail.conf bsd_ver=...");

@@ -134,9 +134,8 @@ impl One<'_> {
                 let origin = held.origin.as_deref().unwrap_or("no snapshot");
                 match &held.owner {
                     Some(owner) if owner != name.as_str() => {
-                        let what = format!("{} is marked as that of jail {owner}", held.dataset);
-                        let advice =
-                            format!("zfs get thinjail:jail,origin {} shows what it is", held.dataset);
+                        let what = format!("{} belongs to jail {owner}", held.dataset);
+                        let advice = format!("zfs get thinjail:jail,origin {} shows its owner", held.dataset);
                         found.push(self.about(&CONTAINER_FOREIGN, &object, what, advice));
                     }
                     _ if known.origin.is_none() => {
@@ -157,7 +156,7 @@ impl One<'_> {
                     }
                     Some(_) => {}
                     None => {
-                        let what = format!("{} is not marked as that of jail {name}", held.dataset);
+                        let what = format!("{} is not marked as belonging to jail {name}", held.dataset);
                         let advice = format!("zfs set thinjail:jail={name} {}, if it is", held.dataset);
                         found.push(self.about(&CONTAINER_UNTAGGED, &object, what, advice));
                     }
@@ -169,8 +168,8 @@ impl One<'_> {
             (Storage::Directory, _) => match &known.directory {
                 Presence::Absent => found.push(gone("no such directory".into())),
                 Presence::Present(kind) if !kind.is_dir() => {
-                    let what = if kind.is_symlink() { "a link" } else { "no directory" };
-                    let advice = "put the directory itself in its place";
+                    let what = if kind.is_symlink() { "a symbolic link" } else { "not a directory" };
+                    let advice = "replace it with the directory";
                     found.push(self.about(&CONTAINER_FOREIGN, &object, what, advice));
                 }
                 _ => {}
@@ -192,8 +191,8 @@ impl One<'_> {
                 ));
             }
             Ok(there) if !there.is_dir() => {
-                let what = if there.is_symlink() { "a link" } else { "no directory" };
-                found.push(self.about(&PATH_MISSING, path, what, "put an empty directory in its place"));
+                let what = if there.is_symlink() { "a symbolic link" } else { "not a directory" };
+                found.push(self.about(&PATH_MISSING, path, what, "replace it with an empty directory"));
             }
             Ok(_) => {
                 // What is mounted there hides what is below it.
@@ -220,7 +219,7 @@ impl One<'_> {
         if !real.is_file() {
             return None;
         }
-        let advice = format!("jail-mkfstab -c {} shows all of it", self.name);
+        let advice = format!("jail-mkfstab -c {} lists all errors", self.name);
         let text = match std::fs::read(&real) {
             Ok(text) => text,
             Err(e) => {
@@ -241,7 +240,7 @@ impl One<'_> {
             Ok(findings) => {
                 for one in findings {
                     if one.what == RW {
-                        let advice = "write ro in place of rw";
+                        let advice = "replace rw with ro";
                         found.push(self.about(&BASE_WRITABLE, path, one.to_string(), advice));
                     } else if one.what.contains(fstab::OF_A_JAIL) {
                         let advice = "move the data out of the container, and mount it from there";
@@ -291,7 +290,7 @@ impl One<'_> {
         // What it may mount itself is its own affair.
         let may_mount = self.jail.resolved.bool("allow.mount.nullfs") == Some(true);
         for mount in foreign.filter(|m| !may_mount && !said.contains(&m.on)) {
-            differ.push(format!("{} is mounted and in no line", self.facts.shown(&mount.on)));
+            differ.push(format!("{} is mounted, but is not in the file", self.facts.shown(&mount.on)));
         }
         if !differ.is_empty() {
             let advice = format!("service jail restart {}", self.name);
@@ -328,13 +327,13 @@ impl One<'_> {
                 continue;
             }
             let what = match kind {
-                FileType::Symlink => "a link in place of a directory",
+                FileType::Symlink => "a symbolic link instead of a directory",
                 FileType::Fifo => "a FIFO, which blocks a program that opens it",
                 FileType::Socket => "a socket",
                 _ => "a device",
             };
             let advice = format!(
-                "look at it in the jail, never through it from the host: ls -l {}",
+                "inspect it with ls -l {}, and do not follow it on the host",
                 object.join(&odd).display()
             );
             found.push(self.about(&HOSTILE_LINK, &object.join(&odd), what, advice));
@@ -402,12 +401,12 @@ impl One<'_> {
         let advice = || {
             let to = of_fstab.or(known.release()).map(ToString::to_string);
             let rebase = format!("{} {}", self.name, to.unwrap_or_default());
-            format!("jail-rebase -n {rebase} shows what is new, jail-rebase {rebase} merges it")
+            format!("jail-rebase -n {rebase} shows the changes, jail-rebase {rebase} merges them")
         };
         if let (Some((origin, _)), Some(base)) = (&known.origin, of_fstab)
             && origin != base
         {
-            let what = format!("of {origin}, and the base is that of {base}");
+            let what = format!("of {origin}, but the base is of {base}");
             found.push(self.about(&ETC_BEHIND, &object, what, advice()));
             return;
         }
@@ -416,7 +415,7 @@ impl One<'_> {
                 let newest = snapshot.map(|s| format!("snapshot {s}"));
                 let newest = newest.or(version.map(|v| v.to_string())).unwrap_or_default();
                 let own = known.origin.as_ref().map(|(_, s)| s.as_str()).unwrap_or_default();
-                let what = format!("cloned from snapshot {own}, and the template has {newest}");
+                let what = format!("cloned from snapshot {own}, but the template has {newest}");
                 found.push(self.about(&ETC_BEHIND, &object, what, advice()));
             }
             TemplateAge::Current => {}
@@ -474,9 +473,9 @@ fn shown(mac: [u8; 6]) -> String {
 /// Addresses that two have: interfaces of this host, what its bridges have
 /// learned, and what the pairs of jails will get.
 fn macs(network: &Network, expected: &[(String, [PairMac; 2])], found: &mut Vec<Finding>) {
-    let advice = "jail-epair-up -M gives a pair addresses of its own; of two hosts with one kern.hostuuid, correct that";
+    let advice = "jail-epair-up -M gives a pair its own addresses; if two hosts have the same kern.hostuuid, correct one";
     let mut report = |mac: [u8; 6], one: &str, other: &str, scope: FindingScope| {
-        let what = format!("{} is also that of {other}", shown(mac));
+        let what = format!("{} is also the address of {other}", shown(mac));
         found.push(Finding::new(&MAC_DUPLICATE, scope, one, what, advice));
     };
     let mut seen: BTreeMap<[u8; 6], &str> = BTreeMap::new();
@@ -571,9 +570,9 @@ mod tests {
         assert_eq!(
             reported,
             [
-                "epair6a: 02:00:00:00:00:05 is also that of epair5a",
-                "epair7a: 02:00:00:00:00:07 is also that of something behind igc0 of b",
-                "epair8b: 02:00:00:00:00:12 is also that of something behind igc0 of b",
+                "epair6a: 02:00:00:00:00:05 is also the address of epair5a",
+                "epair7a: 02:00:00:00:00:07 is also the address of something behind igc0 of b",
+                "epair8b: 02:00:00:00:00:12 is also the address of something behind igc0 of b",
             ]
         );
     }

@@ -70,7 +70,7 @@ fn mounts(facts: &Facts, found: &mut Vec<Finding>) {
             continue;
         }
         let dying = facts.dying.iter().any(|j| j.name == name.as_str());
-        let state = if dying { "is dying" } else { "does not run" };
+        let state = if dying { "is dying" } else { "is not running" };
         let mounts = if below == 1 { "1 file system".into() } else { format!("{below} file systems") };
         let what = format!("{mounts} mounted at or below it, and jail {name} {state}");
         let advice = format!("jail-sweep {name} {}", path.display());
@@ -144,7 +144,7 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
                 if owner_lock::check(facts.host, &owner).is_err() {
                     continue;
                 }
-                let what = format!("the pair of jail {owner}, which does not run");
+                let what = format!("the pair of jail {owner}, which is not running");
                 let advice = format!("ifconfig {half} destroy; the next start of the jail does it as well");
                 let finding = Finding::new(
                     &PAIR_LEAKED,
@@ -176,7 +176,7 @@ fn pairs(facts: &Facts, found: &mut Vec<Finding>) {
                 let whose = claimed.map(|c| format!(" of jail {}", c.resources.jail)).unwrap_or_default();
                 let scope =
                     claimed.map_or(FindingScope::Host, |c| FindingScope::Jail(c.resources.jail.clone()));
-                let what = format!("a pair{whose} that was made and never described");
+                let what = format!("a pair{whose} that was created, but has no description");
                 let advice = format!("ifconfig {half} destroy, unless another program is about to use it");
                 found.push(Finding::new(&PAIR_UNTAGGED, scope, half.as_str(), what, advice));
             }
@@ -207,12 +207,10 @@ fn temporary(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
             }
             let (kind, advice) = match (kind.is_dir(), template) {
                 (false, _) => ("file", format!("rm {}", path.display())),
-                (true, true) => {
-                    ("tree", "skel-fetch or skel-split run again for that release starts over".to_owned())
-                }
-                (true, false) => ("tree", "jail-clone for that jail starts over; or remove it".to_owned()),
+                (true, true) => ("tree", "run skel-fetch or skel-split again for that release".to_owned()),
+                (true, false) => ("tree", "run jail-clone again for that jail, or remove it".to_owned()),
             };
-            let what = format!("a {kind} that was prepared and never put in place");
+            let what = format!("a temporary {kind} of an interrupted run");
             let finding = Finding::new(&TEMP_LEFT, FindingScope::Host, facts.shown(&path), what, advice);
             let mut fix = Plan::default();
             // What templates are made of may be hours of work.

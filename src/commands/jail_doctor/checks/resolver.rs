@@ -17,7 +17,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     for (jail, name, _) in facts.thin() {
         // Without a network stack of its own it has the host's loopback.
         if jail.resolved.bool("vnet") == Some(true) || jail.resolved.scalar("vnet") == Some("new") {
-            let advice = "name one that the jail reaches, or enable local_unbound in the jail";
+            let advice = "enter one that the jail can reach, or enable local_unbound in the jail";
             let scope = FindingScope::Jail(name.to_string());
             found.extend(tree(facts, &layout.container(name), scope, advice));
         }
@@ -25,7 +25,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     for template in &inventory.templates {
         let release = &template.release;
         if !lock::template_is_changed(facts.host.root(), release) {
-            let advice = "name one that jails reach; new jails get the file with the next snapshot";
+            let advice = "enter one that jails can reach; new jails get the file with the next snapshot";
             let scope = FindingScope::Template(release.to_string());
             found.extend(tree(facts, &layout.skeleton(release), scope, advice));
         }
@@ -40,6 +40,6 @@ fn tree(facts: &Facts, tree: &Path, scope: FindingScope, advice: &str) -> Option
         return None;
     }
     let object = tree.join(RESOLV_CONF).display().to_string();
-    let what = format!("names the name server {}, and rc.conf enables none here", listed(&servers));
+    let what = format!("uses the name server {}, but rc.conf enables none here", listed(&servers));
     Some(Finding::new(&RESOLVER_LOOPBACK, scope, object, what, advice))
 }

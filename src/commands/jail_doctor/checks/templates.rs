@@ -73,7 +73,8 @@ fn template(facts: &Facts, layout: &Layout, one: &TemplateStatus, found: &mut Ve
             && there.is_dir()
             && there.mode() & 0o022 != 0
         {
-            let what = format!("its mode is {:o}: not only its owner can write to it", there.mode() & 0o7777);
+            let what =
+                format!("mode {:o}: users other than its owner can write to it", there.mode() & 0o7777);
             found.push(about(&BASE_WRITABLE, tree, what, format!("chmod go-w {}", tree.display())));
         }
     }
@@ -176,7 +177,7 @@ fn snapshots(
                 let next = template::next_name(&taken, level, true).unwrap_or_default();
                 let next = dataset.snapshot(&next);
                 let advice = format!(
-                    "zfs diff {snapshot} {dataset} shows it; if new jails are to have it: zfs snapshot {next}"
+                    "zfs diff {snapshot} {dataset} shows it; to give it to new jails: zfs snapshot {next}"
                 );
                 found.push(Finding::new(&SKELETON_NEWER, scope, skeleton, what, advice));
             }
@@ -217,7 +218,9 @@ pub fn links_of(
     if let Some(first) = survey.repairs.first() {
         let what = match survey.repairs.len() {
             1 => format!("the link {} does not reach the base", first.path.display()),
-            many => format!("{many} links miss the base, {} among them", first.path.display()),
+            many => {
+                format!("{many} symbolic links do not reach the base, {} among them", first.path.display())
+            }
         };
         found.push(Finding::new(kind, scope.clone(), object, what, advice).fixed_by(fix()));
     } else if survey.leftovers() > 0 {
@@ -228,7 +231,7 @@ pub fn links_of(
         // What is no directory and what is too deep is reported elsewhere.
         if what.starts_with("dangling") {
             let what = format!("{}: {what}", path.display());
-            found.push(Finding::new(kind, scope.clone(), object, what, "remove it, or make what it names"));
+            found.push(Finding::new(kind, scope.clone(), object, what, "remove it, or create the jail"));
         }
     }
     found

@@ -108,7 +108,7 @@ pub struct State {
 
 /// The release that was recorded.
 fn os_release() -> String {
-    "15.0-RELEASE".into()
+    "15.1-RELEASE".into()
 }
 
 impl Default for State {

@@ -224,7 +224,7 @@ impl JailConfigs {
         for other in &self.jails {
             let whose = format!("jail {} ({})", other.jail, other.file.display());
             if other.jail == candidate.jail {
-                bail!("{whose} is configured already");
+                bail!("{whose} is already configured");
             }
             if candidate.id.is_some() && other.id == candidate.id {
                 bail!("id {} is used by {whose}", other.id.as_deref().unwrap_or_default());

@@ -281,15 +281,15 @@ lrwxr-xr-x  0 root   wheel       0 Nov 23 14:02 ./sys -> usr/src/sys
             ),
             (
                 "lrwxr-xr-x 0 r w 0 Nov 23 14:02 d -> /tmp\n-rw-r--r-- 0 r w 1 Nov 23 14:02 d/x",
-                "an entry leads through the link d",
+                "an entry leads through the symbolic link d",
             ),
             (
                 "-rw-r--r-- 0 r w 1 Nov 23 14:02 ./d/x\nlrwxr-xr-x 0 r w 0 Nov 23 14:02 d -> /tmp",
-                "an entry leads through the link d",
+                "an entry leads through the symbolic link d",
             ),
             (
                 "lrwxr-xr-x 0 r w 0 Nov 23 14:02 d -> /etc\nhrw-r--r-- 0 r w 0 Nov 23 14:02 x link to d/passwd",
-                "an entry leads through the link d",
+                "an entry leads through the symbolic link d",
             ),
             ("crw------- 0 r w 1,3 Nov 23 14:02 null", "null: a device"),
             ("prw------- 0 r w 0 Nov 23 14:02 p", "p: neither file, directory nor link"),

@@ -195,7 +195,7 @@ case_rebase() {
         cmp $container/home/big $container.before-$release/home/big || fail "the big file is another one"
     fi
     refused jail-rebase tjweb "$older"
-    said "was moved to $release already"
+    said "was already moved to $release"
     refused jail-destroy -y tjweb
     works_on "$release"
 

@@ -79,7 +79,7 @@ case_other_bridge() {
     run ifconfig epair201 create
     run ifconfig $bridge2 addm epair201a
     refused jail-epair-up -u epair201a -b tjbr2 tjdb epair202
-    said "epair201a is a member of bridge $bridge2"
+    said "epair201a is already a member of bridge $bridge2"
     no_if tjbr2
     no_pair epair202
     ifconfig epair201a destroy

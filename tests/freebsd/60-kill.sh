@@ -141,7 +141,7 @@ case_kill_clone() {
         killed_after $moment jail-destroy -y tjweb
         if [ -e "$(path tjweb)" ] || [ -f /etc/jail.conf.d/tjweb.conf ] || [ -d $jails/containers/tjweb ]; then
             # The zfs(8) that it had started goes on, and may have been the last step.
-            jail-destroy -y tjweb >"$work/out" 2>&1 || said "does not exist: no configuration tjweb"
+            jail-destroy -y tjweb >"$work/out" 2>&1 || said "jail tjweb does not exist"
             cat "$work/out"
         fi
         ! zfs list -H -o name $pool/jails/containers/tjweb 2>/dev/null || fail "the dataset is there"

@@ -11,7 +11,7 @@ const FSTAB: &str = "zdata/jails/pg-1-nullfs-base.fstab";
 const CONF: &str = "etc/jail.conf.d/pg-1.conf";
 
 /// What jail-clone says when there is no common jail.conf yet.
-const NO_JAIL_CONF: &str = "jail-clone: /etc/jail.conf does not exist yet";
+const NO_JAIL_CONF: &str = "jail-clone: /etc/jail.conf does not exist; copy it from";
 
 fn clone_ok(host: &Host, line: &str) -> String {
     let (status, stdout, stderr) = host.said(line);

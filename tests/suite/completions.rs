@@ -296,7 +296,7 @@ fn values_come_from_the_system() {
     user.stage.write("/zdata/jails/media/15.1-RELEASE-base.txz", "");
     user.stage.write("/zdata/jails/media/14.3-RELEASE-arm64-base.txz", "");
     user.stage.write("/zdata/jails/media/15.1-RELEASE-MANIFEST", "");
-    let own = user.stage.tool("freebsd-version", &["-u"]);
+    let own = user.stage.tool("sysctl", &["-n", "kern.osrelease"]);
     let own = own.trim_end().split("-p").next().unwrap();
     user.offers(&[
         ("jail-destroy w", &["web", "wiki"]),
@@ -346,9 +346,9 @@ fn values_come_from_the_system() {
     // How much of a word a shell replaces differs.
     let lines = ["jail-epair-up --bridge=ig", "jail-epair-up -big", "jail-clone -nr1", "jail-destroy 'we"];
     for (shell, expected) in [
-        (Shell::Bash, ["igc0bridge", "-bigc0bridge", "-nr14.2-RELEASE", "web"]),
+        (Shell::Bash, ["igc0bridge", "-bigc0bridge", "-nr14.5-RELEASE", "web"]),
         (Shell::Zsh, ["igc0bridge", "igc0bridge", "14.5-RELEASE", "web"]),
-        (Shell::Fish, ["--bridge=igc0bridge", "-bigc0bridge", "-nr14.2-RELEASE", "web"]),
+        (Shell::Fish, ["--bridge=igc0bridge", "-bigc0bridge", "-nr14.5-RELEASE", "web"]),
     ] {
         let found = user.complete(shell, &lines.map(str::to_owned)).into_iter().flatten();
         for ((found, expected), line) in found.zip(expected).zip(lines) {

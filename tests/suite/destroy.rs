@@ -140,13 +140,13 @@ fn refused_with_nothing_changed() {
     type Make = fn() -> Prepare;
     let on_zfs: Vec<(&str, Prepare)> = vec![
         (
-            "dataset zdata/jails/containers/web is jail db's",
+            "dataset zdata/jails/containers/web belongs to jail db",
             Box::new(|s| {
                 s.tool("zfs", &["set", "thinjail:jail=db", WEB]);
             }),
         ),
         (
-            "is a clone of zdata/jails/containers/web@mine; destroy or promote that first",
+            "is a clone of zdata/jails/containers/web@mine; destroy or promote it first",
             Box::new(|s| {
                 s.tool("zfs", &["snapshot", &format!("{WEB}@mine")]);
                 s.tool("zfs", &["clone", &format!("{WEB}@mine"), "zdata/copy"]);
@@ -166,14 +166,14 @@ fn refused_with_nothing_changed() {
             }),
         ),
         (
-            "cannot verify that it belongs to jail web's",
+            "cannot verify that it belongs to jail web",
             Box::new(|s| {
                 s.tool("zfs", &["inherit", "thinjail:jail", WEB]);
                 fs::remove_file(s.path("/etc/jail.conf.d/web.conf")).unwrap();
             }),
         ),
         (
-            "is still mounted on /zdata/jails/web-nullfs-base, after a failed stop",
+            "is still mounted on /zdata/jails/web-nullfs-base after a failed stop",
             Box::new(|s| {
                 s.tool(
                     "mount",
@@ -224,7 +224,7 @@ fn refused_with_nothing_changed() {
                 s.write("/zdata/jails/web-nullfs-base.fstab", "/a /b nullfs ro 0 0\n");
             })
         }),
-        ("it mounts on /etc, outside of /zdata/jails/web-nullfs-base", || {
+        ("a line mounts a file system on /etc, outside of /zdata/jails/web-nullfs-base", || {
             Box::new(|s| {
                 let file = "/zdata/jails/web-nullfs-base.fstab";
                 let text = fs::read_to_string(s.path(file)).unwrap();
@@ -245,7 +245,7 @@ fn refused_with_nothing_changed() {
     cases.extend(on_zfs.into_iter().map(|(expected, prepare)| (Storage::Zfs, expected, prepare)));
     cases.push((
         Storage::Directory,
-        "no fstab says that it is jail web's, and it was changed",
+        "no fstab shows that it belongs to jail web, and it was changed",
         Box::new(|s| {
             fs::remove_file(s.path("/zdata/jails/web-nullfs-base.fstab")).unwrap();
             fs::remove_file(s.path("/etc/jail.conf.d/web.conf")).unwrap();

@@ -308,7 +308,7 @@ fn a_running_jails_pair_is_refused() {
         .unwrap();
     for command in [UP, DOWN] {
         let error = host.refuses(1, command);
-        assert!(error.contains("in use by jail web, which runs"), "{error}");
+        assert!(error.contains("in use by jail web, which is running"), "{error}");
     }
     // Dying is not running: a new start takes over.
     host.kernel().change(|s| s.remove_jail("web", true)).unwrap();
@@ -341,7 +341,7 @@ fn bridges() {
     let error = host.refuses(1, "jail-epair-up -b lo0 web epair5");
     assert!(error.contains("lo0 is not a bridge"), "{error}");
     let error = host.refuses(1, "jail-epair-up -u igc0 -b newbridge web epair5");
-    assert!(error.contains("igc0 is a member of bridge igc0bridge already"), "{error}");
+    assert!(error.contains("igc0 is already a member of bridge igc0bridge"), "{error}");
     let error = host.refuses(1, "jail-epair-up -u absent -b newbridge web epair5");
     assert!(error.contains("uplink absent"), "{error}");
     host.plug("em0");

@@ -276,7 +276,7 @@ fn a_wrong_checksum_is_set_aside_in_media_and_left_elsewhere() {
     stage.www(SITE, &format!("{DIRECTORY}/base.txz"), &tar(&least()[..4]));
     let told = stage.fails("skel-fetch 14.5");
     assert!(
-        told.contains("; it is renamed as /zdata/jails/media/14.5-RELEASE-base.txz.bad; run it again"),
+        told.contains("; renamed to /zdata/jails/media/14.5-RELEASE-base.txz.bad; run the command again"),
         "{told}"
     );
     assert!(told.contains("wrong checksum: SHA-256 "), "{told}");

@@ -190,7 +190,7 @@ fn check_reports_everything() {
     host.write(FSTAB, &RECIPE.replace(" ro ", " rw "));
     assert!(host.refuses(1, "jail-mkfstab -c web").contains("mounted rw"));
     host.write(FSTAB, RECIPE.lines().next().unwrap());
-    assert!(host.refuses(1, "jail-mkfstab -c web").contains("container's line is missing"));
+    assert!(host.refuses(1, "jail-mkfstab -c web").contains("line of the container is missing"));
 }
 
 #[test]

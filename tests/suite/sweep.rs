@@ -174,7 +174,7 @@ fn paths_that_are_refused() {
         ("/zdata/thick", "where zdata/thick (zfs) is mounted"),
         ("/dev", "where devfs (devfs) is mounted"),
         ("/ram", "where tmpfs (tmpfs) is mounted"),
-        ("/zdata", "not the empty directory of a thin jail nor is it the empty directory"),
+        ("/zdata", "not the empty directory of a thin jail, and no base is mounted there"),
     ] {
         let error = host.refuses(1, &format!("jail-sweep web {path}"));
         assert!(error.contains(expect), "{path}: {error}");

@@ -240,7 +240,7 @@ fn refused_before_anything_is_touched() {
         ),
         (
             Storage::Zfs,
-            "the skeleton is mounted on /mnt; its users",
+            "the skeleton is mounted on /mnt, where every step",
             Box::new(|stage| {
                 fs::create_dir_all(stage.path("/mnt")).unwrap();
                 stage.tool("mount", &["-t", "nullfs", SKELETON, "/mnt"]);
@@ -357,7 +357,7 @@ fn a_base_of_another_architecture() {
     fs::write(stage.path(BASE).join("bin/sh"), header).unwrap();
     patch(&stage, 1);
     let told = stage.fails("skel-update 14.5");
-    assert!(told.contains("can only be updated on a host of its own kind"), "{told}");
+    assert!(told.contains("can only be updated on a host of its own architecture"), "{told}");
 }
 
 /// Somebody working on the template keeps others away.

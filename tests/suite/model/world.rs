@@ -602,7 +602,7 @@ impl World {
     pub fn clone_jail(&mut self, jail: &str, id: Option<u16>, fstab_text: &str) -> Verdict {
         let Some(blocks) = self.blocks() else { return Err("jail.conf") };
         if blocks.iter().any(|b| b.name == jail) {
-            return Err("is configured already");
+            return Err("is already configured");
         }
         let taken = |id: u16| blocks.iter().any(|b| b.id == id || b.ip == id);
         let id = match id {
@@ -658,7 +658,7 @@ impl World {
         if running {
             let _ = self.stop(jail, Stopped::Plainly);
             if self.running(jail).is_some() {
-                return Err("still runs");
+                return Err("still running");
             }
             self.check_destroy(jail, force, false)?;
         }
@@ -703,12 +703,12 @@ impl World {
         if let Some(lines) = &lines {
             let own = (container.clone(), format!("{}/skeleton", path(jail)));
             if !lines.iter().any(|l| l.as_ref() == Some(&own)) {
-                return Err("is not jail");
+                return Err("not the fstab of jail");
             }
         }
         let there = self.files.contains_key(&container);
         if there && !fstab_there && !self.is_pristine(&container) {
-            return Err("no fstab says");
+            return Err("no fstab shows");
         }
         if !running && self.files.contains_key(&path(jail)) && !self.is_empty_dir(&path(jail)) {
             return Err("not empty although");

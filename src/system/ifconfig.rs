@@ -223,7 +223,7 @@ impl Ifconfig {
                 }
             },
             Rename(name, to) => {
-                kernel.rename(name, to).with_context(|| format!("{name} to {to}"))?;
+                kernel.rename(name, to).with_context(|| format!("new name {to}"))?;
                 undo.push(Rename(to.clone(), name.clone()));
             }
             Describe(name, text) => kernel.describe(name, text)?,

@@ -134,7 +134,7 @@ impl Job<'_> {
                 n => format!(" with its {n} snapshots"),
             };
             self.confirm(&format!(
-                "Go back to what jail {jail} was before its move to {to}, and destroy what it is now{with}?"
+                "Return to the container of jail {jail} from before its move to {to}, and destroy the current one{with}?"
             ))?;
         }
         self.stop()?;

@@ -405,8 +405,7 @@ case_doctor_dying() {
     silent
     nothing_of tjweb epair201
     is_dying "$first" || fail "the jail is not dying any more, so this shows nothing"
-    [ -z "${holder:-}" ] || kill "$holder" 2>/dev/null || true
-    [ -z "$simulated" ] || jail standin-let-go tjweb
+    release_hold tjweb
     good_run tjweb epair201
 }
 

@@ -282,8 +282,7 @@ case_rebase_running() {
     start tjweb
     run jail-rebase -fy --revert tjweb
     nothing_of tjweb epair201
-    [ -z "${holder:-}" ] || kill "$holder" 2>/dev/null || true
-    [ -z "$simulated" ] || jail standin-let-go tjweb
+    release_hold tjweb
     is "$(containers)" "tjweb " "containers"
     doctor
     silent

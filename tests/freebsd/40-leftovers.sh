@@ -8,7 +8,7 @@ case_untagged() {
     # As the hand-made hook of an article does it.
     run ifconfig epair201 create up
     start_fails tjweb
-    said "epair201a is up, but its description"
+    said "epair201a is up, but no description"
     has_if epair201a
     no_mounts tjweb
     ifconfig epair201a destroy
@@ -174,6 +174,12 @@ hold() {
     wait_until connected "$1"
 }
 
+# Closes the connection of hold().
+release_hold() {
+    [ -z "${holder:-}" ] || kill "$holder" 2>/dev/null || true
+    [ -z "$simulated" ] || jail standin-let-go "$1"
+}
+
 listens() {
     jexec "$1" netstat -an -p tcp -f inet | grep -q "\.5000 .*LISTEN"
 }
@@ -204,8 +210,7 @@ case_open_connection() {
     silent
     stop tjweb
     nothing_of tjweb epair201
-    [ -z "${holder:-}" ] || kill "$holder" 2>/dev/null || true
-    [ -z "$simulated" ] || jail standin-let-go tjweb
+    release_hold tjweb
 }
 
 have destroy_dying "" "a jail that is dying is destroyed, and made anew under the same name"
@@ -221,8 +226,7 @@ case_destroy_dying() {
     new_jail tjweb 201
     good_run tjweb epair201
     is_dying "$first" || fail "the jail is not dying any more, so this shows nothing"
-    [ -z "${holder:-}" ] || kill "$holder" 2>/dev/null || true
-    [ -z "$simulated" ] || jail standin-let-go tjweb
+    release_hold tjweb
 }
 
 have without_sweep "" "the same without our two sweeps: the jail does not start, until jail-sweep is run"
@@ -240,8 +244,7 @@ case_without_sweep() {
     said "\[mount-leaked\]"
     run jail-sweep tjweb "$(path tjweb)" epair201
     good_run tjweb epair201
-    [ -z "${holder:-}" ] || kill "$holder" 2>/dev/null || true
-    [ -z "$simulated" ] || jail standin-let-go tjweb
+    release_hold tjweb
 }
 
 have host_process "processes" "a process of the host works in the jail's path while it stops"

@@ -203,7 +203,7 @@ impl JailConfigs {
     }
 
     /// Whether jail.conf includes the directory of jails' files; `None` when
-    /// does not exist: no configuration.conf.
+    /// there is no jail.conf.
     pub fn includes_conf_dir(&self) -> Option<bool> {
         self.includes_conf_dir
     }

@@ -124,7 +124,7 @@ impl FromStr for PairName {
         }
         let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-' || b == b'.';
         if !s.starts_with(|c: char| c.is_ascii_alphabetic()) || !s.bytes().all(word) {
-            return bad("the name of a pair starts with a letter; followed by letters, digits, _ - and .");
+            return bad("the name of a pair starts with a letter, followed by letters, digits, _ - and .");
         }
         if let Some(rest) = s.strip_prefix("epair") {
             let digits = rest.trim_end_matches(['a', 'b']);

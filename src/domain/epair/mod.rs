@@ -153,8 +153,8 @@ fn is_epair(kernel: &dyn Kernel, name: &IfName) -> Result<bool> {
     }
 }
 
-/// Whether an interface has a description or an address, is up, or is in a bridge
-/// or a group: a pair that was just made has and is none of these.
+/// A sign that another program or an administrator uses an interface: a description,
+/// an address, a bridge, a group, or that it is up. A new pair shows none of them.
 pub(crate) fn mark_of_use(kernel: &dyn Kernel, name: &IfName) -> Result<Option<String>> {
     if let Some(text) = kernel.description(name)? {
         return Ok(Some(format!("described \"{text}\"")));
@@ -210,7 +210,7 @@ fn present(kernel: &dyn Kernel, jail: &JailName, pair: &PairName) -> Result<Pair
     for half in [&a, &b] {
         if let Some(mark) = mark_of_use(kernel, half)? {
             return Ok(PairState::Foreign(format!(
-                "{half} is {mark}, but its description does not name this jail"
+                "{half} is {mark}, but no description assigns it to this jail"
             )));
         }
     }

@@ -171,12 +171,12 @@ fn clashes(facts: &Facts, found: &mut Vec<Finding>) {
         let same_id =
             jail.resources.id.as_deref().and_then(|id| ids.insert(id, jail).filter(differs).map(|o| (id, o)));
         if let Some((id, first)) = same_id {
-            let what = format!("id {id} is also the address of {}", other(first));
+            let what = format!("id {id} is also used by {}", other(first));
             found.push(about(jail, &ID_DUPLICATE, what, "give it its own $id"));
         }
         for address in own_addresses(jail) {
             if let Some(first) = ips.insert(address, jail).filter(differs) {
-                let what = format!("address {address} is also the address of {}", other(first));
+                let what = format!("address {address} is also used by {}", other(first));
                 // One cause is reported once.
                 if same_id.is_none_or(|(_, o)| o.resources.jail != first.resources.jail) {
                     found.push(about(jail, &IP_DUPLICATE, what, "give it its own address"));
@@ -187,7 +187,7 @@ fn clashes(facts: &Facts, found: &mut Vec<Finding>) {
             if let Some(first) = pairs.insert(pair, jail).filter(differs)
                 && same_id.is_none_or(|(_, o)| o.resources.jail != first.resources.jail)
             {
-                let what = format!("pair {pair} is also the address of {}", other(first));
+                let what = format!("pair {pair} is also used by {}", other(first));
                 found.push(about(jail, &PAIR_DUPLICATE, what, "give it its own pair"));
             }
         }
@@ -195,7 +195,7 @@ fn clashes(facts: &Facts, found: &mut Vec<Finding>) {
             && let Some(first) = paths.insert(Path::new(path), jail).filter(differs)
             && (jail.thin || first.thin)
         {
-            let what = format!("path {path} is also the address of {}", other(first));
+            let what = format!("path {path} is also used by {}", other(first));
             found.push(about(jail, &PATH_DUPLICATE, what, "give it its own path"));
         }
     }

@@ -9,6 +9,7 @@ pub mod jail_epair_up;
 pub mod jail_list;
 pub mod jail_mkfstab;
 pub mod jail_rebase;
+pub mod jail_setup;
 pub mod jail_sweep;
 pub mod skel_fetch;
 pub mod skel_fixcerts;
@@ -25,6 +26,7 @@ use jail_epair_up::JailEpairUp;
 use jail_list::JailList;
 use jail_mkfstab::JailMkfstab;
 use jail_rebase::JailRebase;
+use jail_setup::JailSetup;
 use jail_sweep::JailSweep;
 use skel_fetch::SkelFetch;
 use skel_fixcerts::SkelFixcerts;
@@ -32,12 +34,13 @@ use skel_split::SkelSplit;
 use skel_update::SkelUpdate;
 
 /// The command lines of all programs, for tests and completions.
-pub fn all() -> [Command; 13] {
+pub fn all() -> [Command; 14] {
     [
         JailEpairUp::command(),
         JailEpairDown::command(),
         JailSweep::command(),
         JailMkfstab::command(),
+        JailSetup::command(),
         JailClone::command(),
         JailDestroy::command(),
         JailRebase::command(),

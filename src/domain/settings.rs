@@ -148,6 +148,24 @@ impl Settings {
         Ok(())
     }
 
+    /// The value of a setting as it is written in the file; `None` where it is unset.
+    pub fn value(&self, name: &str) -> Option<String> {
+        fn text<T: ToString>(value: &Option<T>) -> Option<String> {
+            value.as_ref().map(T::to_string)
+        }
+        match name {
+            "jail_zfs" => text(&self.jail_zfs),
+            "jail_dir" => self.jail_dir.as_ref().map(|dir| dir.display().to_string()),
+            "bsd_ver" => self.bsd_ver.as_ref().map(Release::version_text),
+            "jail_bridge" => text(&self.jail_bridge),
+            "jail_net" => text(&self.jail_net),
+            "jail_gateway" => text(&self.jail_gateway),
+            "jail_net6" => text(&self.jail_net6),
+            "jail_gateway6" => text(&self.jail_gateway6),
+            _ => None,
+        }
+    }
+
     /// The release to use: the one given, or the default.
     pub fn release(&self, given: Option<&Release>) -> Result<Release> {
         match given.or(self.bsd_ver.as_ref()) {
@@ -182,7 +200,8 @@ fn network<N: FromStr>(value: &str, is_network: impl Fn(&N) -> bool) -> Result<O
     }
 }
 
-fn directory(value: &str) -> Result<Option<PathBuf>> {
+/// An absolute path without empty parts; `None` if it is empty.
+pub fn directory(value: &str) -> Result<Option<PathBuf>> {
     if value.is_empty() {
         return Ok(None);
     }

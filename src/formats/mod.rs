@@ -2,6 +2,7 @@
 
 pub mod diff;
 pub mod fstab;
+pub mod ifconfig_line;
 pub mod jailconf;
 pub mod manifest;
 pub mod mtree;
@@ -9,6 +10,7 @@ pub mod passwd;
 pub mod printable;
 pub mod rcconf;
 pub mod resolv_conf;
+pub mod route_table;
 pub mod shell;
 pub mod vis;
 pub mod zfs_diff;

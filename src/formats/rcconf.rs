@@ -34,6 +34,18 @@ pub fn parse(text: &[u8]) -> Result<Vec<Assignment>, SyntaxError> {
     Ok(assignments)
 }
 
+/// A value in quotes that sh(1) and [`parse`] read back.
+pub fn quote(value: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in value.chars() {
+        if matches!(c, '"' | '\\' | '$' | '`') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted + "\""
+}
+
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
@@ -203,6 +215,12 @@ mod tests {
         fn single_quotes_hold_anything(value in "[^'\\x00]{0,30}") {
             let text = format!("a='{value}'\n");
             let got = parse(text.as_bytes()).unwrap();
+            prop_assert_eq!(&got[0].value, &value);
+        }
+
+        #[test]
+        fn what_was_quoted_is_read_back(value in "[^\\x00]{0,30}") {
+            let got = parse(format!("a={}\n", quote(&value)).as_bytes()).unwrap();
             prop_assert_eq!(&got[0].value, &value);
         }
 

@@ -92,15 +92,25 @@ pub(crate) fn complain(text: &str) {
 }
 
 /// Asks on the terminal, once; whether the answer is yes.
-#[expect(clippy::disallowed_methods, reason = "a question is no effect")]
-pub fn ask(question: &str) -> Result<bool> {
-    if !io::stdin().is_terminal() {
+pub fn ask(text: &str) -> Result<bool> {
+    if !can_ask() {
         bail!("standard input is not a terminal; use -y");
     }
-    io::stderr().write_all(format!("{} [y/N] ", printable::line(question)).as_bytes())?;
+    Ok(matches!(question(&format!("{text} [y/N]"))?.as_str(), "y" | "Y" | "yes"))
+}
+
+/// Whether there is somebody to ask.
+pub fn can_ask() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// Asks on the terminal; the answer, without blanks around it.
+#[expect(clippy::disallowed_methods, reason = "a question is no effect")]
+pub fn question(text: &str) -> Result<String> {
+    io::stderr().write_all(format!("{} ", printable::line(text)).as_bytes())?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok(answer.trim().to_owned())
 }
 
 #[cfg(test)]

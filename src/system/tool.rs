@@ -9,7 +9,7 @@ use crate::system::root::Root;
 use crate::system::signals;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
@@ -54,6 +54,12 @@ pub enum Tool {
     Jail,
     /// devfs(8)
     Devfs,
+    /// netstat(1)
+    Netstat,
+    /// ifconfig(8), for what needs an address
+    Ifconfig,
+    /// pfctl(8)
+    Pfctl,
 }
 
 /// Environment variables by which a program reaches the network
@@ -105,6 +111,9 @@ impl Tool {
             Tool::Kldstat => "/sbin/kldstat",
             Tool::Jail => "/usr/sbin/jail",
             Tool::Devfs => "/sbin/devfs",
+            Tool::Netstat => "/usr/bin/netstat",
+            Tool::Ifconfig => "/sbin/ifconfig",
+            Tool::Pfctl => "/sbin/pfctl",
         })
     }
 
@@ -188,11 +197,43 @@ impl Tools {
         effect::program(|| Tools::line(tool, arguments), || self.output(tool, arguments))
     }
 
+    /// The same for a program that reads its standard input.
+    pub fn ask_with_input<S: AsRef<OsStr>>(
+        &self,
+        tool: Tool,
+        arguments: &[S],
+        input: &[u8],
+    ) -> Result<Printed, ToolError> {
+        let run = || {
+            let mut command = self.command(tool, arguments);
+            let fail =
+                |e| ToolError { command: Tools::line(tool, arguments), outcome: Outcome::NotStarted(e) };
+            let (from, to) = io::pipe().map_err(fail)?;
+            command.stdin(from);
+            // A pipe holds only so much; the program may also end without reading it.
+            let input = input.to_owned();
+            let writer = std::thread::spawn(move || feed(to, &input));
+            let output = self.output_of(&mut command, tool, arguments);
+            drop(command);
+            let _ = writer.join();
+            output
+        };
+        effect::program(|| Tools::line(tool, arguments), run)
+    }
+
     fn output<S: AsRef<OsStr>>(&self, tool: Tool, arguments: &[S]) -> Result<Printed, ToolError> {
-        let mut command = self.command(tool, arguments);
+        self.output_of(&mut self.command(tool, arguments), tool, arguments)
+    }
+
+    fn output_of<S: AsRef<OsStr>>(
+        &self,
+        command: &mut Command,
+        tool: Tool,
+        arguments: &[S],
+    ) -> Result<Printed, ToolError> {
         let fail = |outcome| ToolError { command: Tools::line(tool, arguments), outcome };
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let output = signals::output(&mut command).map_err(|e| fail(Outcome::NotStarted(e)))?;
+        let output = signals::output(command).map_err(|e| fail(Outcome::NotStarted(e)))?;
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         let stderr = one_line(&output.stderr);
         if !output.status.success() {
@@ -342,6 +383,12 @@ fn each_line(mut from: impl BufRead, line: &mut dyn FnMut(&[u8])) -> io::Result<
         buffer.clear();
     }
     Ok(())
+}
+
+/// Writes all of it, or as much as the reader wants.
+#[expect(clippy::disallowed_methods, reason = "to a program that only reports something")]
+fn feed(mut to: io::PipeWriter, input: &[u8]) {
+    let _ = to.write_all(input);
 }
 
 /// Messages on one line.

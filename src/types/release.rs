@@ -19,6 +19,11 @@ impl Release {
         &self.0
     }
 
+    /// As people write it: `14.5`, and the full name of what is no release.
+    pub fn version_text(&self) -> String {
+        self.0.strip_suffix("-RELEASE").unwrap_or(&self.0).to_owned()
+    }
+
     /// Whether the mirrors have it among the snapshots instead of the releases
     /// (freebsd-src: usr.sbin/bsdinstall/scripts/mirrorselect).
     pub fn is_snapshot(&self) -> bool {

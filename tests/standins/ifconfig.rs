@@ -1,7 +1,8 @@
 //! ifconfig(8): the interfaces of the simulated kernel.
 //!
 //! `ifconfig standin-init UPLINK BRIDGE [ADDRESS/PREFIX]` makes a host with that physical interface in that bridge;
-//! `ifconfig standin-without-vlans` gives it the bridges of FreeBSD 14.
+//! `ifconfig standin-plug CARD` makes only the interface; `ifconfig standin-without-vlans` gives a host the bridges of
+//! FreeBSD 14.
 //!
 //! Where the real program adds `(extended error ...)` to a refusal of the bridge, this one does not: the text depends
 //! on how the kernel was built.
@@ -70,6 +71,13 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     let (vnet, words) = match words.as_slice() {
         ["standin-init", uplink, bridge, address @ ..] => {
             init(&kernel, uplink, bridge, address)?;
+            return Ok(0);
+        }
+        ["standin-plug", card] => {
+            kernel.change(|state| {
+                state.plug(card);
+                Ok(())
+            })?;
             return Ok(0);
         }
         // The bridges of FreeBSD 14.

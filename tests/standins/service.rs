@@ -1,4 +1,5 @@
-//! service(8): `service jail start NAME ...`, `stop` and `restart`, as rc.d/jail does them, and `status`.
+//! service(8): `service jail start NAME ...`, `stop` and `restart`, as rc.d/jail does them, and `status`;
+//! `service pf start` and `onestop`.
 //!
 //! What jail(8) prints is shown only where the real script shows it, and the status says nothing.
 
@@ -37,6 +38,12 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
         ["jail", "start" | "onestart", names @ ..] => (&[true], names),
         ["jail", "stop" | "onestop", names @ ..] => (&[false], names),
         ["jail", "restart" | "onerestart", names @ ..] => (&[false, true], names),
+        ["pf", "start"] => return pf_start(host, reply),
+        ["pf", "onestop"] => {
+            let _ = std::fs::remove_file(host.state("pf.running"));
+            reply.say("Disabling pf.");
+            return Ok(0);
+        }
         // Whatever names are given.
         ["jail", "status", ..] => return jls::run(host, &["-N".into()], reply),
         ["jail", verb, ..] if !VERBS.contains(verb) => {
@@ -45,13 +52,38 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
             reply.complain(format!("Usage: /etc/rc.d/jail [fast|force|one|quiet]({verbs})"));
             return Ok(1);
         }
-        _ => bail!("service: only jail start, jail stop, jail restart and jail status are imitated"),
+        _ => bail!(
+            "service: only jail start, jail stop, jail restart, jail status, pf start and pf onestop are imitated"
+        ),
     };
     for start in steps {
         let all = if names.is_empty() { all(host, *start)? } else { Vec::new() };
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         step(host, *start, if names.is_empty() { &all } else { names }, reply)?;
     }
+    Ok(0)
+}
+
+/// rc.d/pf with `start`.
+fn pf_start(host: &Host, reply: &mut Reply) -> Result<u8> {
+    let enabled = Command::new(tools()?.join("sysrc")).args(["-n", "-i", "pf_enable"]).output();
+    let enabled = String::from_utf8_lossy(&enabled.context("start sysrc")?.stdout).trim().to_owned();
+    if enabled != "YES" {
+        reply.say(
+            "Cannot 'start' pf. Set pf_enable to YES in /etc/rc.conf or use 'onestart' instead of 'start'.",
+        );
+        return Ok(0);
+    }
+    if !host.path("/etc/pf.conf").is_file() {
+        reply.complain("/etc/rc.d/pf: WARNING: /etc/pf.conf is not readable.");
+        return Ok(1);
+    }
+    let rules = Command::new(tools()?.join("pfctl")).args(["-nvf", "/etc/pf.conf"]).output();
+    if !rules.context("start pfctl")?.status.success() {
+        reply.complain("/etc/rc.d/pf: WARNING: Unable to load /etc/pf.conf.");
+    }
+    std::fs::write(host.state("pf.running"), "").context("start pf")?;
+    reply.say("Enabling pf.");
     Ok(0)
 }
 

@@ -34,6 +34,9 @@ mod kldstat;
 #[cfg(not(target_os = "freebsd"))]
 mod mounts;
 #[cfg(not(target_os = "freebsd"))]
+mod netstat;
+mod pfctl;
+#[cfg(not(target_os = "freebsd"))]
 mod pkg;
 mod pool;
 mod props;
@@ -146,6 +149,9 @@ fn play(reply: &mut Reply) -> Result<u8> {
         "certctl" => certs::certctl,
         #[cfg(not(target_os = "freebsd"))]
         "freebsd-update" => update::run,
+        #[cfg(not(target_os = "freebsd"))]
+        "netstat" => netstat::run,
+        "pfctl" => pfctl::run,
         #[cfg(not(target_os = "freebsd"))]
         "pkg" => pkg::run,
         #[cfg(not(target_os = "freebsd"))]

@@ -1,4 +1,4 @@
-//! sysctl(8): reads a few nodes, and sets the one that the simulated kernel obeys.
+//! sysctl(8): reads a few nodes, and sets those that something obeys.
 //!
 //! `ROOT/var/db/standin/sysctl.conf` holds `name=value` lines that add to the nodes below or change them,
 //! and `-name` lines that remove some.
@@ -11,6 +11,8 @@ use crate::Reply;
 use crate::getopt::getopt;
 use crate::host::Host;
 #[cfg(not(target_os = "freebsd"))]
+use crate::host::replace;
+#[cfg(not(target_os = "freebsd"))]
 use crate::simulated::kernel;
 
 /// The nodes of the recorded host that the suite may ask for.
@@ -21,6 +23,8 @@ const NODES: &[(&str, &str)] = &[
     ("kern.osrelease", "15.1-RELEASE"),
     ("kern.racct.enable", "0"),
     ("kern.securelevel", "-1"),
+    ("kern.vm_guest", "none"),
+    (FORWARDING, "0"),
     ("net.link.bridge.inherit_mac", "0"),
     (MEMBER_ADDRESSES, "1"),
     ("net.link.bridge.pfil_member", "0"),
@@ -28,6 +32,9 @@ const NODES: &[(&str, &str)] = &[
     ("security.jail.jailed", "0"),
     ("vfs.zfs.bclone_enabled", "1"),
 ];
+
+/// Whether packets are forwarded.
+const FORWARDING: &str = "net.inet.ip.forwarding";
 
 /// Whether members of bridges may have addresses.
 const MEMBER_ADDRESSES: &str = "net.link.bridge.member_ifaddrs";
@@ -56,6 +63,18 @@ fn nodes(host: &Host) -> Result<BTreeMap<String, String>> {
 /// Sets a node.
 #[cfg(not(target_os = "freebsd"))]
 fn set(host: &Host, name: &str, value: &str) -> Result<()> {
+    if name == FORWARDING {
+        let mut lines = host.state_lines("sysctl.conf")?;
+        lines.retain(|line| !line.starts_with(FORWARDING));
+        if value != "0" {
+            lines.push(format!("{name}={value}"));
+        }
+        if lines.is_empty() {
+            let _ = std::fs::remove_file(host.state("sysctl.conf"));
+            return Ok(());
+        }
+        return replace(&host.state("sysctl.conf"), &(lines.join("\n") + "\n"));
+    }
     if name != MEMBER_ADDRESSES {
         bail!("sysctl {name}: setting is not imitated");
     }

@@ -1407,13 +1407,14 @@ struct Choice {
     fs: bool,
     snapshots: bool,
     depth: usize,
+    limit: Option<usize>,
     /// Given as such, so that a file system may stand for what is below it.
     explicit: bool,
 }
 
 impl Choice {
     fn read(options: &[Given], all: bool) -> Result<Self, Stop> {
-        let mut choice = Self { fs: true, snapshots: all, depth: 0, explicit: false };
+        let mut choice = Self { fs: true, snapshots: all, depth: 0, limit: None, explicit: false };
         if let Some(types) = argument(options, 't') {
             (choice.fs, choice.snapshots, choice.explicit) = (false, false, true);
             for name in types.split(',') {
@@ -1428,7 +1429,7 @@ impl Choice {
         }
         if let Some(depth) = argument(options, 'd') {
             match depth.parse() {
-                Ok(depth) => choice.depth = depth,
+                Ok(depth) => (choice.depth, choice.limit) = (depth, Some(depth)),
                 Err(_) => return Err(Stop::Usage(format!("'{depth}' is not an integer"))),
             }
         }
@@ -1476,7 +1477,8 @@ fn choose(zfs: &mut Zfs, choice: &Choice, words: &[String]) -> Result<(Vec<Targe
     let mut found = Vec::new();
     let mut good = true;
     if words.is_empty() {
-        let all = Choice { depth: usize::MAX, ..*choice };
+        // Without -d it goes as deep as there is something.
+        let all = Choice { depth: choice.limit.unwrap_or(usize::MAX), ..*choice };
         let pools: Vec<String> =
             zfs.pool.datasets.keys().filter(|name| !name.contains('/')).cloned().collect();
         for pool in pools {

@@ -32,6 +32,7 @@ mod pairs;
 mod port;
 mod readme;
 mod rebase;
+mod setup;
 mod split;
 mod states;
 mod sweep;

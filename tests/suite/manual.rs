@@ -22,11 +22,12 @@ use thinjail::system::kernel::simulated::Simulated;
 use thinjail::system::root::Root;
 use thinjail::types::mirror::{Arch, Mirror};
 
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 14] = [
     "jail-epair-up",
     "jail-epair-down",
     "jail-sweep",
     "jail-mkfstab",
+    "jail-setup",
     "jail-clone",
     "jail-destroy",
     "jail-rebase",

@@ -5,7 +5,7 @@ use crate::domain::configured::JailResources;
 use crate::domain::devfs;
 use crate::domain::inventory::{Inventory, JailStatus};
 use crate::domain::layout::Layout;
-use crate::domain::rc_jail_list;
+use crate::domain::rc_conf::{self, assignments};
 use crate::domain::settings::Settings;
 use crate::formats::jailconf::{Command, Resolved, command_words};
 use crate::system::console;
@@ -236,7 +236,7 @@ impl<'a> Facts<'a> {
         }
         let mut arguments = vec!["-i", "-e"];
         arguments.extend(RC);
-        match tools.ask(Tool::Sysrc, &rc_jail_list::arguments(self.host, &arguments)) {
+        match tools.ask(Tool::Sysrc, &rc_conf::arguments(self.host, &arguments)) {
             Ok(printed) => self.rc = Some(assignments(&printed.stdout)),
             // For a variable that is not set it fails without a word.
             Err(ToolError { outcome: Outcome::Failed { stdout, stderr, .. }, .. }) if stderr.is_empty() => {
@@ -267,14 +267,14 @@ impl<'a> Facts<'a> {
     /// Puts what files of services set in the place of what rc.conf(5) sets.
     fn override_rc(&mut self) {
         for (name, service) in RC_SERVICES {
-            match (rc_jail_list::overriding_value(self.host, service, name), &mut self.rc) {
+            match (rc_conf::overriding_value(self.host, service, name), &mut self.rc) {
                 (Ok(Some(value)), Some(rc)) => {
                     rc.retain(|(known, _)| known != name);
                     rc.push((name.to_owned(), value));
                 }
                 (Ok(_), _) => {}
                 (Err(e), _) => {
-                    let file = rc_jail_list::overriding_file(self.host, service, name).unwrap_or_default();
+                    let file = rc_conf::overriding_file(self.host, service, name).unwrap_or_default();
                     self.unchecked.push((file.display().to_string(), console::line(&e)));
                 }
             }
@@ -284,7 +284,7 @@ impl<'a> Facts<'a> {
     /// The command that changes a variable of rc.conf(5) where it is set.
     pub fn sysrc(&self, name: &str, words: &[&str]) -> String {
         let service = RC_SERVICES.iter().find(|(known, _)| *known == name).map_or("", |(_, s)| s);
-        rc_jail_list::advice(self.host, service, name, words)
+        rc_conf::advice(self.host, service, name, words)
     }
 
     fn resolve(&mut self) {
@@ -370,16 +370,6 @@ fn value<'v>(all: &'v [(String, String)], name: &str) -> Option<&'v str> {
     all.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
 }
 
-/// `name="value"` lines, as sysrc(8) prints them.
-pub fn assignments(text: &str) -> Vec<(String, String)> {
-    let one = |line: &str| {
-        let (name, value) = line.split_once('=')?;
-        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-        Some((name.to_owned(), value.to_owned()))
-    };
-    text.lines().filter_map(one).collect()
-}
-
 /// What may vanish between two looks.
 fn gone<T: Default>(result: crate::system::kernel::Result<T>) -> crate::system::kernel::Result<T> {
     match result {
@@ -442,14 +432,6 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_sysrc_prints() {
-        let read = assignments("jail_enable=\"YES\"\njail_list=\"a b\"\nifconfig_DEFAULT=\"x=\"y\"\"\n");
-        assert_eq!(value(&read, "jail_list"), Some("a b"));
-        assert_eq!(value(&read, "ifconfig_DEFAULT"), Some("x=\"y\""));
-        assert_eq!(value(&read, "jail"), None);
-    }
 
     #[test]
     fn words_of_commands() {

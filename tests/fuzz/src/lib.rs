@@ -159,9 +159,9 @@ fn read<P: Arguments>(words: Vec<OsString>) {
 /// What sysrc(8), `jail -e` and commands in jail.conf(5) say.
 fn facts(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let read = facts::assignments(text);
+    let read = thinjail::domain::rc_conf::assignments(text);
     let written: String = read.iter().map(|(name, value)| format!("{name}=\"{value}\"\n")).collect();
-    assert_eq!(facts::assignments(&written), read);
+    assert_eq!(thinjail::domain::rc_conf::assignments(&written), read);
     for word in facts::words(text) {
         assert!(!word.is_empty() && !facts::program(&word).contains('/'));
     }

@@ -10,11 +10,12 @@ use thinjail::system::kernel::simulated::{HOST, Simulated, State};
 use thinjail::system::root::Root;
 
 /// The programs that change something.
-pub const PROGRAMS: [&str; 12] = [
+pub const PROGRAMS: [&str; 13] = [
     "jail-epair-up",
     "jail-epair-down",
     "jail-sweep",
     "jail-mkfstab",
+    "jail-setup",
     "jail-clone",
     "jail-destroy",
     "jail-rebase",
@@ -141,6 +142,24 @@ pub static CASES: &[Case] = &[
         line: "jail-mkfstab -o - -m /zdata/foreign:/mnt:ro web",
         prepare: without_fstab,
         cheap: 30,
+        ..CASE
+    },
+    Case {
+        line: "jail-setup -y",
+        on: DIRECTORY,
+        refused: &[
+            "jail-setup",
+            "jail-setup -d nopool/jails -y",
+            "jail-setup -y -a 10.0.0.0/8 -N nat -u lo7",
+        ],
+        prepare: on_a_lan,
+        ..CASE
+    },
+    Case {
+        line: "jail-setup -y -N nat -b jailbridge",
+        on: ZFS,
+        refused: &["jail-setup -y -N nat -a 192.168.0.0/16", "jail-setup -y -N nat -b igc0"],
+        prepare: on_a_lan,
         ..CASE
     },
     Case {
@@ -332,6 +351,21 @@ fn mounted(storage: Storage) -> Host {
         busy.busy = true;
         Ok(())
     });
+    stage
+}
+
+/// A host with a network card that is on a LAN, and nothing for jails.
+fn on_a_lan(storage: Storage) -> Host {
+    let stage = Host::with_card();
+    if storage == Storage::Zfs {
+        stage.pool("zdata");
+    }
+    stage.tool("ifconfig", &["igc0", "inet", "192.168.1.5/24", "up"]);
+    stage.tool("route", &["add", "default", "192.168.1.1"]);
+    stage.write(
+        "/etc/rc.conf",
+        "ifconfig_igc0=\"inet 192.168.1.5/24\"\nifconfig_igc0_alias0=\"inet 192.168.1.6/32\"\n",
+    );
     stage
 }
 

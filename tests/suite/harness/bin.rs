@@ -8,6 +8,7 @@ pub fn bin(name: &str) -> PathBuf {
     let path = match name {
         "jail-epair-up" => env!("CARGO_BIN_EXE_jail-epair-up"),
         "jail-epair-down" => env!("CARGO_BIN_EXE_jail-epair-down"),
+        "jail-setup" => env!("CARGO_BIN_EXE_jail-setup"),
         "jail-sweep" => env!("CARGO_BIN_EXE_jail-sweep"),
         "jail-mkfstab" => env!("CARGO_BIN_EXE_jail-mkfstab"),
         "jail-rebase" => env!("CARGO_BIN_EXE_jail-rebase"),

@@ -41,6 +41,8 @@ pub const PROGRAMS: &[&str] = &[
     "jls",
     "kldstat",
     "mount",
+    "netstat",
+    "pfctl",
     "pwd_mkdb",
     "rctl",
     "route",
@@ -143,6 +145,19 @@ impl Host {
         stage
     }
 
+    /// A new host with the network card igc0 and nothing else.
+    pub fn with_card() -> Self {
+        let stage = Self::new();
+        stage.tool("ifconfig", &["standin-plug", "igc0"]);
+        for sub in ["usr/local/sbin", "usr/local/etc", "var/log", "var/run"] {
+            fs::create_dir_all(stage.path(sub)).expect("lay out the host");
+        }
+        for (name, file) in built() {
+            symlink(file, stage.path("/usr/local/sbin").join(name)).expect("link a program");
+        }
+        stage
+    }
+
     /// Says that what is there now is what [`Host::nothing_left`] compares with.
     pub fn begin(&mut self) {
         self.forget_calls();
@@ -173,8 +188,23 @@ impl Host {
 
     /// Fills base and skeleton of [`RELEASE`] with the little that a jail's start and its links need.
     fn template(&self) {
-        let base = format!("/zdata/jails/templates/{RELEASE}-base");
-        let skeleton = format!("/zdata/jails/templates/{RELEASE}-skeleton");
+        self.fill_template("/zdata/jails", RELEASE);
+    }
+
+    /// Makes a template below a dataset of that name, mounted there, for [`Host::with_card`].
+    pub fn template_in(&self, directory: &str, release: &str) {
+        for part in ["base", "skeleton"] {
+            let dataset = format!("{}/templates/{release}-{part}", directory.trim_start_matches('/'));
+            self.tool("zfs", &["create", &dataset]);
+        }
+        self.fill_template(directory, release);
+        let base = format!("{directory}/templates/{release}-base");
+        self.write(&format!("{base}/bin/freebsd-version"), &format!("USERLAND_VERSION=\"{release}\"\n"));
+    }
+
+    fn fill_template(&self, directory: &str, release: &str) {
+        let base = format!("{directory}/templates/{release}-base");
+        let skeleton = format!("{directory}/templates/{release}-skeleton");
         for directory in ["dev", "skeleton", "usr/share/certs/trusted", "mnt"] {
             fs::create_dir_all(self.path(&base).join(directory)).expect("make a directory");
         }

@@ -25,6 +25,9 @@ pub fn state(stage: &Host) -> Vec<String> {
     }
     all.retain(|line| !line.starts_with("/var/run/thinjail-"));
     pools(stage, &mut all);
+    for name in ["pf.running", "sysctl.conf"] {
+        all.extend(std::fs::read_to_string(stage.standin_file(name)).map(|text| format!("{name} {text:?}")));
+    }
     let kernel = stage.state();
     for i in &kernel.interfaces {
         let kind = match &i.kind {
@@ -54,6 +57,12 @@ pub fn state(stage: &Host) -> Vec<String> {
     let root = stage.root().display().to_string();
     for line in &mut all {
         *line = undated(&line.replace(&root, ""));
+        // The order of variables means nothing, and undoing may change it.
+        if line.starts_with("/etc/rc.conf file") {
+            let mut parts: Vec<&str> = line.trim_end_matches('"').split("\\n").collect();
+            parts.sort_unstable();
+            *line = parts.join("\\n");
+        }
     }
     all
 }

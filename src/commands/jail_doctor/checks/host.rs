@@ -3,6 +3,7 @@
 use super::super::facts::{Facts, program};
 use super::super::finding::*;
 use crate::domain::layout::Layout;
+use crate::domain::rc_conf;
 use crate::domain::settings;
 use crate::domain::template;
 use crate::system::tool::{Outcome, Tool};
@@ -223,8 +224,7 @@ fn wanted(facts: &Facts) -> Vec<(String, String)> {
 
 fn rc_conf(facts: &Facts, found: &mut Vec<Finding>) {
     let thin: Vec<&str> = facts.thin().map(|(_, name, _)| name.as_str()).collect();
-    let yes = |value: &str| ["yes", "true", "on", "1"].iter().any(|y| value.eq_ignore_ascii_case(y));
-    if facts.rc("jail_enable").is_some_and(|value| !yes(value)) && !thin.is_empty() {
+    if facts.rc("jail_enable").is_some_and(|value| !rc_conf::is_yes(value)) && !thin.is_empty() {
         found.push(host(
             &JAIL_NOT_ENABLED,
             "jail_enable",

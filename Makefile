@@ -7,13 +7,13 @@ CARGO =		cargo
 MANDOC =	mandoc
 
 PROGRAMS =	jail-clone jail-destroy jail-doctor jail-epair-down jail-epair-up \
-		jail-list jail-mkfstab jail-rebase jail-sweep skel-fetch skel-fixcerts \
-		skel-split skel-update
+		jail-list jail-mkfstab jail-rebase jail-setup jail-sweep skel-fetch \
+		skel-fixcerts skel-split skel-update
 MAN5 =		thinjail.conf.5
 MAN7 =		thinjail.7
 MAN8 =		jail-clone.8 jail-destroy.8 jail-doctor.8 jail-epair-down.8 \
-		jail-epair-up.8 jail-list.8 jail-mkfstab.8 jail-rebase.8 jail-sweep.8 \
-		skel-fetch.8 skel-fixcerts.8 skel-split.8 skel-update.8
+		jail-epair-up.8 jail-list.8 jail-mkfstab.8 jail-rebase.8 jail-setup.8 \
+		jail-sweep.8 skel-fetch.8 skel-fixcerts.8 skel-split.8 skel-update.8
 
 # Quoted for the shell: DESTDIR may contain blanks.
 TO =		"$(DESTDIR)$(PREFIX)"
@@ -23,6 +23,8 @@ BASHDIR =		share/bash-completion/completions
 FISHDIR =		share/fish/vendor_completions.d
 ZSHDIR =		share/zsh/site-functions
 EXAMPLESDIR =	share/examples/thinjail
+EXAMPLES =	devfs.rules jail.conf jail.conf.ipv6 jail.conf.ipv6-only pf.conf \
+		rc.conf.laptop rc.conf.lan rc.conf.server
 # Where man-html puts the pages.
 HTML =		dist/html
 # For check-freebsd: an archive of a base, jib(8), patterns of cases. For
@@ -71,8 +73,7 @@ man-lint:
 	cd man && sh spell.sh $(MAN5) $(MAN7) $(MAN8)
 	# The words to avoid, in all other texts that are read.
 	sh man/spell.sh *.md docs/*.md tests/README tests/freebsd/README tests/messages/*.cases \
-	    share/port/pkg-descr share/port/pkg-message share/examples/jail.conf share/examples/jail.conf.ipv6 \
-	    share/examples/pf.conf etc/*.sample
+	    share/port/pkg-descr share/port/pkg-message share/examples/jail.conf share/examples/jail.conf.ipv* share/examples/rc.conf.* share/examples/pf.conf share/examples/devfs.rules etc/*.sample
 
 # With the feature of the tests, so that check does not compile the programs again.
 demo:
@@ -106,8 +107,7 @@ install:
 	install -m 644 etc/thinjail.conf.sample $(TO)/etc/thinjail.conf.sample
 	install -m 644 etc/newsyslog.conf.d/thinjail.conf.sample $(TO)/etc/newsyslog.conf.d/thinjail.conf.sample
 	install -m 555 etc/periodic/weekly/500.thinjail-doctor $(TO)/etc/periodic/weekly/500.thinjail-doctor
-	install -m 444 share/examples/jail.conf share/examples/jail.conf.ipv6 share/examples/pf.conf \
-	    $(TO)/$(EXAMPLESDIR)/
+	for e in $(EXAMPLES); do install -m 444 share/examples/$$e $(TO)/$(EXAMPLESDIR)/$$e || exit 1; done
 	install -m 444 share/examples/jail.conf.d/web.conf $(TO)/$(EXAMPLESDIR)/jail.conf.d/web.conf
 	install -m 444 share/completions/thinjail.bash $(TO)/$(BASHDIR)/thinjail
 	install -m 444 share/completions/thinjail.fish $(TO)/$(FISHDIR)/thinjail.fish
@@ -128,8 +128,7 @@ uninstall:
 	for m in $(MAN8); do rm -f $(TO)/share/man/man8/$$m || exit 1; done
 	rm -f $(TO)/etc/thinjail.conf.sample $(TO)/etc/newsyslog.conf.d/thinjail.conf.sample \
 	    $(TO)/etc/periodic/weekly/500.thinjail-doctor
-	rm -f $(TO)/$(EXAMPLESDIR)/jail.conf $(TO)/$(EXAMPLESDIR)/jail.conf.ipv6 $(TO)/$(EXAMPLESDIR)/pf.conf \
-	    $(TO)/$(EXAMPLESDIR)/jail.conf.d/web.conf
+	for e in $(EXAMPLES) jail.conf.d/web.conf; do rm -f $(TO)/$(EXAMPLESDIR)/$$e || exit 1; done
 	rm -f $(TO)/libexec/thinjail-complete $(TO)/$(BASHDIR)/thinjail $(TO)/$(FISHDIR)/thinjail.fish $(TO)/$(ZSHDIR)/_thinjail
 	@for d in $(EXAMPLESDIR)/jail.conf.d $(EXAMPLESDIR) etc/newsyslog.conf.d $(BASHDIR) share/bash-completion \
 	    $(FISHDIR) share/fish $(ZSHDIR) share/zsh; do \

@@ -14,12 +14,12 @@ trap 'chmod -R u+rwx "$top" && rm -rf "$top"' EXIT
 root=$top/root
 mkdir -p "$top/tools" "$root/usr/local/sbin" "$root/usr/local/etc" "$root/etc/jail.conf.d" "$root/var/log" \
     "$root/var/run" "$root/var/db/freebsd-update" "$root/mnt/usr/freebsd-dist"
-for tool in cap_mkdb certctl freebsd-update ifconfig jail jexec jls mount pwd_mkdb route service services_mkdb \
-    sh sysctl sysrc tar umount zfs; do
+for tool in cap_mkdb certctl freebsd-update ifconfig jail jexec jls mount netstat pfctl pwd_mkdb route service \
+    services_mkdb sh sysctl sysrc tar umount zfs; do
     ln -s "$built/examples/standin" "$top/tools/$tool"
 done
 for program in jail-clone jail-destroy jail-epair-down jail-epair-up jail-list jail-mkfstab jail-rebase \
-    jail-sweep skel-fetch skel-fixcerts skel-split skel-update; do
+    jail-setup jail-sweep skel-fetch skel-fixcerts skel-split skel-update; do
     ln -s "$built/$program" "$root/usr/local/sbin/$program"
 done
 PATH=$top/tools:$root/usr/local/sbin:$PATH
@@ -39,15 +39,25 @@ interfaces() { printf '    interfaces: %s\n' "$(ifconfig -l)"; }
 mounts() { printf '    nullfs mounts: %s\n' "$(mount -t nullfs -p | wc -l | tr -d ' ')"; }
 
 title "A host with a bridge, a pool and the installation medium of a release"
-ifconfig standin-init igc0 igc0bridge 192.168.7.101/24
+ifconfig standin-init igc0 igc0bridge 192.168.7.2/24
+route add default 192.168.7.101 >/dev/null
+cat >"$root/etc/rc.conf" <<END
+cloned_interfaces="bridge0"
+ifconfig_bridge0_name="igc0bridge"
+ifconfig_igc0="up"
+ifconfig_igc0bridge="inet 192.168.7.2/24 addm igc0"
+defaultrouter="192.168.7.101"
+END
 zfs standin-init zdata
 "$built/examples/basetree" --archive "$root/mnt/usr/freebsd-dist/base.txz" 14.5-RELEASE \
     >"$root/mnt/usr/freebsd-dist/MANIFEST"
 echo 'nameserver 192.168.7.101' >"$root/etc/resolv.conf"
-cp "$here/etc/thinjail.conf.sample" "$root/usr/local/etc/thinjail.conf"
-cp "$here/share/examples/jail.conf" "$root/etc/jail.conf"
 run ls "$root/mnt/usr/freebsd-dist"
 interfaces
+
+title "The set-up: what thin jails need is proposed and, with -y, done without a question"
+run jail-setup -y -r 14.5
+cp "$root/etc/jail.conf" "$top/jail.conf"
 
 title "A template: a release is verified, unpacked, and split into base and skeleton"
 templates=$root/zdata/jails/templates
@@ -76,11 +86,11 @@ run jail-list
 
 title "A start that fails late: jail(8) runs no further hook, and the epair remains"
 run service jail stop db
-sed 's|/bin/sh /etc/rc"|/usr/bin/false"|' "$here/share/examples/jail.conf" >"$root/etc/jail.conf"
+sed 's|/bin/sh /etc/rc"|/usr/bin/false"|' "$top/jail.conf" >"$root/etc/jail.conf"
 run jail -c db
 interfaces
 printf '    ... and the next start replaces it:\n'
-cp "$here/share/examples/jail.conf" "$root/etc/jail.conf"
+cp "$top/jail.conf" "$root/etc/jail.conf"
 run jail -c db
 interfaces
 

@@ -21,7 +21,7 @@ pub struct HostNetwork {
 
 /// What kind of interface one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InterfaceKind {
+pub enum UplinkKind {
     /// A network card, or what looks like one.
     Wired,
     /// A wireless station, which a bridge cannot use: the access point accepts the
@@ -86,7 +86,7 @@ impl HostNetwork {
 /// # Errors
 ///
 /// There is no such interface.
-pub fn kind(kernel: &dyn Kernel, name: &IfName) -> Result<InterfaceKind> {
+pub fn kind(kernel: &dyn Kernel, name: &IfName) -> Result<UplinkKind> {
     let groups = match kernel.groups(name) {
         Err(e) if e.errno == Errno::ENXIO => bail!("{name}: no such interface"),
         other => other?,
@@ -94,11 +94,11 @@ pub fn kind(kernel: &dyn Kernel, name: &IfName) -> Result<InterfaceKind> {
     let is_in = |group: &str| groups.iter().any(|g| g == group);
     // wlan0 may have been renamed.
     Ok(if is_in("wlan") || name.as_str().starts_with("wlan") {
-        InterfaceKind::Wireless
+        UplinkKind::Wireless
     } else if is_in("bridge") {
-        InterfaceKind::Bridge
+        UplinkKind::Bridge
     } else {
-        InterfaceKind::Wired
+        UplinkKind::Wired
     })
 }
 

@@ -282,6 +282,8 @@ fn sample(option: &Arg) -> Option<String> {
             ("mtu", _) => "1500",
             ("gateway", _) => "192.0.2.1",
             ("vlan", _) => "20",
+            ("directory", _) => "/jails",
+            ("network", _) => "10.7.0.0/24",
             ("release", _) => "14.5",
             ("mirror", _) => "https://example.org",
             _ => "docs0",

@@ -52,9 +52,11 @@ const TALKATIVE: [&str; 2] = ["service", "sysrc"];
 const RUN_BELOW_THE_ROOT: [&str; 6] = ["cat", "cd", "diff", "mv", "rm", "rmdir"];
 
 /// Examples whose output the page leaves out.
-const OUTPUT_LEFT_OUT: [&str; 5] = [
+const OUTPUT_LEFT_OUT: [&str; 7] = [
     "jail-clone -n proxy",
     "jail-list -j",
+    "jail-setup -n -N nat",
+    "jail-setup -y -N nat",
     "skel-fetch -n -M /zdata/jails/media/14.4-RELEASE-MANIFEST 14.4",
     "zfs diff zdata/jails/templates/14.5-RELEASE-skeleton@base zdata/jails/containers/web",
     "zfs diff zdata/jails/templates/14.5-RELEASE-skeleton@base zdata/jails/templates/14.5-RELEASE-skeleton@p3",
@@ -1021,9 +1023,21 @@ fn template_with_updates(stage: &Host) {
     stage.updates("14.5-RELEASE", 3, &[("bin/sh", b"patched\n"), ("etc/motd.template", b"patched\n")]);
 }
 
+/// A host with nothing for jails.
+fn stage_on_a_lan() -> Host {
+    let stage = Host::with_card();
+    stage.pool("zroot");
+    stage.tool("ifconfig", &["igc0", "inet", "192.168.1.5/24", "up"]);
+    stage.tool("route", &["add", "default", "192.168.1.1"]);
+    stage
+}
+
 /// A host as most pages mean it, with what its examples take for granted.
 fn ordinary_stage(page: &Page) -> Host {
     let storage = if page.file() == "thinjail.7" { Storage::Zfs } else { Storage::Directory };
+    if page.file() == "jail-setup.8" {
+        return stage_on_a_lan();
+    }
     let stage = Host::on(storage);
     stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
     let link = |text: &str, at: String| symlink(text, stage.path(&at)).unwrap();

@@ -5,8 +5,8 @@
 //! administrator chooses the moment.
 
 use super::finding::{Finding, Part, State};
-use super::network::{ClonedBridge, Network, Surroundings};
-use crate::domain::host_network::{InterfaceKind, is_public};
+use super::surroundings::{ClonedBridge, Network, Surroundings};
+use crate::domain::host_network::{UplinkKind, is_public};
 use crate::domain::rc_conf::{SetVariable, of_interface};
 use crate::formats::ifconfig_line::{self, AddressSource, IfconfigLine, NotMovable};
 use crate::types::interface::IfName;
@@ -16,7 +16,7 @@ use std::net::IpAddr;
 /// Proposes the bridge, or accepts the one that exists.
 pub(super) fn look(s: &Surroundings) -> Result<Network> {
     let kernel = s.host.kernel()?;
-    if s.kind == InterfaceKind::Wireless {
+    if s.kind == UplinkKind::Wireless {
         bail!(
             "{}: a wireless interface cannot be a member of a bridge, because the access point accepts \
              only its own Ethernet address; use -N nat",
@@ -25,7 +25,7 @@ pub(super) fn look(s: &Surroundings) -> Result<Network> {
     }
     let mut network = Network::default();
     let present = match s.kind {
-        InterfaceKind::Bridge => Some(s.uplink.clone()),
+        UplinkKind::Bridge => Some(s.uplink.clone()),
         _ => kernel.bridge_of(&s.uplink)?,
     };
     let prepared = s.cloned.iter().find(|c| adds(&c.ifconfig, &s.uplink));
@@ -127,7 +127,7 @@ fn addresses(s: &Surroundings, bridge: &IfName, network: &mut Network) -> Result
         network.find(
             Part::Settings,
             State::Warning,
-            "if a DHCP server hands out addresses of this network, keep them free: set jail_ids in thinjail.conf",
+            "if a DHCP server assigns addresses of this network, set jail_ids to ids outside its range",
         );
     }
     Ok(())
@@ -159,7 +159,7 @@ fn propose(
         None => s.bridge_names()?.1,
     };
     let (uplink, to) = (of_interface(s.uplink.as_str()), of_interface(bridge.as_str()));
-    if s.kind == InterfaceKind::Bridge {
+    if s.kind == UplinkKind::Bridge {
         bail!("{bridge} is a bridge already");
     }
     if !s.rc.get(&format!("vlans_{uplink}")).is_empty() {

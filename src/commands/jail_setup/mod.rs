@@ -8,6 +8,7 @@ mod nat;
 mod network;
 mod settings_file;
 mod storage;
+mod surroundings;
 
 use crate::commands::common::{self, Arguments, Common};
 use crate::domain::base_version::Version;
@@ -27,10 +28,10 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum, ValueHint};
 use finding::{Finding, Part, State};
 use ipnet::IpNet;
-use network::Network;
 use settings_file::SettingsFile;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use surroundings::Network;
 
 /// Prepare a host for thin jails
 #[derive(Parser, Clone, Debug)]
@@ -44,7 +45,7 @@ pub struct JailSetup {
     pub directory: Option<PathBuf>,
     /// Bridge the network card, or use NAT
     #[arg(short = 'N', long, value_name = "mode")]
-    pub mode: Option<Mode>,
+    pub mode: Option<NetworkMode>,
     /// The network card, instead of that of the default route
     #[arg(short, long, value_name = "uplink")]
     pub uplink: Option<IfName>,
@@ -67,7 +68,7 @@ pub struct JailSetup {
 
 /// How jails reach the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
+pub enum NetworkMode {
     /// The network card is a member of their bridge.
     Bridge,
     /// They share the address of the host.
@@ -94,7 +95,7 @@ impl Arguments for JailSetup {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.mode == Some(Mode::Nat) && self.network.is_some_and(|net| net.addr().is_ipv6()) {
+        if self.mode == Some(NetworkMode::Nat) && self.network.is_some_and(|net| net.addr().is_ipv6()) {
             return Err("the argument '--mode nat' needs an IPv4 network".into());
         }
         Ok(())

@@ -4,7 +4,7 @@
 //! it is made live at once.
 
 use super::finding::{Finding, Part, State};
-use super::network::{Network, Surroundings};
+use super::surroundings::{Network, Surroundings};
 use crate::domain::host_network::private_networks;
 use crate::domain::rc_conf::{SetVariable, of_interface};
 use crate::formats::route_table::{self, Route};

@@ -129,6 +129,6 @@ pub(super) fn ask(pools: &[String]) -> Result<String> {
     let answer = console::question(&format!("Pool of the jails ({})?", pools.join(", ")))?;
     match pools.iter().find(|pool| **pool == answer) {
         Some(pool) => Ok(pool.clone()),
-        None => bail!("\"{answer}\" is not one of the pools {}", pools.join(", ")),
+        None => bail!("{answer} is not one of the pools {}", pools.join(", ")),
     }
 }

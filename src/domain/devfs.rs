@@ -30,7 +30,7 @@ pub fn problem(host: &Host, ruleset: u32) -> Result<Option<String>, ToolError> {
     if ruleset == 0 {
         return Ok(Some("devfs_ruleset 0 hides nothing".into()));
     }
-    if asks_another_system(host) {
+    if host.tools().are_of_another_system() {
         return Ok(None);
     }
     let ask = |words: &[&str]| host.tools().ask(Tool::Devfs, words);
@@ -49,11 +49,6 @@ pub fn problem(host: &Host, ruleset: u32) -> Result<Option<String>, ToolError> {
     // Mounting a devfs with a wrong number creates the ruleset, without a rule.
     let rules = ask(&["rule", "-s", &number, "show"])?;
     Ok(rules.stdout.trim().is_empty().then(|| format!("devfs_ruleset {number} has no rules")))
-}
-
-/// Whether devfs(8) would describe another system than the one below the root.
-fn asks_another_system(host: &Host) -> bool {
-    host.root().is_alternate() && host.tools().program(Tool::Devfs) == Tool::Devfs.path()
 }
 
 /// How to fix it.

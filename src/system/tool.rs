@@ -152,6 +152,12 @@ impl Tools {
         Tools { root: root.clone(), stand_ins }
     }
 
+    /// Whether the programs describe and change another system than the one below
+    /// the root.
+    pub fn are_of_another_system(&self) -> bool {
+        self.root.is_alternate() && self.stand_ins.is_none()
+    }
+
     /// The command line of a call, for people.
     pub fn line<S: AsRef<OsStr>>(tool: Tool, arguments: &[S]) -> String {
         let words = std::iter::once(tool.path().as_os_str()).chain(arguments.iter().map(AsRef::as_ref));

@@ -1,6 +1,7 @@
 //! pfctl(8): reads rules without loading them, and says whether pf runs.
 //!
-//! `ROOT/var/db/standin/pf.running` exists while it runs. Of the grammar of pf.conf(5) this knows macros, comments,
+//! `ROOT/var/db/standin/pf.running` exists while it runs, and `pf.loaded` while only the module is loaded; without it
+//! pfctl does not even read rules. Of the grammar of pf.conf(5) this knows macros, comments,
 //! continued lines, the first word of each rule and the order of the kinds of rules.
 
 use std::io::Read;
@@ -34,6 +35,13 @@ const KINDS: &[(&str, u8)] = &[
 pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
+        _ if !host.flag("pf.loaded") && !host.flag("pf.running") => {
+            reply.complain(match words.as_slice() {
+                ["-s", ..] => "pfctl: /dev/pf: No such file or directory",
+                _ => "pfctl: Failed to open netlink: Bad file descriptor",
+            });
+            Ok(1)
+        }
         ["-s", "Running"] => {
             let runs = host.flag("pf.running");
             reply.say(if runs { "Enabled" } else { "Disabled" });

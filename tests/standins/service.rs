@@ -78,6 +78,7 @@ fn pf_start(host: &Host, reply: &mut Reply) -> Result<u8> {
         reply.complain("/etc/rc.d/pf: WARNING: /etc/pf.conf is not readable.");
         return Ok(1);
     }
+    std::fs::write(host.state("pf.loaded"), "").context("load pf")?;
     let rules = Command::new(tools()?.join("pfctl")).args(["-nvf", "/etc/pf.conf"]).output();
     if !rules.context("start pfctl")?.status.success() {
         reply.complain("/etc/rc.d/pf: WARNING: Unable to load /etc/pf.conf.");

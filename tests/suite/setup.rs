@@ -358,6 +358,7 @@ fn rules_of_pf_that_exist() {
     let line = "nat on igc0 inet from 10.7.0.0/24 to any -> (igc0)";
     // Good ones without NAT: the place is named, and nothing is loaded.
     let host = nat();
+    host.fault("pf.loaded");
     let rules = "set skip on lo0\nblock in\npass out\n";
     host.write("/etc/pf.conf", rules);
     let said = host.ok_with("jail-setup", &["-y", "-N", "nat"]);
@@ -379,8 +380,25 @@ fn rules_of_pf_that_exist() {
     let said = host.ok_with("jail-setup", &["-y"]);
     assert!(said.contains("change: pf.conf: start pf"), "{said}");
     assert!(host.ok_with("jail-setup", &["-y"]).ends_with("nothing to change\n"));
+    // Those of a run that was killed before it came to start it.
+    let host = nat();
+    host.ok_with("jail-setup", &["-y", "-N", "nat"]);
+    host.tool("sysrc", &["pf_enable=NO"]);
+    host.clear_fault("pf.running");
+    host.clear_fault("pf.loaded");
+    let said = host.ok_with("jail-setup", &["-y"]);
+    assert!(said.contains("change: rc.conf: set pf_enable to YES\nchange: pf.conf: start pf\n"), "{said}");
+    // Without the module pfctl(8) reads nothing.
+    let host = nat();
+    host.write("/etc/pf.conf", "block in\n");
+    let said = host.ok_with("jail-setup", &["-y", "-N", "nat"]);
+    assert!(
+        said.contains("add this line before line 1 (not checked, because pf is not loaded), and load it"),
+        "{said}"
+    );
     // Broken ones.
     let host = nat();
+    host.fault("pf.loaded");
     host.write("/etc/pf.conf", "pass\nnonsense\n");
     let said = host.ok_with("jail-setup", &["-y", "-N", "nat"]);
     assert!(

@@ -277,6 +277,7 @@ fn steps(found: Found) -> Plan {
     if let Some(write) = found.jail_conf {
         plan.push(write);
     }
+    plan.append(found.network.files);
     found.rc.into_iter().chain(found.network.rc).for_each(|variable| plan.push(variable));
     plan.append(found.network.live);
     plan

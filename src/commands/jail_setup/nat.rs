@@ -47,13 +47,8 @@ pub(super) fn look(s: &Surroundings) -> Result<Network> {
     network.settings.push(("jail_net", net.to_string()));
     network.settings.push(("jail_gateway", address.to_string()));
     rc_conf(s, &bridge, &unit, net, address, &mut network);
-    live_bridge(s, &bridge, &unit, net, address, &mut network)?;
-    if s.sysctl(FORWARDING) != Some("1") {
-        network.live.push(SetSysctl {
-            name: FORWARDING,
-            value: "1",
-            old: s.sysctl(FORWARDING).unwrap_or("0").into(),
-        });
+    if s.is_live {
+        live_bridge(s, &bridge, &unit, net, address, &mut network)?;
     }
     firewall(s, net, &mut network)?;
     Ok(network)
@@ -150,9 +145,12 @@ fn live_bridge(
     if !exists || !kernel.is_up(bridge)? {
         network.live.push(Ifconfig::Up(bridge.clone()));
     }
-    let forwards = s.sysctl(FORWARDING) == Some("1");
+    if s.sysctl(FORWARDING) != Some("1") {
+        let old = s.sysctl(FORWARDING).unwrap_or("0").into();
+        network.live.push(SetSysctl { name: FORWARDING, value: "1", old });
+    }
     let text = format!("bridge {bridge} with the address {address}, and forwarding");
-    let state = if network.live.is_empty() && forwards { State::Ok } else { State::Change };
+    let state = if network.live.is_empty() { State::Ok } else { State::Change };
     network.findings.push(Finding::new(Part::Network, state, text));
     Ok(())
 }
@@ -171,76 +169,71 @@ fn firewall(s: &Surroundings, net: Ipv4Net, network: &mut Network) -> Result<()>
         path => path,
     };
     let file = s.host.root().host_path(Path::new(path));
-    let Some(_) = file::look(&file)? else {
-        let text = with_macros(EXAMPLE, &[("ext", ext), ("jails", &net.to_string())]);
-        check_rules(s.host, text.as_bytes()).with_context(|| format!("{path}: the proposed rules"))?;
-        network.find(
-            Part::Firewall,
-            State::Change,
-            format!("create {path} with NAT from {net} to {ext}, and enable pf"),
-        );
-        network.live.push(WriteFile { path: file, contents: text.into_bytes() });
+    let ours = with_macros(EXAMPLE, &[("ext", ext), ("jails", &net.to_string())]);
+    if file::look(&file)?.is_none() {
+        let text = format!("create {path} with NAT from {net} to {ext}, and enable pf");
+        network.find(Part::Firewall, State::Change, text);
+        network.files.push(WriteFile { path: file, contents: ours.into_bytes() });
         enable(s, network);
         return Ok(());
-    };
+    }
     let old = fs_err::read(&file)?;
-    let rules = match check_rules(s.host, &old) {
-        Ok(rules) => rules,
-        Err(e) => {
-            let text = format!(
-                "{path} has errors ({}); correct it, and run jail-setup again",
-                crate::system::console::line(&e.into())
-            );
+    let has_nat = match check_rules(s.host, &old)? {
+        Rules::Valid(rules) => match check_rules(s.host, format!("{rule}\n").as_bytes())? {
+            Rules::Valid(wanted) => rules.lines().any(|line| line.trim() == wanted.trim()),
+            _ => false,
+        },
+        Rules::Invalid(why) => {
+            let text = format!("{path} has errors ({why}); correct it, and run jail-setup again");
             network.find(Part::Firewall, State::Todo, text);
             return Ok(());
         }
+        Rules::Unknown => false,
     };
-    let wanted = check_rules(s.host, format!("{rule}\n").as_bytes())?;
-    let wanted = wanted.trim();
-    if rules.lines().any(|line| line.trim() == wanted) {
-        network.find(Part::Firewall, State::Ok, format!("{path} has NAT from {net} to {ext}"));
-        if s.rc.is_yes("pf_enable") || String::from_utf8_lossy(&old).contains(MARK) {
-            enable(s, network);
-        } else {
-            let lines = vec!["sysrc pf_enable=YES".into(), "service pf start".into()];
-            network.findings.push(
-                Finding::new(
-                    Part::Firewall,
-                    State::Todo,
-                    "pf is not enabled; check the rules, and enable it",
-                )
-                .with_lines(lines),
-            );
-        }
-        return Ok(());
+    if !has_nat && old != ours.as_bytes() {
+        return add_rule(s, path, &old, rule, network);
     }
-    let (at, place) = place_for(&old);
-    let mut together = old[..at].to_vec();
-    together.extend_from_slice(format!("{rule}\n").as_bytes());
-    together.extend_from_slice(&old[at..]);
-    let fits = match check_rules(s.host, &together) {
-        Ok(_) => String::new(),
-        Err(e) => format!(" (pfctl does not accept it there: {})", crate::system::console::line(&e.into())),
+    network.find(Part::Firewall, State::Ok, format!("{path} has NAT from {net} to {ext}"));
+    // Rules that an administrator never enabled are not enabled for him.
+    if s.rc.is_yes("pf_enable") || old == ours.as_bytes() {
+        enable(s, network);
+    } else {
+        let lines = vec!["sysrc pf_enable=YES".into(), "service pf start".into()];
+        network.findings.push(
+            Finding::new(Part::Firewall, State::Todo, "pf is not enabled; check the rules, and enable it")
+                .with_lines(lines),
+        );
+    }
+    Ok(())
+}
+
+/// Asks for the rule in a file that exists.
+fn add_rule(s: &Surroundings, path: &str, old: &[u8], rule: String, network: &mut Network) -> Result<()> {
+    let (at, place) = place_for(old);
+    let together = [&old[..at], rule.as_bytes(), b"\n", &old[at..]].concat();
+    let remark = match check_rules(s.host, &together)? {
+        Rules::Valid(_) => String::new(),
+        Rules::Invalid(why) => format!(" (pfctl does not accept it there: {why})"),
+        Rules::Unknown => " (not checked, because pf is not loaded)".into(),
     };
-    let reload =
-        if s.rc.is_yes("pf_enable") { "service pf reload" } else { "sysrc pf_enable=YES; service pf start" };
-    let text = format!("{path} exists; add this line {place}{fits}, and load it");
+    let reload = match s.rc.is_yes("pf_enable") {
+        true => "service pf reload",
+        false => "sysrc pf_enable=YES; service pf start",
+    };
+    let text = format!("{path} exists; add this line {place}{remark}, and load it");
     let lines = vec![rule, reload.into()];
     network.findings.push(Finding::new(Part::Firewall, State::Todo, text).with_lines(lines));
     Ok(())
 }
 
-/// What the file that jail-setup writes begins with.
-const MARK: &str = "# /etc/pf.conf of a host with one address";
-
 /// Has pf started at boot, and now.
 fn enable(s: &Surroundings, network: &mut Network) {
     if !s.rc.is_yes("pf_enable") {
         let variable = SetVariable::new(s.host, "pf", "pf_enable", &s.rc, Some("YES"));
-        network.live.push(variable);
+        network.rc.push(variable);
         network.find(Part::RcConf, State::Change, "set pf_enable to YES");
     }
-    if !is_running(s.host) {
+    if s.is_live && !is_running(s.host) {
         network.live.push(StartPf);
         network.find(Part::Firewall, State::Change, "start pf");
     }
@@ -251,10 +244,24 @@ fn is_running(host: &Host) -> bool {
     host.tools().ask(Tool::Pfctl, &["-s", "Running"]).is_ok()
 }
 
-/// Has pfctl(8) read rules, without loading them; gives what it made of them.
-fn check_rules(host: &Host, rules: &[u8]) -> Result<String, ToolError> {
+/// What pfctl(8) makes of rules.
+enum Rules {
+    /// The rules as it would load them.
+    Valid(String),
+    /// Its message.
+    Invalid(String),
+    /// It reads nothing while the module is not loaded.
+    Unknown,
+}
+
+/// Has pfctl(8) read rules, without loading them.
+fn check_rules(host: &Host, rules: &[u8]) -> Result<Rules, ToolError> {
     match host.tools().ask_with_input(Tool::Pfctl, &["-nvf", "-"], rules) {
-        Ok(printed) => Ok(printed.stdout),
+        Ok(printed) => Ok(Rules::Valid(printed.stdout)),
+        Err(e) if e.says("netlink") || e.says("/dev/pf") => Ok(Rules::Unknown),
+        Err(ToolError { outcome: Outcome::Failed { stderr, .. }, .. }) if !stderr.is_empty() => {
+            Ok(Rules::Invalid(stderr))
+        }
         Err(e) => Err(e),
     }
 }
@@ -442,7 +449,6 @@ mod tests {
     #[test]
     fn macros_and_places() {
         let text = with_macros(EXAMPLE, &[("ext", "vtnet0"), ("jails", "10.8.0.0/24")]);
-        assert!(text.starts_with(MARK));
         assert!(text.contains("\next = \"vtnet0\"\njails = \"10.8.0.0/24\"\n"), "{text}");
         assert!(text.contains("\nnat on $ext inet from $jails to any -> ($ext)\n"), "{text}");
         assert_eq!(place_for(b"set skip on lo0\npass\n"), (16, "before line 2".into()));

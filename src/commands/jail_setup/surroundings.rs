@@ -19,6 +19,8 @@ pub(super) struct Network {
     pub(super) settings: Vec<(&'static str, String)>,
     /// Variables of rc.conf(5), in the order in which they are set.
     pub(super) rc: Vec<SetVariable>,
+    /// Files that it needs.
+    pub(super) files: Plan,
     /// What is made live at once.
     pub(super) live: Plan,
     pub(super) findings: Vec<Finding>,
@@ -64,6 +66,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) rc: RcConf,
     /// Nodes of sysctl(8).
     sysctls: Vec<(String, String)>,
+    /// Whether the host runs: below another root directory there may be any system.
+    pub(super) is_live: bool,
     /// Bridges that rc.conf(5) makes.
     pub(super) cloned: Vec<ClonedBridge>,
 }
@@ -104,7 +108,8 @@ impl<'a> Surroundings<'a> {
         let sysctls: Vec<_> = sysctls.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         let rc = read_rc(host, &uplink)?;
         let cloned = cloned_bridges(host, &rc)?;
-        Ok(Surroundings { host, settings, arguments, network, uplink, kind, rc, sysctls, cloned })
+        let is_live = !host.tools().are_of_another_system();
+        Ok(Surroundings { host, settings, arguments, network, uplink, kind, rc, sysctls, is_live, cloned })
     }
 
     pub(super) fn sysctl(&self, name: &str) -> Option<&str> {

@@ -7,9 +7,11 @@ use crate::domain::settings::Settings;
 use crate::formats::printable;
 use crate::system::console;
 use crate::system::host::Host;
+use crate::system::tool::Tool;
 use anyhow::Result;
 use clap::Parser;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 /// List the thin jails of this host
@@ -33,7 +35,8 @@ pub fn main() -> ExitCode {
 /// Lists the jails.
 fn run(arguments: &JailList, host: &Host) -> Result<ExitCode> {
     let settings = Settings::load(host.root())?;
-    let inventory = Inventory::read(host, &settings)?;
+    let mut inventory = Inventory::read(host, &settings)?;
+    add_live_addresses(host, &mut inventory);
     match arguments.common.json {
         true => console::print_json(&document(&inventory))?,
         false => console::print_text(&table(&inventory))?,
@@ -43,6 +46,49 @@ fn run(arguments: &JailList, host: &Host) -> Result<ExitCode> {
         console::note(PROGRAM, &format!("warning: cannot read everything: {}{more}", first.why));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks running jails for addresses that no configuration says: those of DHCP and
+/// of routers, and those that rc(8) of a jail sets.
+fn add_live_addresses(host: &Host, inventory: &mut Inventory) {
+    for jail in &mut inventory.jails {
+        let (Presence::Present(running), Presence::Present(resources)) = (&jail.running, &jail.configuration)
+        else {
+            continue;
+        };
+        if !resources.gets_addresses && !jail.addresses.is_empty() {
+            continue;
+        }
+        // A jail that has just stopped has none.
+        if let Ok(printed) = host.tools().ask(Tool::Ifconfig, &["-j", &running.jid.to_string()]) {
+            for address in addresses_in(&printed.stdout) {
+                if !jail.addresses.contains(&address) {
+                    jail.addresses.push(address);
+                }
+            }
+        }
+    }
+}
+
+/// The addresses in what ifconfig(8) prints, without those of the loopback and
+/// those of one link.
+fn addresses_in(text: &str) -> Vec<IpAddr> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some("inet" | "inet6"), Some(word)) = (words.next(), words.next())
+            && let Ok(address) = word.parse::<IpAddr>()
+        {
+            let local = match address {
+                IpAddr::V4(v4) => v4.is_loopback(),
+                IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+            };
+            if !local {
+                found.push(address);
+            }
+        }
+    }
+    found
 }
 
 /// Shown for what does not exist.

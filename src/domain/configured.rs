@@ -38,6 +38,8 @@ pub struct JailResources {
     pub gateways: [Option<IpAddr>; 2],
     /// The devfs(8) ruleset of its `/dev`, if it has one.
     pub devfs_ruleset: Option<u32>,
+    /// Whether exec.start has it get addresses by DHCP or from a router.
+    pub gets_addresses: bool,
     /// What could not be resolved, as jail(8) would say it.
     pub errors: Vec<String>,
 }
@@ -54,6 +56,9 @@ impl JailResources {
             isolation: resolved.var("isolation").map(str::to_owned),
             gateways: ["gateway", "gateway6"].map(|name| without_zone(resolved.var(name)?).parse().ok()),
             devfs_ruleset: devfs::ruleset(resolved),
+            gets_addresses: resolved.get("exec.start").unwrap_or_default().iter().any(|command| {
+                ["DHCP", "dhclient", "accept_rtadv"].iter().any(|word| command.contains(word))
+            }),
             // jail(8)'s own words, but for the full stop that some of them have.
             errors: resolved.errors.iter().map(|e| e.to_string().trim_end_matches('.').to_owned()).collect(),
             ..JailResources::default()

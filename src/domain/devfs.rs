@@ -51,6 +51,40 @@ pub fn problem(host: &Host, ruleset: u32) -> Result<Option<String>, ToolError> {
     Ok(rules.stdout.trim().is_empty().then(|| format!("devfs_ruleset {number} has no rules")))
 }
 
+/// The example of a ruleset that shows bpf(4).
+pub const EXAMPLE: &str = "/usr/local/share/examples/thinjail/devfs.rules";
+
+/// The ruleset that the example defines.
+const OF_EXAMPLE: u32 = 50;
+
+/// The rulesets that show bpf(4), in ascending order.
+pub fn with_bpf(host: &Host) -> Result<Vec<u32>, ToolError> {
+    if host.tools().are_of_another_system() {
+        return Ok(vec![OF_EXAMPLE]);
+    }
+    let ask = |words: &[&str]| host.tools().ask(Tool::Devfs, words);
+    let existing = ask(&["rule", "showsets"])?.stdout;
+    let mut found = Vec::new();
+    for number in existing.split_whitespace() {
+        let Ok(ruleset) = number.parse::<u32>() else { continue };
+        // Those of the base system show none.
+        if ruleset > LAST_OF_BASE && shows_bpf(&ask(&["rule", "-s", number, "show"])?.stdout) {
+            found.push(ruleset);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Whether one of the rules is `path 'bpf*' unhide`.
+fn shows_bpf(rules: &str) -> bool {
+    rules.lines().any(|rule| {
+        let words: Vec<&str> = rule.split_whitespace().map(|word| word.trim_matches('\'')).collect();
+        words.windows(2).any(|pair| pair[0] == "path" && pair[1].starts_with("bpf"))
+            && words.contains(&"unhide")
+    })
+}
+
 /// How to fix it.
 pub fn advice(ruleset: u32) -> String {
     match ruleset {

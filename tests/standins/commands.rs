@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use thinjail::system::kernel::simulated::Simulated;
+use thinjail::system::kernel::simulated::{Interface, Simulated};
 
 use crate::host::Host;
 use crate::jail::noted_params;
@@ -87,6 +87,27 @@ pub fn in_jail(kernel: &Simulated, jid: i32, words: &[&str], reply: &mut Reply) 
         }
         (Some("sh"), ["/etc/rc.shutdown", ..]) => {
             tell(format!("jail {jid}: /etc/rc.shutdown"));
+            Some(0)
+        }
+        // rc(8) of the jail gets an address at once.
+        (Some("sysrc"), [variable]) => {
+            let (name, value) =
+                variable.split_once('=').context("sysrc in a jail: only NAME=VALUE is imitated")?;
+            let interface = name.trim_start_matches("ifconfig_").trim_end_matches("_ipv6");
+            let address = match value {
+                "SYNCDHCP" => "inet 192.168.7.230/24",
+                "inet6 accept_rtadv" => "inet6 2001:db8:7::e6/64",
+                other => bail!("sysrc in a jail: {other} is not imitated"),
+            };
+            reply.say(format!("{name}:  -> {value}"));
+            kernel.change(|state| {
+                let is_it = |i: &&mut Interface| i.vnet == jid && i.name == interface;
+                if let Some(there) = state.interfaces.iter_mut().find(is_it) {
+                    there.up = true;
+                    there.addresses.push(address.into());
+                }
+                Ok(())
+            })?;
             Some(0)
         }
         (Some("tcpdrop"), ["-a"]) => Some(0),

@@ -88,8 +88,8 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
             })?;
             return Ok(0);
         }
-        ["-j", jail, rest @ ..] => match running(&kernel.state()?, jail) {
-            Some(jail) => (jail.jid, rest),
+        ["-j", jail, rest @ ..] => match by_name_or_id(&kernel.state()?, jail) {
+            Some(jid) => (jid, rest),
             None => {
                 reply.complain("ifconfig: jail not found: No such file or directory");
                 return Ok(1);
@@ -98,6 +98,12 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
         all => (HOST, all),
     };
     in_vnet(&kernel, vnet, words, reply)
+}
+
+/// The id of a running jail, by its name or its id.
+fn by_name_or_id(state: &State, jail: &str) -> Option<i32> {
+    let by_id = || state.jails.iter().find(|j| !j.dying && j.jid.to_string() == jail).map(|j| j.jid);
+    running(state, jail).map(|jail| jail.jid).or_else(by_id)
 }
 
 /// Makes the interfaces of a simulated host.

@@ -729,6 +729,10 @@ impl<'a> Run<'a> {
             let argv = match command_words(text) {
                 Command::Nothing => continue,
                 Command::Exec { argv, .. } => argv,
+                // Of the shell's grammar only quotes are imitated.
+                Command::Shell(line) if !line.contains(|c| "!\"$&()*;<>?[\\]`{|}~".contains(c)) => {
+                    quoted_words(&line)
+                }
                 Command::Shell(_) => {
                     self.warn("standin: commands for the shell of a jail are not imitated");
                     self.warn(format!("{text}: failed"));
@@ -774,4 +778,18 @@ impl<'a> Run<'a> {
             }
         }
     }
+}
+
+/// Words, of which those in single quotes may have blanks.
+fn quoted_words(line: &str) -> Vec<String> {
+    let (mut words, mut open) = (vec![String::new()], false);
+    for c in line.chars() {
+        match c {
+            '\'' => open = !open,
+            ' ' if !open => words.push(String::new()),
+            c => words.last_mut().expect("there is one").push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }

@@ -166,6 +166,55 @@ fn both_families() {
     stage.tool("jail", &["-r", "web"]);
 }
 
+/// By DHCP and from a router: the jail's rc.conf(5) says so, and jail-list shows what the jail got.
+#[test]
+fn addresses_from_the_network() {
+    let stage = Host::directory();
+    stage.write("/etc/rc.conf", "jail_enable=\"YES\"\n");
+    let refused = stage.run_with("jail-clone", &["--dhcp", "web", "10"]);
+    let told = stage.strip(&refused.stderr);
+    assert!(
+        told.contains("--dhcp: no devfs ruleset shows bpf(4)")
+            && told.contains("examples/thinjail/devfs.rules"),
+        "{told}"
+    );
+    stage.fault_with("devfs.rules", "50 include 5\n50 path 'bpf*' unhide\n");
+    assert_eq!(stage.ok_with("jail-clone", &["--dhcp", "web", "10"]), "web: id 10, DHCP\n");
+    assert_eq!(stage.ok_with("jail-clone", &["--slaac", "db", "11"]), "db: id 11, 192.168.7.11/24, SLAAC\n");
+    assert_eq!(stage.ok_with("jail-clone", &["--dhcp", "--slaac", "mail"]), "mail: id 1, DHCP, SLAAC\n");
+    assert_eq!(
+        fs::read_to_string(stage.path("/etc/jail.conf.d/web.conf")).unwrap(),
+        "web {\n\t$id = \"10\";\n\tdevfs_ruleset = 50;\n\
+         \texec.start = \"/usr/sbin/sysrc ifconfig_${epair}b=SYNCDHCP\";\n\
+         \texec.start += \"/bin/sh /etc/rc\";\n}\n"
+    );
+    assert_eq!(
+        fs::read_to_string(stage.path("/etc/jail.conf.d/db.conf")).unwrap(),
+        "db {\n\t$id = \"11\";\n\t$ip = \"192.168.7.${id}/24\";\n\
+         \texec.start = \"/sbin/ifconfig ${epair}b inet ${ip} up\";\n\
+         \texec.start += \"/sbin/route add default ${gateway}\";\n\
+         \texec.start += \"/usr/sbin/sysrc 'ifconfig_${epair}b_ipv6=inet6 accept_rtadv'\";\n\
+         \texec.start += \"/bin/sh /etc/rc\";\n}\n"
+    );
+    let addresses = |jail: &str| {
+        let listed = stage.ok_with("jail-list", &[]);
+        let line = listed.lines().find(|line| line.starts_with(jail)).unwrap().to_owned();
+        line.split_whitespace().nth(3).unwrap().to_owned()
+    };
+    assert_eq!((addresses("web"), addresses("db")), ("-".into(), "192.168.7.11".into()));
+    for jail in ["web", "db", "mail"] {
+        stage.tool("jail", &["-c", jail]);
+    }
+    assert_eq!(addresses("web"), "192.168.7.230");
+    assert_eq!(addresses("db"), "192.168.7.11,2001:db8:7::e6");
+    assert_eq!(stage.ok_with("jail-doctor", &[]), "");
+    for jail in ["web", "db", "mail"] {
+        stage.tool("jail", &["-r", jail]);
+        stage.ok_with("jail-destroy", &["-y", jail]);
+    }
+    stage.nothing_left();
+}
+
 #[test]
 fn the_jail_process_that_starts_is_noted() {
     let stage = host(Storage::Directory);

@@ -76,6 +76,29 @@ impl Choice {
         Ok(block.bridge.is_some() || block.isolation.is_some() || block.gateways.iter().any(Option::is_some))
     }
 
+    /// Has the jail get addresses by DHCP or from a router. Its own exec.start takes
+    /// the place of the common one, which sets addresses that it does not have; rc(8)
+    /// of the jail reads what sysrc(8) sets there.
+    pub(super) fn get_addresses(&mut self, common: &JailResources, arguments: &JailClone) {
+        let mut start = Vec::new();
+        let has_gateway = |at: usize| self.block.gateways[at].is_some() || common.gateways[at].is_some();
+        if arguments.dhcp {
+            // Without SYNC, devd(8) would start dhclient(8), and no jail runs it.
+            start.push("/usr/sbin/sysrc ifconfig_${epair}b=SYNCDHCP".to_owned());
+        } else if self.block.addresses[0].is_some() {
+            start.push("/sbin/ifconfig ${epair}b inet ${ip} up".to_owned());
+            start.extend(has_gateway(0).then(|| "/sbin/route add default ${gateway}".to_owned()));
+        }
+        if arguments.slaac {
+            start.push("/usr/sbin/sysrc 'ifconfig_${epair}b_ipv6=inet6 accept_rtadv'".to_owned());
+        } else if self.block.addresses[1].is_some() {
+            start.push("/sbin/ifconfig ${epair}b inet6 ${ip6} up".to_owned());
+            start.extend(has_gateway(1).then(|| "/sbin/route -6 add default ${gateway6}".to_owned()));
+        }
+        start.push("/bin/sh /etc/rc".to_owned());
+        self.block.start = start;
+    }
+
     fn check_gateway(&self, gateway: IpAddr, network: Option<IpNet>) -> Result<()> {
         let Some(network) = network else {
             bail!("gateway {gateway}: the jail has no address of that family; add one with -i or -6");
@@ -185,7 +208,13 @@ pub(super) fn choose(
         }
         Ok((v4, v6))
     };
-    if given4.is_none() && given6.is_none() && settings.jail_net.is_none() && settings.jail_net6.is_none() {
+    let gets = arguments.dhcp || arguments.slaac;
+    if !gets
+        && given4.is_none()
+        && given6.is_none()
+        && settings.jail_net.is_none()
+        && settings.jail_net6.is_none()
+    {
         bail!("no address: use -i or -6, or set jail_net in {}", crate::domain::settings::FILE);
     }
     // A given address says which id was meant, where one fits.
@@ -210,6 +239,9 @@ pub(super) fn choose(
         let usual = of_id_text(settings, name, id).filter(|c| c.net == chosen.net);
         Some(usual.map_or_else(|| chosen.text.clone(), |usual| usual.text))
     });
+    for (_, how) in [(arguments.dhcp, "DHCP"), (arguments.slaac, "SLAAC")].iter().filter(|(is, _)| *is) {
+        summary.push_str(&format!(", {how}"));
+    }
     let networks = [&v4, &v6].map(|chosen| chosen.as_ref().map(|chosen| chosen.net));
     let block = JailBlock { addresses, ..JailBlock::new(arguments.name.clone(), id) };
     Ok(Choice { block, networks, summary })

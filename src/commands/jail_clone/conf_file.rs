@@ -21,12 +21,25 @@ pub(super) struct JailBlock {
     pub(super) gateways: [Option<String>; 2],
     /// `$isolation`, where the common part has another one.
     pub(super) isolation: Option<String>,
+    /// `devfs_ruleset`, where the common part has another one.
+    pub(super) devfs_ruleset: Option<u32>,
+    /// `exec.start`, instead of that of the common part; none to keep it.
+    pub(super) start: Vec<String>,
 }
 
 impl JailBlock {
     /// A block with nothing but an id.
     pub(super) fn new(jail: JailName, id: Id) -> JailBlock {
-        JailBlock { jail, id, addresses: [None, None], bridge: None, gateways: [None, None], isolation: None }
+        JailBlock {
+            jail,
+            id,
+            addresses: [None, None],
+            bridge: None,
+            gateways: [None, None],
+            isolation: None,
+            devfs_ruleset: None,
+            start: Vec::new(),
+        }
     }
 
     /// The text of the file, indented as jail.conf(5) has it.
@@ -40,6 +53,11 @@ impl JailBlock {
         let others = [("bridge", &bridge), ("gateway", gateway), ("gateway6", gateway6)];
         for (name, value) in others.into_iter().chain([("isolation", &self.isolation)]) {
             lines.extend(value.as_ref().map(|value| format!("${name} = {};", quote_literal(value))));
+        }
+        lines.extend(self.devfs_ruleset.map(|ruleset| format!("devfs_ruleset = {ruleset};")));
+        for (at, command) in self.start.iter().enumerate() {
+            let operator = if at == 0 { "=" } else { "+=" };
+            lines.push(format!("exec.start {operator} {};", quote_with_variables(command)));
         }
         format!("{} {{\n\t{}\n}}\n", self.jail, lines.join("\n\t"))
     }

@@ -42,6 +42,12 @@ pub struct JailClone {
     /// Add the jail to jail_list, so that it starts at boot
     #[arg(short, long)]
     pub enable: bool,
+    /// Get the IPv4 address by DHCP
+    #[arg(long, conflicts_with = "v4")]
+    pub dhcp: bool,
+    /// Get the IPv6 address from a router
+    #[arg(long, conflicts_with = "v6")]
+    pub slaac: bool,
     /// The IPv6 address, instead of jail_net6 + id
     #[arg(short = '6', long = "ip6", value_name = "address")]
     pub v6: Option<Address<Ipv6Addr>>,
@@ -85,7 +91,14 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: &JailClone, host: &Host) -> Result<ExitCode> {
     let common = &arguments.common;
-    let settings = Settings::load(host.root())?;
+    let mut settings = Settings::load(host.root())?;
+    // What assigns the addresses also names the gateway.
+    if arguments.dhcp {
+        (settings.jail_net, settings.jail_gateway) = (None, None);
+    }
+    if arguments.slaac {
+        (settings.jail_net6, settings.jail_gateway6) = (None, None);
+    }
     // From reading what is in use to the file that claims it.
     let lock = if common.dry_run { None } else { Some(Lock::take(host.root(), LockId::Jails)?) };
     // The zfs(8) of a killed run continues, and mounts what it made.
@@ -238,12 +251,35 @@ fn choose_resources(
     };
     let mut resources = candidate(&choice)?;
     let has_common = configs.includes_conf_dir().is_some();
-    if choice.add_network(settings, &resources, has_common, arguments)? {
+    let mut differs = choice.add_network(settings, &resources, has_common, arguments)?;
+    if arguments.dhcp || arguments.slaac {
+        choice.get_addresses(&resources, arguments);
+        if arguments.dhcp {
+            choice.block.devfs_ruleset = dhcp_ruleset(host, resources.devfs_ruleset)?;
+        }
+        differs = true;
+    }
+    if differs {
         resources = candidate(&choice)?;
     }
     configs.check(&resources, &reserved)?;
     check_pairs(host, jail, &resources)?;
     Ok((choice, resources))
+}
+
+/// The devfs ruleset for a jail that runs dhclient(8), unless that of the common
+/// part shows bpf(4).
+fn dhcp_ruleset(host: &Host, common: Option<u32>) -> Result<Option<u32>> {
+    let rulesets = devfs::with_bpf(host)?;
+    match (common, rulesets.first()) {
+        (Some(common), _) if rulesets.contains(&common) => Ok(None),
+        (_, Some(ruleset)) => Ok(Some(*ruleset)),
+        (_, None) => bail!(
+            "--dhcp: no devfs ruleset shows bpf(4), which dhclient(8) needs; install {} as /etc/devfs.rules, \
+             or add it there, and run service devfs restart",
+            devfs::EXAMPLE
+        ),
+    }
 }
 
 /// The jail's path, unless it is there and empty.

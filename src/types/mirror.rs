@@ -1,8 +1,7 @@
 //! Where releases are fetched from.
 
 use crate::types::release::Release;
-use crate::types::tool_error::ToolError;
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -65,6 +64,9 @@ impl Arch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror(String);
 
+/// Where releases are that the mirrors no longer have. It serves no HTTPS.
+const ARCHIVE: &str = "http://ftp-archive.freebsd.org/pub/FreeBSD-Archive/old-releases";
+
 impl Default for Mirror {
     fn default() -> Mirror {
         Mirror("https://download.freebsd.org".into())
@@ -102,15 +104,10 @@ impl Mirror {
         format!("{}/{kind}/{}/{}/{release}", self.0, arch.machine(), arch.processor())
     }
 
-    /// What to do about a failing fetch(1), where something can be done.
-    pub fn explain(&self, error: ToolError) -> anyhow::Error {
-        if error.says("Not Found") {
-            return anyhow!(
-                "{error}; not there, or past its end of life and moved to \
-                 http://ftp-archive.freebsd.org/pub/FreeBSD-Archive/old-releases (give its directory with -m)"
-            );
-        }
-        error.into()
+    /// The URL of the directory of a release that is past its end of life and gone
+    /// from the mirrors.
+    pub fn archive(release: &Release, arch: Arch) -> String {
+        format!("{ARCHIVE}/{}/{release}", arch.machine())
     }
 }
 
@@ -150,6 +147,7 @@ mod tests {
         );
         let old = "http://ftp-archive.freebsd.org/pub/FreeBSD-Archive/old-releases/amd64/13.1-RELEASE";
         assert_eq!(directory(old, "13.1", Arch::Amd64), old);
+        assert_eq!(Mirror::archive(&"13.1".parse().unwrap(), Arch::Amd64), old);
         for bad in
             ["", "download.freebsd.org", "https://", "https:///", "https://a b", "gopher://x", "http://x\n"]
         {

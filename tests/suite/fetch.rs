@@ -212,7 +212,44 @@ fn other_places_and_architectures() {
     );
     serve(&stage, &archive);
     let told = stage.fails("skel-fetch 13.2");
-    assert!(told.contains("Not Found") && told.contains("ftp-archive.freebsd.org"), "{told}");
+    assert!(told.contains("13.2-RELEASE: not on the mirror: /usr/bin/fetch"), "{told}");
+    stage.www("ftp-archive.freebsd.org", "index.html", b"");
+    let told = stage.fails("skel-fetch 13.2");
+    assert!(
+        told.contains("13.2-RELEASE: neither on the mirror nor in the archive http://ftp-archive"),
+        "{told}"
+    );
+    // A mirror that was chosen is not left.
+    let told = stage.fails("skel-fetch -m https://download.freebsd.org 13.2");
+    assert!(
+        told.contains("13.2-RELEASE: the mirror does not have it") && told.contains("Not Found"),
+        "{told}"
+    );
+}
+
+/// What is gone from the mirror is fetched from the archive, the MANIFEST or the archive alone.
+#[test]
+fn old_releases_come_from_the_archive() {
+    let archive = tar(&least());
+    for has_manifest in [false, true] {
+        let stage = Host::bare(Storage::Directory);
+        stage.www("download.freebsd.org", "index.html", b"");
+        let at = "pub/FreeBSD-Archive/old-releases/amd64/14.5-RELEASE";
+        stage.www("ftp-archive.freebsd.org", &format!("{at}/base.txz"), &archive);
+        let manifest = small::manifest(&archive);
+        stage.www("ftp-archive.freebsd.org", &format!("{at}/MANIFEST"), manifest.as_bytes());
+        if has_manifest {
+            stage.write("/usr/local/share/freebsd/MANIFESTS/amd64-amd64-14.5-RELEASE", &manifest);
+        }
+        let output = stage.run("skel-fetch 14.5");
+        let told = stage.strip(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        let warning = "skel-fetch: warning: 14.5-RELEASE is past its end of life and receives no patches; \
+                       fetching it from the archive, http://ftp-archive.freebsd.org/pub/";
+        assert_eq!(told.matches(warning).count(), 1, "{told}");
+        assert!(stage.path("/zdata/jails/templates/14.5-RELEASE-base/bin/freebsd-version").exists());
+        stage.nothing_left();
+    }
 }
 
 #[test]

@@ -437,6 +437,20 @@ fn what_would_cut_off_the_host_is_refused() {
     assert!(asks.strip(&output.stderr).contains("standard input is not a terminal; use -y"));
 }
 
+/// Nothing can be fetched for a host that runs no release.
+#[test]
+fn a_development_version() {
+    let host = lan(STATIC);
+    let change = |state: &mut thinjail::system::kernel::simulated::State| {
+        state.os_release = "16.0-CURRENT".into();
+        Ok(())
+    };
+    host.kernel().change(change).unwrap();
+    let said = host.ok_with("jail-setup", &["-y"]);
+    assert!(said.contains("\nthen: jail-clone -e -r RELEASE NAME && service jail start NAME\n"), "{said}");
+    assert!(!read(&host, FILES[0]).contains("bsd_ver"));
+}
+
 /// Half of everything is there.
 #[test]
 fn a_half_prepared_host_is_completed() {

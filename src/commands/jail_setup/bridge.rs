@@ -159,9 +159,6 @@ fn propose(
         None => s.bridge_names()?.1,
     };
     let (uplink, to) = (of_interface(s.uplink.as_str()), of_interface(bridge.as_str()));
-    if s.kind == UplinkKind::Bridge {
-        bail!("{bridge} is a bridge already");
-    }
     if !s.rc.get(&format!("vlans_{uplink}")).is_empty() {
         bail!(
             "{} carries VLANs (vlans_{uplink} in rc.conf), which a bridge would take from them; \
@@ -230,7 +227,12 @@ fn propose(
         "{} moves its address to {bridge} at the next boot, or now, at the console:",
         s.uplink
     ));
-    network.next.push("    service netif restart && service routing restart".into());
+    // dhclient(8) sets the default route, which restarting routing would remove.
+    let restart = match line.address {
+        AddressSource::Dhcp => "service netif restart",
+        _ => "service netif restart && service routing restart",
+    };
+    network.next.push(format!("    {restart}"));
     network.next.push("to take it back:".into());
     network.next.push(format!("    {}", back.join("; ")));
     Ok(())

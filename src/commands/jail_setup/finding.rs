@@ -81,7 +81,14 @@ impl Finding {
     /// On one line.
     pub(super) fn to_line(&self) -> String {
         let head = format!("{}: {}: {}", self.state.name(), self.part.name(), self.text);
-        if self.lines.is_empty() { head } else { format!("{head}: {}", self.lines.join("; ")) }
+        if self.lines.is_empty() {
+            return head;
+        }
+        // Columns and the ends of statements mean nothing in one line.
+        let words = |line: &String| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lines: Vec<String> =
+            self.lines.iter().map(|line| words(line).trim_end_matches(';').to_owned()).collect();
+        format!("{head}: {}", lines.join("; "))
     }
 
     /// For programs.

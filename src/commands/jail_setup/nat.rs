@@ -128,12 +128,8 @@ fn live_bridge(
     let exists = kernel.exists(bridge)?;
     if !exists {
         // A killed run may have made it, and not renamed it yet.
-        if unit == bridge || !kernel.exists(unit)? {
-            network.live.push(CreateBridge { unit: unit.clone() });
-        }
-        if unit != bridge {
-            network.live.push(Ifconfig::Rename(unit.clone(), bridge.clone()));
-        }
+        let is_made = unit != bridge && kernel.exists(unit)?;
+        network.live.push(CreateBridge { unit: unit.clone(), name: bridge.clone(), is_made });
     }
     let has = |(name, there): &(String, IpAddr)| name == bridge.as_str() && *there == IpAddr::V4(address);
     if !s.network.addresses.iter().any(has) {
@@ -300,21 +296,56 @@ fn with_macros(text: &str, values: &[(&str, &str)]) -> String {
     text.lines().map(line).collect()
 }
 
-/// Creates a bridge.
+/// Creates a bridge, and gives it its name.
 struct CreateBridge {
     unit: IfName,
+    name: IfName,
+    /// It exists, but under the name that it was created with.
+    is_made: bool,
+}
+
+impl CreateBridge {
+    fn rename(&self) -> Option<Ifconfig> {
+        (self.unit != self.name).then(|| Ifconfig::Rename(self.unit.clone(), self.name.clone()))
+    }
 }
 
 impl Action for CreateBridge {
     fn shell(&self) -> String {
-        shell::line(["/sbin/ifconfig", self.unit.as_str(), "create"])
+        let create = shell::line(["/sbin/ifconfig", self.unit.as_str(), "create"]);
+        let lines = (!self.is_made).then_some(create).into_iter().chain(self.rename().map(|r| r.shell()));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        let made = host.kernel()?.create(self.unit.as_str())?;
-        undo.push(Ifconfig::Destroy(made.clone()));
-        if made != self.unit {
-            bail!("create {}: the kernel called it {made}", self.unit);
+        if !self.is_made {
+            let made = host.kernel()?.create(self.unit.as_str())?;
+            undo.push(DestroyBridge { names: [self.name.clone(), made.clone()] });
+            if made != self.unit {
+                bail!("create {}: the kernel called it {made}", self.unit);
+            }
+        }
+        // Undone with the bridge.
+        self.rename().map_or(Ok(()), |rename| rename.perform(host, &mut Undo::default()))
+    }
+}
+
+/// Destroys a bridge that this run created, whether it was renamed or not.
+struct DestroyBridge {
+    names: [IfName; 2],
+}
+
+impl Action for DestroyBridge {
+    fn shell(&self) -> String {
+        shell::line(["/sbin/ifconfig", self.names[0].as_str(), "destroy"])
+    }
+
+    fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
+        let kernel = host.kernel()?;
+        for name in &self.names {
+            if kernel.exists(name)? {
+                return Ifconfig::Destroy(name.clone()).perform(host, undo);
+            }
         }
         Ok(())
     }

@@ -4,14 +4,16 @@ use super::SET;
 use crate::formats::manifest;
 use crate::formats::shell;
 use crate::system::archive;
+use crate::system::console;
 use crate::system::effect;
 use crate::system::file;
 use crate::system::host::Host;
 use crate::system::plan::{Action, Undo};
 use crate::system::progress::Progress;
 use crate::system::tool::{Tool, Tools};
-use crate::types::mirror::Mirror;
+use crate::types::release::Release;
 use crate::types::sibling_name;
+use crate::types::tool_error::ToolError;
 use anyhow::{Context, Result, bail};
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -19,22 +21,73 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Fetches the MANIFEST of a release.
-pub(super) struct FetchManifest {
-    pub(super) url: String,
-    pub(super) to: PathBuf,
-    pub(super) mirror: Mirror,
+/// The directory on a server that holds the files of a release.
+pub(super) struct Source {
+    directory: RefCell<String>,
+    /// Where they are if they are gone from there.
+    archive: RefCell<Option<String>>,
+    release: Release,
 }
 
-impl FetchManifest {
-    fn arguments(&self, to: &Path) -> [OsString; 4] {
-        ["-q".into(), "-o".into(), to.into(), self.url.clone().into()]
+impl Source {
+    /// A directory, and the one to turn to.
+    pub(super) fn new(directory: String, archive: Option<String>, release: Release) -> Source {
+        Source { directory: RefCell::new(directory), archive: RefCell::new(archive), release }
     }
+
+    fn url(&self, name: &str) -> String {
+        format!("{}/{name}", self.directory.borrow())
+    }
+
+    /// Asks for a file; if it is gone, asks the archive, for this file and all that
+    /// follow.
+    fn ask<T>(&self, name: &str, attempt: impl Fn(&str) -> Result<T, ToolError>) -> Result<T> {
+        let error = match retry(|| attempt(&self.url(name))) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        if !error.says("Not Found") {
+            return Err(error.into());
+        }
+        let Some(archive) = self.archive.take() else {
+            return Err(
+                anyhow::Error::new(error).context(format!("{}: the mirror does not have it", self.release))
+            );
+        };
+        let answer = retry(|| attempt(&format!("{archive}/{name}"))).map_err(|second| {
+            // What the archive lacks was never released.
+            let text = match second.says("Not Found") {
+                true => format!("{}: neither on the mirror nor in the archive {archive}", self.release),
+                false => format!("{}: not on the mirror", self.release),
+            };
+            anyhow::Error::new(second).context(text)
+        })?;
+        let text = format!(
+            "warning: {} is past its end of life and receives no patches; fetching it from the archive, {archive}, \
+             without encryption",
+            self.release
+        );
+        console::note(super::PROGRAM, &text);
+        self.directory.replace(archive);
+        Ok(answer)
+    }
+}
+
+/// Fetches the MANIFEST of a release.
+pub(super) struct FetchManifest {
+    pub(super) source: Rc<Source>,
+    pub(super) to: PathBuf,
+}
+
+const MANIFEST: &str = "MANIFEST";
+
+fn manifest_arguments(url: &str, to: &Path) -> [OsString; 4] {
+    ["-q".into(), "-o".into(), to.into(), url.into()]
 }
 
 impl Action for FetchManifest {
     fn shell(&self) -> String {
-        Tools::line(Tool::Fetch, &self.arguments(&self.to))
+        Tools::line(Tool::Fetch, &manifest_arguments(&self.source.url(MANIFEST), &self.to))
     }
 
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
@@ -44,10 +97,12 @@ impl Action for FetchManifest {
         if file::look(&aside)?.is_some() {
             effect::remove_file(&aside)?;
         }
-        let fetched = retry(|| host.tools().run(Tool::Fetch, &self.arguments(&aside)))
-            .map_err(|e| self.mirror.explain(e))
+        let fetch = |url: &str| host.tools().run(Tool::Fetch, &manifest_arguments(url, &aside));
+        let fetched = self
+            .source
+            .ask(MANIFEST, fetch)
             .and_then(|_| manifest::parse(&fs_err::read_to_string(&aside)?))
-            .with_context(|| format!("MANIFEST from {}", self.url));
+            .with_context(|| format!("MANIFEST from {}", self.source.url(MANIFEST)));
         if let Err(e) = fetched {
             let _ = effect::remove_file(&aside);
             return Err(e);
@@ -67,16 +122,15 @@ pub(super) fn retry<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T
 
 /// Fetches the archive, and continues a partial download.
 pub(super) struct FetchArchive {
-    pub(super) url: String,
+    pub(super) source: Rc<Source>,
     pub(super) part: PathBuf,
-    pub(super) mirror: Mirror,
 }
 
 impl FetchArchive {
     fn arguments(&self) -> Vec<OsString> {
         // -F: a part that a killed fetch(1) left has not got the server's time yet.
         let how = ["-F", "-R", "-r", "-o"].map(OsString::from);
-        how.into_iter().chain([self.part.clone().into(), self.url.clone().into()]).collect()
+        how.into_iter().chain([self.part.clone().into(), self.source.url(SET).into()]).collect()
     }
 
     fn size(&self) -> Result<u64> {
@@ -91,8 +145,7 @@ impl Action for FetchArchive {
 
     fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
         let tools = host.tools();
-        let answer = retry(|| tools.ask(Tool::Fetch, &["-s", self.url.as_str()]))
-            .map_err(|e| self.mirror.explain(e))?;
+        let answer = self.source.ask(SET, |url| tools.ask(Tool::Fetch, &["-s", url]))?;
         // A server need not know.
         let expected: Option<u64> = answer.stdout.trim().parse().ok();
         if expected.is_some_and(|e| self.size().is_ok_and(|s| s > e)) {
@@ -110,7 +163,7 @@ impl Action for FetchArchive {
             let fetched = tools.run_growing(Tool::Fetch, &arguments, &self.part, STALLED);
             match fetched {
                 Ok(()) if expected.is_none() => break,
-                Err(e) if attempts == 2 => return Err(self.mirror.explain(e)),
+                Err(e) if attempts == 2 => return Err(e.into()),
                 _ => {}
             }
         }
@@ -118,7 +171,7 @@ impl Action for FetchArchive {
         if let Some(expected) = expected
             && size != expected
         {
-            bail!("{}: {size} bytes came, not {expected}; run it again to continue", self.url);
+            bail!("{}: {size} bytes came, not {expected}; run it again to continue", self.source.url(SET));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 mod download;
 
-use download::{FetchArchive, FetchManifest, VerifyArchive};
+use download::{FetchArchive, FetchManifest, Source, VerifyArchive};
 mod unpack;
 
 use crate::commands::common::{self, Common, arguments};
@@ -138,9 +138,8 @@ struct Found {
     /// What the layout lacks, in the order in which it is made.
     missing: Vec<MissingPlace>,
     notes: Vec<String>,
-    mirror: Mirror,
-    /// The directory of the release on the mirror.
-    url: String,
+    /// Where the files of the release are.
+    source: Source,
     /// Whether the MANIFEST has yet to be fetched.
     fetches_manifest: bool,
     verify: VerifyArchive,
@@ -174,8 +173,10 @@ fn look(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
     if !downloads && !std::fs::metadata(&archive).with_context(|| archive.display().to_string())?.is_file() {
         bail!("{}: not a regular file", archive.display());
     }
-    let mirror = arguments.mirror.clone().unwrap_or_default();
-    let url = mirror.directory(release, arch);
+    let directory = arguments.mirror.clone().unwrap_or_default().directory(release, arch);
+    // A mirror that was chosen is not left for another one.
+    let old = arguments.mirror.is_none().then(|| Mirror::archive(release, arch));
+    let source = Source::new(directory, old.filter(|_| !release.is_snapshot()), release.clone());
     let local = local_manifest(host, arguments, &archive, release, arch, &mut notes)?;
     let fetches_manifest = local.is_none();
     if fetches_manifest && arguments.file.is_some() {
@@ -214,7 +215,7 @@ fn look(host: &Host, arguments: &SkelFetch, layout: &Layout, new: bool) -> Resul
         },
         to: host.root().host_path(&layout.base(release)),
     };
-    Ok(Found { missing, notes, mirror, url, fetches_manifest, verify, is_verified, unpack })
+    Ok(Found { missing, notes, source, fetches_manifest, verify, is_verified, unpack })
 }
 
 /// The steps that bring the base:
@@ -230,14 +231,15 @@ fn steps(found: Found) -> Plan {
     for place in found.missing {
         plan.push(place.make());
     }
-    let Found { mirror, url, verify, .. } = found;
+    let Found { source, verify, .. } = found;
+    let source = Rc::new(source);
     if found.fetches_manifest {
         let to = verify.manifest.clone();
-        plan.push(FetchManifest { url: format!("{url}/MANIFEST"), to, mirror: mirror.clone() });
+        plan.push(FetchManifest { source: source.clone(), to });
     }
     if !found.is_verified {
         if verify.downloads {
-            plan.push(FetchArchive { url: format!("{url}/{SET}"), part: verify.part(), mirror });
+            plan.push(FetchArchive { source, part: verify.part() });
         }
         plan.push(verify);
     }

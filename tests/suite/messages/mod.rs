@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! == title
-//! host zfs                  zfs, directory, bare zfs, bare directory or none
+//! host zfs                  zfs, directory, bare zfs, bare directory, none or card
 //! $ rm etc/jail.conf        makes ready, with sh(1), in the root of the host
 //! ! jail-clone web 10       a program is run, with sh(1)
 //! status 1                  0 unless given
@@ -88,6 +88,7 @@ fn stage(host: &str) -> Host {
         "bare zfs" => Host::bare(Storage::Zfs),
         "bare directory" => Host::bare(Storage::Directory),
         "none" => Host::unconfigured(),
+        "card" => Host::with_card(),
         other => panic!("{other}: no such host"),
     }
 }

@@ -121,6 +121,17 @@ mod tests {
         assert!(parse("").is_err() && parse("{}").unwrap().is_empty());
     }
 
+    /// Recorded on FreeBSD 15.0, without some routes.
+    #[test]
+    fn what_netstat_prints() {
+        let text = r#"{"statistics": {"route-information": {"route-table": {"rt-family": [{"address-family":"Internet", "rt-entry": [{"destination":"default","gateway":"10.0.2.2","flags":"UGS", "flags_pretty": ["up","gateway","static"],"weight":1,"nhop-kidx":4,"interface-name":"vtnet0"}, {"destination":"10.0.2.0/24","gateway":"link#1","flags":"U", "flags_pretty": ["up"],"weight":1,"nhop-kidx":2,"interface-name":"vtnet0"}, {"destination":"10.0.2.15","gateway":"link#2","flags":"UHS", "flags_pretty": ["up","host","static"],"weight":1,"nhop-kidx":3,"interface-name":"lo0"}]}, {"address-family":"Internet6", "rt-entry": [{"destination":"::/96","gateway":"link#2","flags":"URS", "flags_pretty": ["up","reject","static"],"weight":1,"nhop-kidx":4,"interface-name":"lo0"}, {"destination":"::ffff:0.0.0.0/96","gateway":"link#2","flags":"URS","interface-name":"lo0"}, {"destination":"fe80::%lo0/64","gateway":"link#2","flags":"U", "flags_pretty": ["up"],"weight":1,"nhop-kidx":3,"interface-name":"lo0"}, {"destination":"fe80::1%lo0","gateway":"link#2","flags":"UHS","interface-name":"lo0"}]}]}}}}
+"#;
+        let routes = parse(text).unwrap();
+        assert_eq!(routes.len(), 7);
+        assert_eq!(routes[0].gateway, "10.0.2.2".parse().ok());
+        assert_eq!((routes[1].is_connected(), routes[2].is_host()), (true, true));
+    }
+
     proptest! {
         #[test]
         fn never_panics(text: String) {

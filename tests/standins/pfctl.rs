@@ -105,13 +105,16 @@ fn check(text: &str, file: &str, reply: &mut Reply) -> u8 {
         }
         highest = *kind;
         let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
-        reply.say(match first {
-            "nat" => format!("{words} round-robin"),
-            _ => words,
+        reply.say(match words.as_str() {
+            "pass" => "pass all flags S/SA keep state".into(),
+            "set skip on lo0" => "set skip on { lo0 }".into(),
+            nat if first == "nat" => format!("{nat} round-robin"),
+            other => other.to_owned(),
         });
     }
+    // Of rules with a mistake nothing is shown.
     if status != 0 {
-        reply.complain("pfctl: Syntax error in config file: pf rules not loaded");
+        reply.out.clear();
     }
     status
 }

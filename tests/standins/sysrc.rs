@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 
@@ -38,6 +39,9 @@ const ASK: &str = r#"
 for file; do if [ -r "$file" ]; then . "$file"; fi; done >/dev/null 2>&1
 eval "printf %s. \"\${$NAME?}\"" 2>/dev/null
 "#;
+
+/// Texts that sh(1) found to be right.
+static CHECKED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// What the options say.
 #[derive(Default)]
@@ -208,11 +212,18 @@ fn read(host: &Host, flags: &Flags, name: &str) -> Result<Option<String>> {
     };
     let mut files = vec![defaults];
     files.extend(flags.files.iter().cloned());
-    for file in &files {
-        let checked = Command::new("/bin/sh").arg("-n").arg(file).output();
-        if file.exists() && !checked.context("run sh")?.status.success() {
+    for file in files.iter().filter(|file| file.exists()) {
+        // Once for each text: a run asks for many variables.
+        let text = fs::read(file).context("rc.conf")?;
+        let mut checked = CHECKED.lock().expect("one thread");
+        if checked.contains(&text) {
+            continue;
+        }
+        let result = Command::new("/bin/sh").arg("-n").arg(file).output();
+        if !result.context("run sh")?.status.success() {
             bail!("sysrc: Exiting due to previous syntax errors");
         }
+        checked.push(text);
     }
     let answer = Command::new("/bin/sh")
         .args(["-c", ASK, "sysrc"])

@@ -14,7 +14,7 @@ use crate::commands::common::{self, Arguments, Common};
 use crate::domain::base_version::Version;
 use crate::domain::layout::{Layout, Storage};
 use crate::domain::layout_places::{MissingPlace, missing_places};
-use crate::domain::rc_conf::{RcConf, SetVariable};
+use crate::domain::rc_conf::SetVariable;
 use crate::domain::settings::{self, Settings};
 use crate::system::console;
 use crate::system::file::WriteFile;
@@ -228,12 +228,12 @@ fn look(host: &Host, arguments: &JailSetup, choices: &Choices) -> Result<Looked>
     findings.push(file.finding());
     let jail_conf = jail_conf::look(host, &layout, &intended)?;
     findings.extend(jail_conf.findings);
-    let known = RcConf::read(host, &[("jail_enable", "jail")])?;
+    let known = &network.known;
     let mut rc = Vec::new();
     if known.is_yes("jail_enable") {
         findings.push(Finding::new(Part::RcConf, State::Ok, "jail_enable is YES"));
     } else {
-        rc.push(SetVariable::new(host, "jail", "jail_enable", &known, Some("YES")));
+        rc.push(SetVariable::new(host, "jail", "jail_enable", known, Some("YES")));
         findings.push(Finding::new(Part::RcConf, State::Change, "set jail_enable to YES"));
     }
     findings.extend(network.findings.iter().cloned());

@@ -17,6 +17,8 @@ use anyhow::{Result, bail};
 pub(super) struct Network {
     /// Settings of thinjail.conf(5).
     pub(super) settings: Vec<(&'static str, String)>,
+    /// Variables of rc.conf(5) as they are, jail_enable among them.
+    pub(super) known: RcConf,
     /// Variables of rc.conf(5), in the order in which they are set.
     pub(super) rc: Vec<SetVariable>,
     /// Files that it needs.
@@ -188,6 +190,7 @@ fn read_rc(host: &Host, uplink: &IfName) -> Result<RcConf> {
         names.push((name.into(), "netif"));
     }
     for (name, service) in [
+        ("jail_enable", "jail"),
         ("gateway_enable", "routing"),
         ("ipv6_defaultrouter", "routing"),
         ("pf_enable", "pf"),

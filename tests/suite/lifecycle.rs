@@ -166,6 +166,22 @@ fn both_families() {
     stage.tool("jail", &["-r", "web"]);
 }
 
+#[test]
+fn ipv6_alone() {
+    let stage = Host::directory();
+    let network = "jail_net=\"\"\njail_gateway=\"\"\njail_net6=\"fd00:7::/64\"\njail_gateway6=\"fd00:7::101\"\n";
+    let settings = fs::read_to_string(stage.path("/usr/local/etc/thinjail.conf")).unwrap();
+    stage.write("/usr/local/etc/thinjail.conf", &format!("{settings}\n{network}"));
+    stage.write("/etc/jail.conf", include_str!("../../share/examples/jail.conf.ipv6-only"));
+    stage.ok_with("jail-clone", &["web", "10"]);
+    stage.tool("jail", &["-c", "web"]);
+    let shown = stage.tool("jexec", &["web", "ifconfig", "epair10b"]);
+    assert!(!shown.contains("inet ") && shown.contains("fd00:7::10"), "{shown}");
+    stage.tool("jail", &["-r", "web"]);
+    stage.ok_with("jail-destroy", &["-y", "web"]);
+    stage.nothing_left();
+}
+
 /// By DHCP and from a router: the jail's rc.conf(5) says so, and jail-list shows what the jail got.
 #[test]
 fn addresses_from_the_network() {

@@ -33,11 +33,13 @@ rc_conf_files='/etc/rc.conf /etc/rc.conf.local'
 zfs_enable=NO
 ";
 
-/// Gives one variable the way `f_sysrc_get` does: `$1` and on are the files, `$NAME` is the variable. Fails if it is
-/// not set at all.
+/// Gives variables the way `f_sysrc_get` does: `$1` and on are the files, `$NAMES` the variables. Each ends with a NUL, and
+/// begins with `=` if it is set at all.
 const ASK: &str = r#"
 for file; do if [ -r "$file" ]; then . "$file"; fi; done >/dev/null 2>&1
-eval "printf %s. \"\${$NAME?}\"" 2>/dev/null
+for NAME in $NAMES; do
+    eval "if [ -n \"\${$NAME+set}\" ]; then printf '=%s\\0' \"\${$NAME}\"; else printf '\\0'; fi" 2>/dev/null
+done
 "#;
 
 /// Texts that sh(1) found to be right.
@@ -116,8 +118,16 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
     }
     let _lock = host.lock()?;
     let mut status = 0;
-    for word in &words {
-        if !one(host, &flags, word, reply)? {
+    // What only asks needs one shell for all of it.
+    let names: Vec<&str> = words.iter().map(|word| name_and_mode(word).0).collect();
+    let asks = !flags.delete && words.iter().all(|word| name_and_mode(word).1.is_none());
+    let known = if asks { read_all(host, &flags, &names)? } else { Vec::new() };
+    for (at, word) in words.iter().enumerate() {
+        let old = match known.get(at) {
+            Some(old) => old.clone(),
+            None => read(host, &flags, names[at])?,
+        };
+        if !one(host, &flags, word, old, reply)? {
             status = 1;
         }
     }
@@ -145,9 +155,8 @@ fn name_and_mode(word: &str) -> (&str, Option<(Mode, &str)>) {
 }
 
 /// Does what one operand asks for. False if that failed.
-fn one(host: &Host, flags: &Flags, word: &str, reply: &mut Reply) -> Result<bool> {
+fn one(host: &Host, flags: &Flags, word: &str, old: Option<String>, reply: &mut Reply) -> Result<bool> {
     let (name, change) = name_and_mode(word);
-    let old = read(host, flags, name)?;
     let separator = if flags.equals && !flags.no_name { "=\"" } else { ": " };
     let quote = if flags.equals && !flags.no_name { "\"" } else { "" };
     let label = if flags.no_name { String::new() } else { format!("{name}{separator}") };
@@ -202,6 +211,11 @@ fn one(host: &Host, flags: &Flags, word: &str, reply: &mut Reply) -> Result<bool
 
 /// The value of a variable, none if it is not set anywhere.
 fn read(host: &Host, flags: &Flags, name: &str) -> Result<Option<String>> {
+    Ok(read_all(host, flags, &[name])?.pop().flatten())
+}
+
+/// The values of variables, from one shell.
+fn read_all(host: &Host, flags: &Flags, names: &[&str]) -> Result<Vec<Option<String>>> {
     let own = host.path("/etc/defaults/rc.conf");
     let stock = host.state("rc.conf.defaults");
     let defaults = if own.exists() {
@@ -229,17 +243,17 @@ fn read(host: &Host, flags: &Flags, name: &str) -> Result<Option<String>> {
         .args(["-c", ASK, "sysrc"])
         .args(&files)
         .env_clear()
-        .env("NAME", name)
+        .env("NAMES", names.join(" "))
         .stdin(Stdio::null())
         .output()
         .context("run sh")?;
-    if !answer.status.success() {
-        return Ok(None);
+    let text = String::from_utf8(answer.stdout).context("a value that is not UTF-8")?;
+    let value = |text: &str| text.strip_prefix('=').map(|value| value.trim_end_matches('\n').to_owned());
+    let values: Vec<Option<String>> = text.split_terminator('\0').map(value).collect();
+    if values.len() != names.len() {
+        bail!("sysrc: {} values for {} variables", values.len(), names.len());
     }
-    let mut value = String::from_utf8(answer.stdout).context("a value that is not UTF-8")?;
-    // The dot keeps trailing newlines from getting lost on the way, then goes.
-    value.pop();
-    Ok(Some(value.trim_end_matches('\n').to_owned()))
+    Ok(values)
 }
 
 /// The delimiter of a list: the first character of what is to be added, unless that can be part of a word.

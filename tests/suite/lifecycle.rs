@@ -169,7 +169,8 @@ fn both_families() {
 #[test]
 fn ipv6_alone() {
     let stage = Host::directory();
-    let network = "jail_net=\"\"\njail_gateway=\"\"\njail_net6=\"fd00:7::/64\"\njail_gateway6=\"fd00:7::101\"\n";
+    let network =
+        "jail_net=\"\"\njail_gateway=\"\"\njail_net6=\"fd00:7::/64\"\njail_gateway6=\"fd00:7::101\"\n";
     let settings = fs::read_to_string(stage.path("/usr/local/etc/thinjail.conf")).unwrap();
     stage.write("/usr/local/etc/thinjail.conf", &format!("{settings}\n{network}"));
     stage.write("/etc/jail.conf", include_str!("../../share/examples/jail.conf.ipv6-only"));

@@ -437,6 +437,25 @@ fn what_would_cut_off_the_host_is_refused() {
     assert!(asks.strip(&output.stderr).contains("standard input is not a terminal; use -y"));
 }
 
+/// A host that is set up in one mode is not turned into the other one.
+#[test]
+fn the_mode_is_not_changed() {
+    let why = "are set up for ";
+    // Before the boot, and after it.
+    let mut bridged = lan(STATIC);
+    sets_up(&mut bridged, &[], &["jail_bridge=\"bridge0\""]);
+    refuses(&bridged, &["-N", "nat"], why);
+    bridged.tool("ifconfig", &["igc0", "inet", "192.168.1.5", "-alias"]);
+    bridged.tool("ifconfig", &["bridge0", "create", "addm", "igc0", "up"]);
+    bridged.tool("ifconfig", &["bridge0", "inet", "192.168.1.5/24"]);
+    refuses(&bridged, &["-N", "nat"], why);
+    refuses(&bridged, &["-N", "nat", "-u", "igc0"], why);
+    refuses(&bridged, &["-N", "nat", "-u", "bridge0"], why);
+    let mut nat = lan(STATIC);
+    sets_up(&mut nat, &["-N", "nat"], &["jail_net=\"10.7.0.0/24\""]);
+    refuses(&nat, &["-N", "bridge"], why);
+}
+
 /// Nothing can be fetched for a host that runs no release.
 #[test]
 fn a_development_version() {

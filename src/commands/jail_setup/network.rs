@@ -19,7 +19,9 @@ pub(super) fn look(host: &Host, settings: &Settings, arguments: &JailSetup) -> R
     if surroundings.sysctl("kern.features.vimage") == Some("0") {
         bail!("the kernel has no VIMAGE, so a jail cannot have its own network; boot GENERIC");
     }
-    let network = match surroundings.mode()? {
+    let mode = surroundings.mode()?;
+    surroundings.check_mode(mode)?;
+    let network = match mode {
         NetworkMode::Bridge => bridge::look(&surroundings)?,
         NetworkMode::Nat => nat::look(&surroundings)?,
     };

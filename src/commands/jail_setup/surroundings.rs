@@ -148,6 +148,29 @@ impl<'a> Surroundings<'a> {
         })
     }
 
+    /// Fails if the settings are those of the other mode: rc.conf(5) of a bridge with
+    /// the uplink and that of NAT exclude each other, and jails depend on both.
+    pub(super) fn check_mode(&self, mode: NetworkMode) -> Result<()> {
+        let (Some(bridge), Some(net)) = (&self.settings.jail_bridge, self.settings.jail_net) else {
+            return Ok(());
+        };
+        let value = self.cloned.iter().find(|c| c.name == bridge.as_str()).map_or("", |c| &c.ifconfig);
+        let is_member = self.host.kernel()?.bridge_of(&self.uplink)?.as_ref() == Some(bridge);
+        let has_uplink = is_member || *bridge == self.uplink || value.split_whitespace().any(|w| w == "addm");
+        let here = self.network.connected(false, &[self.uplink.as_str(), bridge.as_str()]);
+        let is_nat = !has_uplink && !value.is_empty();
+        let set_up = match mode {
+            NetworkMode::Nat if has_uplink || here == Some(net.into()) && !is_nat => "a bridge",
+            NetworkMode::Bridge if is_nat => "NAT",
+            _ => return Ok(()),
+        };
+        bail!(
+            "{bridge} and jail_net {net} are set up for {set_up}; to change the mode, first remove {bridge} from \
+             rc.conf, and jail_bridge, jail_net and jail_gateway from {}",
+            crate::domain::settings::FILE
+        )
+    }
+
     /// The name of the bridge, and the one to create it with: as the options, the
     /// settings or rc.conf(5) say, else the first that is free.
     pub(super) fn bridge_names(&self) -> Result<(IfName, IfName)> {

@@ -11,7 +11,7 @@ use anyhow::Result;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// The arguments of sysrc(8), which is told of the alternate root.
+/// The arguments of sysrc(8), with the alternate root in front.
 pub fn arguments(host: &Host, words: &[&str]) -> Vec<String> {
     let mut all = Vec::new();
     if host.root().is_alternate() {
@@ -112,7 +112,11 @@ pub fn is_written(host: &Host, service: &str, name: &str) -> bool {
 
 /// Variables of rc.conf(5), as the rc.d scripts that use them see them.
 #[derive(Clone, Debug, Default)]
-pub struct RcConf(Vec<(String, String)>);
+pub struct RcConf {
+    /// The variables that were read, whether they are set or not.
+    read: Vec<String>,
+    values: Vec<(String, String)>,
+}
 
 impl RcConf {
     /// Reads some variables, each with the service that uses it. One that is not set
@@ -135,27 +139,25 @@ impl RcConf {
                 all.push(((*name).to_owned(), value));
             }
         }
-        Ok(RcConf(all))
+        Ok(RcConf { read: variables.iter().map(|(name, _)| (*name).to_owned()).collect(), values: all })
     }
 
     /// Adds variables that were read later.
     pub fn extend(&mut self, more: RcConf) {
-        self.0.extend(more.0);
+        self.read.extend(more.read);
+        self.values.extend(more.values);
     }
 
-    /// Their names.
+    /// The names of those that are set.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+        self.values.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The value of a variable, empty if it is not set.
+    /// The value of a variable, empty if it is not set. To ask for one that was not
+    /// read is a mistake in the program.
     pub fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
-    }
-
-    /// Whether a variable is set at all.
-    pub fn is_set(&self, name: &str) -> bool {
-        self.0.iter().any(|(known, _)| known == name)
+        debug_assert!(self.read.iter().any(|read| read == name), "{name} was not read");
+        self.values.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
     /// Whether a variable is on, as checkyesno of rc.subr(8) reads it.
@@ -264,13 +266,11 @@ mod tests {
 
     #[test]
     fn what_sysrc_prints() {
-        let read =
-            RcConf(assignments("jail_enable=\"YES\"\njail_list=\"a b\"\nifconfig_DEFAULT=\"x=\"y\"\"\n"));
-        assert_eq!(
-            (read.get("jail_list"), read.get("ifconfig_DEFAULT"), read.get("jail")),
-            ("a b", "x=\"y\"", "")
-        );
-        assert!(read.is_yes("jail_enable") && !read.is_yes("jail_list") && !read.is_set("jail"));
+        let text = "jail_enable=\"YES\"\njail_list=\"a b\"\nifconfig_DEFAULT=\"x=\"y\"\"\n";
+        let names = ["jail_enable", "jail_list", "ifconfig_DEFAULT", "gateway_enable"];
+        let rc = RcConf { read: names.map(str::to_owned).to_vec(), values: assignments(text) };
+        assert_eq!(names.map(|name| rc.get(name)), ["YES", "a b", "x=\"y\"", ""]);
+        assert!(rc.is_yes("jail_enable") && !rc.is_yes("jail_list") && !rc.is_yes("gateway_enable"));
         assert_eq!(of_interface("igc0.101"), "igc0_101");
     }
 }

@@ -105,6 +105,7 @@ pub fn ipv6_for_bridge(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn values_of_rc_conf() {
@@ -136,5 +137,25 @@ mod tests {
         assert!(matches!(split("inet 10.0.0.1/24 vhid 5"), Err(NotMovable::Word(_))));
         assert_eq!(ipv6_for_bridge("inet6 accept_rtadv"), "inet6 accept_rtadv auto_linklocal");
         assert_eq!(ipv6_for_bridge("inet6 auto_linklocal accept_rtadv"), "inet6 auto_linklocal accept_rtadv");
+    }
+
+    proptest! {
+        /// No word is lost: each is an address, about the interface, or what rc(8) itself reads.
+        #[test]
+        fn every_word_goes_somewhere(
+            words in prop::collection::vec("[a-z0-9./]{1,12}|inet|netmask 0x[0-9a-f]{8}|DHCP|up", 0..8)
+        ) {
+            let value = words.join(" ");
+            if let Ok(line) = split(&value) {
+                let address = match &line.address {
+                    AddressSource::Static(words) => words.clone(),
+                    _ => Vec::new(),
+                };
+                let rc = ["dhcp", "syncdhcp", "nosyncdhcp", "noauto", "up"];
+                let kept = value.split_whitespace().filter(|word| !rc.contains(&word.to_lowercase().as_str()));
+                let all = [address, line.link.clone()].concat();
+                prop_assert_eq!(kept.count(), all.len(), "{:?}", line);
+            }
+        }
     }
 }

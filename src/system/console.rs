@@ -99,7 +99,7 @@ pub fn ask(text: &str) -> Result<bool> {
     Ok(matches!(question(&format!("{text} [y/N]"))?.as_str(), "y" | "Y" | "yes"))
 }
 
-/// Whether there is somebody to ask.
+/// Whether standard input is a terminal, so that a question can be answered.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal()
 }

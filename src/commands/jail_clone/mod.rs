@@ -275,8 +275,8 @@ fn dhcp_ruleset(host: &Host, common: Option<u32>) -> Result<Option<u32>> {
         (Some(common), _) if rulesets.contains(&common) => Ok(None),
         (_, Some(ruleset)) => Ok(Some(*ruleset)),
         (_, None) => bail!(
-            "--dhcp: no devfs ruleset shows bpf(4), which dhclient(8) needs; install {} as /etc/devfs.rules, \
-             or add it there, and run service devfs restart",
+            "--dhcp: no devfs ruleset shows bpf(4), which dhclient(8) needs; append {} to /etc/devfs.rules, and \
+             run service devfs restart",
             devfs::EXAMPLE
         ),
     }

@@ -4,8 +4,8 @@
 //! the host, this very one perhaps. So only rc.conf(5) is changed; the
 //! administrator chooses the moment.
 
+use super::facts::{ClonedBridge, Network, NetworkFacts};
 use super::finding::{Finding, Part, State};
-use super::surroundings::{ClonedBridge, Network, Surroundings};
 use crate::domain::host_network::{UplinkKind, is_public};
 use crate::domain::rc_conf::{SetVariable, of_interface};
 use crate::formats::ifconfig_line::{self, AddressSource, IfconfigLine, NotMovable};
@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use std::net::IpAddr;
 
 /// Proposes the bridge, or accepts the one that exists.
-pub(super) fn look(s: &Surroundings) -> Result<Network> {
+pub(super) fn look(s: &NetworkFacts) -> Result<Network> {
     let kernel = s.host.kernel()?;
     if s.kind == UplinkKind::Wireless {
         bail!(
@@ -28,7 +28,7 @@ pub(super) fn look(s: &Surroundings) -> Result<Network> {
         UplinkKind::Bridge => Some(s.uplink.clone()),
         _ => kernel.bridge_of(&s.uplink)?,
     };
-    let prepared = s.cloned.iter().find(|c| adds(&c.ifconfig, &s.uplink));
+    let prepared = s.cloned.iter().find(|c| c.members().contains(&s.uplink.as_str()));
     let bridge = match (&present, prepared) {
         (Some(bridge), _) => bridge.clone(),
         (None, Some(cloned)) => cloned.name.parse()?,
@@ -43,21 +43,22 @@ pub(super) fn look(s: &Surroundings) -> Result<Network> {
     };
     match (&present, moves) {
         (Some(_), _) => {
-            network.find(
-                Part::Network,
-                State::Ok,
-                format!("bridge {bridge} with the member {}", member(s, &bridge)?),
-            );
+            let members: Vec<String> = s.other_members(&bridge)?.iter().map(ToString::to_string).collect();
+            let members = if members.is_empty() { "none".into() } else { members.join(", ") };
+            network.report(Part::Network, State::Ok, format!("bridge {bridge} with the member {members}"));
             if !s.cloned.iter().any(|c| c.name == bridge.as_str()) {
                 let text = format!(
                     "{bridge} is not in cloned_interfaces of rc.conf; add it, or it will be gone after the next boot"
                 );
-                network.find(Part::RcConf, State::Todo, text);
+                network.report(Part::RcConf, State::Todo, text);
             }
         }
         (None, false) => {
             let text = format!("bridge {bridge} with the member {}, from the next boot on", s.uplink);
-            network.find(Part::Network, State::Ok, text);
+            network.report(Part::RcConf, State::Ok, text);
+            let value = prepared.map_or("", |cloned| &cloned.ifconfig);
+            let line = ifconfig_line::split(value).unwrap_or_default();
+            network.findings.push(activation(&bridge, &line));
         }
         (None, true) => propose(s, &bridge, prepared, &mut network)?,
     }
@@ -65,8 +66,19 @@ pub(super) fn look(s: &Surroundings) -> Result<Network> {
     Ok(network)
 }
 
+/// What is left to the administrator: the moment.
+fn activation(bridge: &IfName, line: &IfconfigLine) -> Finding {
+    // dhclient(8) sets the default route, which restarting routing would remove.
+    let restart = match line.address {
+        AddressSource::Dhcp => "service netif restart",
+        _ => "service netif restart && service routing restart",
+    };
+    let text = format!("no jail starts before {bridge} exists: reboot, or run this at the console");
+    Finding::new(Part::Network, State::Todo, text).with_lines(vec![restart.into()])
+}
+
 /// Whether rc.conf(5) gives the uplink an address.
-fn has_address(s: &Surroundings) -> Result<bool> {
+fn has_address(s: &NetworkFacts) -> Result<bool> {
     let uplink = of_interface(s.uplink.as_str());
     let value = |suffix: &str| s.rc.get(&format!("ifconfig_{uplink}{suffix}"));
     let line = ifconfig_line::split(value("")).unwrap_or_default();
@@ -75,26 +87,8 @@ fn has_address(s: &Surroundings) -> Result<bool> {
     Ok(own || s.aliases()?.names().next().is_some())
 }
 
-/// Whether a value of `ifconfig_IF` adds a member.
-fn adds(value: &str, member: &IfName) -> bool {
-    let words: Vec<&str> = value.split_whitespace().collect();
-    words.windows(2).any(|pair| pair[0] == "addm" && pair[1] == member.as_str())
-}
-
-/// The members of a bridge that are no halves of epairs.
-fn member(s: &Surroundings, bridge: &IfName) -> Result<String> {
-    let kernel = s.host.kernel()?;
-    let mut members = Vec::new();
-    for member in kernel.bridge_members(bridge)? {
-        if !kernel.groups(&member)?.iter().any(|group| group == "epair") {
-            members.push(member.to_string());
-        }
-    }
-    Ok(if members.is_empty() { "none".into() } else { members.join(", ") })
-}
-
 /// The settings that follow from the network of the host.
-fn addresses(s: &Surroundings, bridge: &IfName, network: &mut Network) -> Result<()> {
+fn addresses(s: &NetworkFacts, bridge: &IfName, network: &mut Network) -> Result<()> {
     network.settings.push(("jail_bridge", bridge.to_string()));
     let interfaces = [s.uplink.as_str(), bridge.as_str()];
     let given = s.arguments.network;
@@ -102,8 +96,15 @@ fn addresses(s: &Surroundings, bridge: &IfName, network: &mut Network) -> Result
     for v6 in [false, true] {
         let (net_name, gateway_name) =
             if v6 { ("jail_net6", "jail_gateway6") } else { ("jail_net", "jail_gateway") };
-        if s.settings.value(net_name).is_some() && given.is_none_or(|net| net.addr().is_ipv6() != v6) {
+        let connected = s.network.connected(v6, &interfaces);
+        if let Some(net) = s.settings.value(net_name)
+            && given.is_none_or(|net| net.addr().is_ipv6() != v6)
+        {
             any = true;
+            if let Some(here) = connected.filter(|here| here.to_string() != net) {
+                let text = format!("{net_name} {net} is not the network of {}, {here}", s.uplink);
+                network.report(Part::Settings, State::Warning, text);
+            }
             continue;
         }
         let given = given.filter(|net| net.addr().is_ipv6() == v6);
@@ -112,7 +113,7 @@ fn addresses(s: &Surroundings, bridge: &IfName, network: &mut Network) -> Result
         if v6 && given.is_none() && any && !is_static_v6(s) {
             continue;
         }
-        let Some(net) = given.or_else(|| s.network.connected(v6, &interfaces)) else { continue };
+        let Some(net) = given.or(connected) else { continue };
         any = true;
         network.settings.push((net_name, net.to_string()));
         let router = s.network.router(v6, &interfaces).filter(|router| is_router_of(*router, &net));
@@ -124,11 +125,10 @@ fn addresses(s: &Surroundings, bridge: &IfName, network: &mut Network) -> Result
         bail!("{}: no network is connected to it; name the network of the jails with -a", s.uplink);
     }
     if s.settings.jail_ids.is_none() && network.settings.iter().any(|(name, _)| *name == "jail_net") {
-        network.find(
-            Part::Settings,
-            State::Warning,
-            "if a DHCP server assigns addresses of this network, set jail_ids to ids outside its range",
-        );
+        let text = "jail-clone chooses the lowest free address, which a DHCP server may assign, too; \
+                    leave its range out, such as with";
+        let command = format!("sysrc -f {} jail_ids=200-250", crate::domain::settings::FILE);
+        network.findings.push(Finding::new(Part::Settings, State::Warning, text).with_lines(vec![command]));
     }
     Ok(())
 }
@@ -138,8 +138,8 @@ fn is_router_of(router: IpAddr, net: &ipnet::IpNet) -> bool {
     link_local || net.contains(&router)
 }
 
-/// Whether the uplink has an IPv6 address of its own choice.
-fn is_static_v6(s: &Surroundings) -> bool {
+/// Whether rc.conf(5) gives the uplink a fixed IPv6 address.
+fn is_static_v6(s: &NetworkFacts) -> bool {
     let value = s.rc.get(&format!("ifconfig_{}_ipv6", of_interface(s.uplink.as_str()))).to_owned();
     value
         .split_whitespace()
@@ -149,7 +149,7 @@ fn is_static_v6(s: &Surroundings) -> bool {
 /// The variables of rc.conf(5) that make the bridge and move the address of the
 /// uplink to it.
 fn propose(
-    s: &Surroundings,
+    s: &NetworkFacts,
     bridge: &IfName,
     prepared: Option<&ClonedBridge>,
     network: &mut Network,
@@ -180,14 +180,25 @@ fn propose(
             s.uplink
         );
     }
-    let rc = &s.rc;
+    let aliases = s.aliases()?;
+    let mut moved: Vec<&str> = aliases.names().collect();
+    let all = format!("ifconfig_{uplink}_aliases");
+    moved.extend((!s.rc.get(&all).is_empty()).then_some(all.as_str()));
+    let (name, target) = (format!("ifconfig_{unit}_name"), format!("ifconfig_{to}"));
+    let suffix = |name: &str| name.rsplit('_').next().unwrap_or_default().to_owned();
+    let mut names = vec![name.clone(), target.clone(), format!("{target}_ipv6")];
+    names.extend(moved.iter().map(|name| format!("{target}_{}", suffix(name))));
+    let mut rc = s.with_interfaces(&names)?;
+    rc.extend(aliases.clone());
+    let rc = &rc;
     if prepared.is_none() {
+        let value = line.for_bridge(s.uplink.as_str());
+        s.check_unused(rc, &target, &value)?;
         // The name first: with it the next run knows the unit.
         if unit != *bridge {
-            network.set(s.host, "netif", rc, &format!("ifconfig_{unit}_name"), Some(bridge.as_str()));
+            network.set(s.host, "netif", rc, &name, Some(bridge.as_str()));
         }
-        let value = line.for_bridge(s.uplink.as_str());
-        network.set(s.host, "netif", rc, &format!("ifconfig_{to}"), Some(&value));
+        network.set(s.host, "netif", rc, &target, Some(&value));
         let clones = format!("{} {unit}", rc.get("cloned_interfaces"));
         if !rc.get("cloned_interfaces").split_whitespace().any(|word| word == unit.as_str()) {
             network.set(s.host, "netif", rc, "cloned_interfaces", Some(clones.trim()));
@@ -195,16 +206,10 @@ fn propose(
     }
     if !rc.get(&v6).is_empty() {
         let value = ifconfig_line::ipv6_for_bridge(rc.get(&v6));
-        network.set(s.host, "netif", rc, &format!("ifconfig_{to}_ipv6"), Some(&value));
+        network.set(s.host, "netif", rc, &format!("{target}_ipv6"), Some(&value));
     }
-    let aliases = s.aliases()?;
-    let mut moved: Vec<&str> = aliases.names().collect();
-    let all = format!("ifconfig_{uplink}_aliases");
-    moved.extend((!rc.get(&all).is_empty()).then_some(all.as_str()));
     for name in &moved {
-        let value = if *name == all { rc.get(name) } else { aliases.get(name) };
-        let suffix = name.rsplit('_').next().unwrap_or_default();
-        network.set(s.host, "netif", rc, &format!("ifconfig_{to}_{suffix}"), Some(value));
+        network.set(s.host, "netif", rc, &format!("{target}_{}", suffix(name)), Some(rc.get(name)));
     }
     let router = rc.get("ipv6_defaultrouter");
     if let Some(address) = router.strip_suffix(&format!("%{}", s.uplink)) {
@@ -213,8 +218,7 @@ fn propose(
     }
     // Last: until then the host keeps its address where it is.
     for name in moved {
-        let known = if name == all { rc } else { &aliases };
-        network.set(s.host, "netif", known, name, None);
+        network.set(s.host, "netif", rc, name, None);
     }
     network.set(s.host, "netif", rc, &v6, None);
     network.set(s.host, "netif", rc, &own, Some(&line.for_member()));
@@ -223,22 +227,13 @@ fn propose(
     let text = format!("bridge {bridge} with the member {}, from the next boot on", s.uplink);
     network.findings.push(Finding::new(Part::RcConf, State::Change, text).with_lines(commands));
     let back: Vec<String> = network.rc.iter().rev().map(SetVariable::inverse_command).collect();
-    network.next.push(format!(
-        "{} moves its address to {bridge} at the next boot, or now, at the console:",
-        s.uplink
-    ));
-    // dhclient(8) sets the default route, which restarting routing would remove.
-    let restart = match line.address {
-        AddressSource::Dhcp => "service netif restart",
-        _ => "service netif restart && service routing restart",
-    };
-    network.next.push(format!("    {restart}"));
-    network.next.push("to take it back:".into());
+    network.findings.push(activation(bridge, &line));
+    network.next.push(format!("to take {bridge} back, run this and reboot:"));
     network.next.push(format!("    {}", back.join("; ")));
     Ok(())
 }
 
-fn not_movable(s: &Surroundings, variable: &str, why: NotMovable) -> anyhow::Error {
+fn not_movable(s: &NetworkFacts, variable: &str, why: NotMovable) -> anyhow::Error {
     let advice = match &why {
         NotMovable::Wireless(_) => "; use -N nat",
         NotMovable::Word(_) => "; make the bridge by hand, or use -N nat",
@@ -247,10 +242,10 @@ fn not_movable(s: &Surroundings, variable: &str, why: NotMovable) -> anyhow::Err
 }
 
 /// What may go wrong, before it does.
-fn warnings(s: &Surroundings, bridge: &IfName, line: &IfconfigLine, network: &mut Network) {
+fn warnings(s: &NetworkFacts, bridge: &IfName, line: &IfconfigLine, network: &mut Network) {
     let uplink = &s.uplink;
     if line.address == AddressSource::Dhcp && s.sysctl("net.link.bridge.inherit_mac") != Some("1") {
-        network.find(Part::Network, State::Warning, format!(
+        network.report(Part::Network, State::Warning, format!(
             "the DHCP server sees the Ethernet address of {bridge} instead of that of {uplink}, and may assign \
              another address to this host; net.link.bridge.inherit_mac=1 in /boot/loader.conf keeps it"
         ));
@@ -264,13 +259,13 @@ fn warnings(s: &Surroundings, bridge: &IfName, line: &IfconfigLine, network: &mu
                 format!("{} is a public address", address.map(|a| a.to_string()).unwrap_or_default())
             }
         };
-        network.find(Part::Network, State::Warning, format!(
+        network.report(Part::Network, State::Warning, format!(
             "{why}; many such networks accept only the Ethernet address of {uplink}, and the jails would reach \
              nothing: then use -N nat"
         ));
     }
     if s.sysctl("net.link.bridge.member_ifaddrs") == Some("0") {
-        network.find(Part::Network, State::Warning, format!(
+        network.report(Part::Network, State::Warning, format!(
             "net.link.bridge.member_ifaddrs is 0: as a member of {bridge}, {uplink} can have no address of its own"
         ));
     }

@@ -167,3 +167,47 @@ fn missing(line: &str, present: &Resolved) -> Option<String> {
         (Some(_), None) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::layout::Storage;
+
+    /// The example with these settings, as jail.conf(5) reads it for a jail.
+    fn resolved(settings: &str, directory: &str) -> (String, Resolved) {
+        let settings = Settings::from_sources(Path::new("t"), settings.as_bytes(), |_| None).unwrap();
+        let layout = Layout::new(Path::new(directory), Path::new("/etc/jail.conf.d"), Storage::Directory);
+        let text = example(&layout, &settings);
+        let jail = "web { $id = 5; $ip = \"10.0.0.5/24\"; $ip6 = \"fd00::5/64\"; }";
+        let text = text.replace(".include \"/etc/jail.conf.d/*.conf\";", jail);
+        let mut config = Config::default();
+        config.parse_more(Path::new("t"), text.as_bytes()).unwrap();
+        let resolved = config.resolve(config.jail("web").unwrap());
+        assert_eq!(resolved.errors, [], "{text}");
+        (text, resolved)
+    }
+
+    #[test]
+    fn values_of_the_host() {
+        let v4 = "jail_bridge=b0\njail_net=10.0.0.0/24\njail_gateway=10.0.0.1\n";
+        let (_, web) = resolved(v4, "/a b/$x\"y\\z");
+        assert_eq!(web.scalar("path"), Some("/a b/$x\"y\\z/web-nullfs-base"));
+        assert_eq!((web.var("bridge"), web.var("gateway")), (Some("b0"), Some("10.0.0.1")));
+        let starts = |web: &Resolved| web.get("exec.start").unwrap().join("\n");
+        assert!(starts(&web).contains("inet 10.0.0.5/24 up\n/sbin/route add default 10.0.0.1\n"));
+        // Without a router there is no route, in any of the three.
+        let (text, web) = resolved("jail_bridge=b0\njail_net=10.0.0.0/24\n", "/j");
+        assert!(!text.contains("gateway") && !starts(&web).contains("route"), "{text}");
+        let (text, web) = resolved("jail_net6=fd00::/64\n", "/j");
+        assert!(
+            !text.contains("gateway")
+                && starts(&web).starts_with("/sbin/ifconfig epair5b inet6 fd00::5/64 up\n")
+        );
+        let both = format!("{v4}jail_net6=fd00::/64\njail_gateway6=fe80::1\n");
+        let (_, web) = resolved(&both, "/j");
+        assert!(
+            starts(&web).contains("inet 10.0.0.5/24 up\n") && starts(&web).contains("inet6 fd00::5/64\n")
+        );
+        assert!(starts(&web).contains("route -6 add default fe80::1%epair5b\n"), "{}", starts(&web));
+    }
+}

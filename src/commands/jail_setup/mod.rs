@@ -2,13 +2,13 @@
 //! and does it as one plan. A second run finds all of it and changes nothing.
 
 mod bridge;
+mod facts;
 mod finding;
 mod jail_conf;
 mod nat;
 mod network;
 mod settings_file;
 mod storage;
-mod surroundings;
 
 use crate::commands::common::{self, Arguments, Common};
 use crate::domain::base_version::Version;
@@ -26,12 +26,12 @@ use crate::types::interface::IfName;
 use crate::types::release::Release;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum, ValueHint};
+use facts::Network;
 use finding::{Finding, Part, State};
 use ipnet::IpNet;
 use settings_file::SettingsFile;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use surroundings::Network;
 
 /// Prepare a host for thin jails
 #[derive(Parser, Clone, Debug)]
@@ -117,20 +117,25 @@ fn run(arguments: &JailSetup, host: &Host) -> Result<ExitCode> {
     let mut choices = Choices { pool: None };
     let found = loop {
         match look(host, arguments, &choices)? {
-            Looked::Found(found) => break *found,
-            Looked::SeveralPools(pools) if common.dry_run || arguments.yes => {
+            LookResult::Found(found) => break *found,
+            LookResult::SeveralPools(pools) if common.dry_run || arguments.yes => {
                 return Err(storage::several(&pools));
             }
-            Looked::SeveralPools(pools) => choices.pool = Some(storage::ask(&pools)?),
+            LookResult::SeveralPools(pools) => choices.pool = Some(storage::ask(&pools)?),
         }
     };
     if common.dry_run {
         return dry_run(found, common.json);
     }
-    let text: String = found.findings.iter().map(Finding::to_text).collect();
+    let text = found.text();
     console::print_text(&text).context("standard output")?;
     if !found.changes() {
-        console::report(PROGRAM, "nothing to change");
+        let left = if found.has_todo() {
+            "nothing to change, except for the todo lines"
+        } else {
+            "nothing to change"
+        };
+        console::report(PROGRAM, left);
         return Ok(ExitCode::SUCCESS);
     }
     let (found, _lock) = match early {
@@ -142,7 +147,7 @@ fn run(arguments: &JailSetup, host: &Host) -> Result<ExitCode> {
             let lock = take()?;
             match look(host, arguments, &choices)? {
                 // Another program may have changed something meanwhile.
-                Looked::Found(again) if again.text() == text => (*again, lock),
+                LookResult::Found(again) if again.text() == text => (*again, lock),
                 _ => bail!("the host changed in the meantime; run jail-setup again"),
             }
         }
@@ -176,7 +181,7 @@ struct Choices {
 }
 
 /// What looking at the host comes to.
-enum Looked {
+enum LookResult {
     Found(Box<Found>),
     /// The administrator has to choose.
     SeveralPools(Vec<String>),
@@ -199,19 +204,23 @@ impl Found {
         self.findings.iter().any(|f| f.state == State::Change)
     }
 
+    fn has_todo(&self) -> bool {
+        self.findings.iter().any(|f| f.state == State::Todo)
+    }
+
     fn text(&self) -> String {
         self.findings.iter().map(Finding::to_text).collect()
     }
 }
 
 /// Looks at the host. Every reason not to set it up is found here.
-fn look(host: &Host, arguments: &JailSetup, choices: &Choices) -> Result<Looked> {
+fn look(host: &Host, arguments: &JailSetup, choices: &Choices) -> Result<LookResult> {
     let settings = Settings::load(host.root())?;
     let mut file = SettingsFile::look(host)?;
     let mut findings = Vec::new();
     match storage::choose(host, &settings, arguments, choices.pool.as_deref())? {
         storage::Choice::Settings(chosen) => file.set_all(&settings, chosen)?,
-        storage::Choice::SeveralPools(pools) => return Ok(Looked::SeveralPools(pools)),
+        storage::Choice::SeveralPools(pools) => return Ok(LookResult::SeveralPools(pools)),
     }
     let release = match &arguments.release {
         Some(release) => Some(release.clone()),
@@ -237,8 +246,9 @@ fn look(host: &Host, arguments: &JailSetup, choices: &Choices) -> Result<Looked>
         findings.push(Finding::new(Part::RcConf, State::Change, "set jail_enable to YES"));
     }
     findings.extend(network.findings.iter().cloned());
-    let next = next(&intended, &network);
-    Ok(Looked::Found(Box::new(Found {
+    let has_todo = findings.iter().any(|f| f.state == State::Todo);
+    let next = next(&intended, &network, has_todo);
+    Ok(LookResult::Found(Box::new(Found {
         findings,
         places,
         settings: file,
@@ -284,8 +294,9 @@ fn steps(found: Found) -> Plan {
 }
 
 /// What leads from here to a running jail.
-fn next(settings: &Settings, network: &Network) -> Vec<String> {
+fn next(settings: &Settings, network: &Network, has_todo: bool) -> Vec<String> {
     let mut lines = network.next.clone();
+    lines.extend(has_todo.then(|| "first: do what the todo lines say".to_owned()));
     let (release, option) = match &settings.bsd_ver {
         Some(release) => (release.version_text(), ""),
         None => ("RELEASE".into(), " -r RELEASE"),

@@ -3,10 +3,11 @@
 //! None of this touches the connection through which the administrator works, so
 //! it is made live at once.
 
+use super::facts::{Network, NetworkFacts};
 use super::finding::{Finding, Part, State};
-use super::surroundings::{Network, Surroundings};
-use crate::domain::host_network::private_networks;
+use crate::domain::host_network::{self, UplinkKind, private_networks};
 use crate::domain::rc_conf::{SetVariable, of_interface};
+use crate::domain::settings::FILE;
 use crate::formats::route_table::{self, Route};
 use crate::formats::shell;
 use crate::system::file::{self, WriteFile};
@@ -28,12 +29,13 @@ const PF_CONF: &str = "/etc/pf.conf";
 const FORWARDING: &str = "net.inet.ip.forwarding";
 
 /// Proposes bridge, forwarding and NAT.
-pub(super) fn look(s: &Surroundings) -> Result<Network> {
+pub(super) fn look(s: &NetworkFacts) -> Result<Network> {
     let mut network = Network::default();
     let (bridge, unit) = s.bridge_names()?;
     if bridge == s.uplink {
         bail!("{bridge} leads outside; choose another bridge with -b");
     }
+    check_bridge(s, &bridge)?;
     if s.network.default_route(false).is_none() {
         bail!("this host has no IPv4 default route, so there is no address to share; use -N bridge");
     }
@@ -46,7 +48,7 @@ pub(super) fn look(s: &Surroundings) -> Result<Network> {
     network.settings.push(("jail_bridge", bridge.to_string()));
     network.settings.push(("jail_net", net.to_string()));
     network.settings.push(("jail_gateway", address.to_string()));
-    rc_conf(s, &bridge, &unit, net, address, &mut network);
+    rc_conf(s, &bridge, &unit, net, address, &mut network)?;
     if s.is_live {
         live_bridge(s, &bridge, &unit, net, address, &mut network)?;
     }
@@ -54,20 +56,37 @@ pub(super) fn look(s: &Surroundings) -> Result<Network> {
     Ok(network)
 }
 
+/// Fails if an interface of that name leads somewhere: it would get the address of
+/// the gateway.
+fn check_bridge(s: &NetworkFacts, bridge: &IfName) -> Result<()> {
+    let kernel = s.host.kernel()?;
+    if !kernel.exists(bridge)? {
+        return Ok(());
+    }
+    if host_network::kind(kernel, bridge)? != UplinkKind::Bridge {
+        bail!("{bridge} is not a bridge; choose another name with -b");
+    }
+    match s.other_members(bridge)?.first() {
+        Some(member) => bail!("{bridge} has the member {member}; choose another bridge with -b"),
+        None => Ok(()),
+    }
+}
+
 /// The network of the jails: no address of it is on any route of the host.
-fn choose_network(s: &Surroundings, bridge: &IfName) -> Result<Ipv4Net> {
-    let given = s.arguments.network.map(|net| match net {
-        IpNet::V4(net) => Ok(net),
-        IpNet::V6(net) => bail!("-a {net}: NAT needs an IPv4 network"),
-    });
+fn choose_network(s: &NetworkFacts, bridge: &IfName) -> Result<Ipv4Net> {
+    let given = match s.arguments.network {
+        Some(IpNet::V6(net)) => bail!("-a {net}: NAT needs an IPv4 network"),
+        Some(IpNet::V4(net)) => Some((net, "choose another with -a".to_owned())),
+        None => s.settings.jail_net.map(|net| (net, format!("remove jail_net and jail_gateway from {FILE}"))),
+    };
     let routes: &[Route] = &s.network.routes;
-    if let Some(net) = given.transpose()?.or(s.settings.jail_net) {
+    if let Some((net, advice)) = given {
         if !(8..=29).contains(&net.prefix_len()) {
             bail!("{net}: a network of jails has a prefix length from 8 to 29");
         }
         if let Some(route) = route_table::clash(&net.into(), routes, Some(bridge.as_str())) {
             bail!(
-                "network {net} overlaps with {}, which this host reaches through {}; choose another with -a",
+                "network {net} overlaps with {}, which this host reaches through {}; {advice}",
                 route.destination,
                 route.interface
             );
@@ -82,29 +101,29 @@ fn choose_network(s: &Surroundings, bridge: &IfName) -> Result<Ipv4Net> {
 }
 
 fn rc_conf(
-    s: &Surroundings,
+    s: &NetworkFacts,
     bridge: &IfName,
     unit: &IfName,
     net: Ipv4Net,
     address: Ipv4Addr,
     network: &mut Network,
-) {
-    let (rc, to) = (&s.rc, of_interface(bridge.as_str()));
+) -> Result<()> {
+    let (name, target) =
+        (format!("ifconfig_{unit}_name"), format!("ifconfig_{}", of_interface(bridge.as_str())));
+    let rc = &s.with_interfaces(&[name.clone(), target.clone()])?;
     if !s.cloned.iter().any(|c| c.unit == unit.as_str()) {
         // The name first: with it the next run knows the unit.
         if unit != bridge {
-            network.set(s.host, "netif", rc, &format!("ifconfig_{unit}_name"), Some(bridge.as_str()));
+            network.set(s.host, "netif", rc, &name, Some(bridge.as_str()));
         }
         let clones = format!("{} {unit}", rc.get("cloned_interfaces"));
         network.set(s.host, "netif", rc, "cloned_interfaces", Some(clones.trim()));
     }
-    let present = s.cloned.iter().find(|c| c.name == bridge.as_str()).map_or("", |c| &c.ifconfig);
-    let has_address = present
-        .split_whitespace()
-        .any(|word| word.split('/').next().is_some_and(|word| word.parse() == Ok(address)));
-    if !has_address {
+    let is_address = |word: &str| word.split('/').next().is_some_and(|word| word.parse() == Ok(address));
+    if !rc.get(&target).split_whitespace().any(is_address) {
         let value = format!("inet {address}/{} up", net.prefix_len());
-        network.set(s.host, "netif", rc, &format!("ifconfig_{to}"), Some(&value));
+        s.check_unused(rc, &target, &value)?;
+        network.set(s.host, "netif", rc, &target, Some(&value));
     }
     if !rc.is_yes("gateway_enable") {
         network.set(s.host, "routing", rc, "gateway_enable", Some("YES"));
@@ -113,11 +132,12 @@ fn rc_conf(
     let commands: Vec<String> = network.rc.iter().map(SetVariable::command).collect();
     let state = if commands.is_empty() { State::Ok } else { State::Change };
     network.findings.push(Finding::new(Part::RcConf, state, what).with_lines(commands));
+    Ok(())
 }
 
 /// The bridge and its address, now.
 fn live_bridge(
-    s: &Surroundings,
+    s: &NetworkFacts,
     bridge: &IfName,
     unit: &IfName,
     net: Ipv4Net,
@@ -143,7 +163,7 @@ fn live_bridge(
     }
     if s.sysctl(FORWARDING) != Some("1") {
         let old = s.sysctl(FORWARDING).unwrap_or("0").into();
-        network.live.push(SetSysctl { name: FORWARDING, value: "1", old });
+        network.live.push(SetSysctl { name: FORWARDING, value: "1".into(), old });
     }
     let text = format!("bridge {bridge} with the address {address}, and forwarding");
     let state = if network.live.is_empty() { State::Ok } else { State::Change };
@@ -152,12 +172,12 @@ fn live_bridge(
 }
 
 /// pf.conf(5) and pf(4) itself.
-fn firewall(s: &Surroundings, net: Ipv4Net, network: &mut Network) -> Result<()> {
+fn firewall(s: &NetworkFacts, net: Ipv4Net, network: &mut Network) -> Result<()> {
     let ext = s.uplink.as_str();
     let rule = format!("nat on {ext} inet from {net} to any -> ({ext})");
     if s.rc.is_yes("firewall_enable") {
         let text = format!("this host uses ipfw (firewall_enable); add NAT from {net} to {ext} to its rules");
-        network.find(Part::Firewall, State::Todo, text);
+        network.report(Part::Firewall, State::Todo, text);
         return Ok(());
     }
     let path = match s.rc.get("pf_rules") {
@@ -168,9 +188,14 @@ fn firewall(s: &Surroundings, net: Ipv4Net, network: &mut Network) -> Result<()>
     let ours = with_macros(EXAMPLE, &[("ext", ext), ("jails", &net.to_string())]);
     if file::look(&file)?.is_none() {
         let text = format!("create {path} with NAT from {net} to {ext}, and enable pf");
-        network.find(Part::Firewall, State::Change, text);
+        network.report(Part::Firewall, State::Change, text);
         network.files.push(WriteFile { path: file, contents: ours.into_bytes() });
         enable(s, network);
+        if s.is_live && is_running(s.host) {
+            let text = format!("pf is running with other rules; load those of {path}");
+            let lines = vec!["service pf reload".into()];
+            network.findings.push(Finding::new(Part::Firewall, State::Todo, text).with_lines(lines));
+        }
         return Ok(());
     }
     let old = fs_err::read(&file)?;
@@ -181,7 +206,7 @@ fn firewall(s: &Surroundings, net: Ipv4Net, network: &mut Network) -> Result<()>
         },
         Rules::Invalid(why) => {
             let text = format!("{path} has errors ({why}); correct it, and run jail-setup again");
-            network.find(Part::Firewall, State::Todo, text);
+            network.report(Part::Firewall, State::Todo, text);
             return Ok(());
         }
         Rules::Unknown => false,
@@ -189,7 +214,7 @@ fn firewall(s: &Surroundings, net: Ipv4Net, network: &mut Network) -> Result<()>
     if !has_nat && old != ours.as_bytes() {
         return add_rule(s, path, &old, rule, network);
     }
-    network.find(Part::Firewall, State::Ok, format!("{path} has NAT from {net} to {ext}"));
+    network.report(Part::Firewall, State::Ok, format!("{path} has NAT from {net} to {ext}"));
     // Rules that an administrator never enabled are not enabled for him.
     if s.rc.is_yes("pf_enable") || old == ours.as_bytes() {
         enable(s, network);
@@ -204,7 +229,7 @@ fn firewall(s: &Surroundings, net: Ipv4Net, network: &mut Network) -> Result<()>
 }
 
 /// Asks for the rule in a file that exists.
-fn add_rule(s: &Surroundings, path: &str, old: &[u8], rule: String, network: &mut Network) -> Result<()> {
+fn add_rule(s: &NetworkFacts, path: &str, old: &[u8], rule: String, network: &mut Network) -> Result<()> {
     let (at, place) = place_for(old);
     let together = [&old[..at], rule.as_bytes(), b"\n", &old[at..]].concat();
     let remark = match check_rules(s.host, &together)? {
@@ -223,15 +248,15 @@ fn add_rule(s: &Surroundings, path: &str, old: &[u8], rule: String, network: &mu
 }
 
 /// Has pf started at boot, and now.
-fn enable(s: &Surroundings, network: &mut Network) {
+fn enable(s: &NetworkFacts, network: &mut Network) {
     if !s.rc.is_yes("pf_enable") {
         let variable = SetVariable::new(s.host, "pf", "pf_enable", &s.rc, Some("YES"));
         network.rc.push(variable);
-        network.find(Part::RcConf, State::Change, "set pf_enable to YES");
+        network.report(Part::RcConf, State::Change, "set pf_enable to YES");
     }
     if s.is_live && !is_running(s.host) {
         network.live.push(StartPf);
-        network.find(Part::Firewall, State::Change, "start pf");
+        network.report(Part::Firewall, State::Change, "start pf");
     }
 }
 
@@ -320,7 +345,7 @@ impl Action for CreateBridge {
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         if !self.is_made {
             let made = host.kernel()?.create(self.unit.as_str())?;
-            undo.push(DestroyBridge { names: [self.name.clone(), made.clone()] });
+            undo.push(DestroyCreatedBridge { names: [self.name.clone(), made.clone()] });
             if made != self.unit {
                 bail!("create {}: the kernel called it {made}", self.unit);
             }
@@ -331,11 +356,11 @@ impl Action for CreateBridge {
 }
 
 /// Destroys a bridge that this run created, whether it was renamed or not.
-struct DestroyBridge {
+struct DestroyCreatedBridge {
     names: [IfName; 2],
 }
 
-impl Action for DestroyBridge {
+impl Action for DestroyCreatedBridge {
     fn shell(&self) -> String {
         shell::line(["/sbin/ifconfig", self.names[0].as_str(), "destroy"])
     }
@@ -409,31 +434,24 @@ impl Action for RemoveAddress {
 /// Sets a node of sysctl(8) until the next boot.
 struct SetSysctl {
     name: &'static str,
-    value: &'static str,
+    value: String,
     old: String,
+}
+
+impl SetSysctl {
+    fn arguments(&self) -> [String; 1] {
+        [format!("{}={}", self.name, self.value)]
+    }
 }
 
 impl Action for SetSysctl {
     fn shell(&self) -> String {
-        Tools::line(Tool::Sysctl, &[format!("{}={}", self.name, self.value)])
+        Tools::line(Tool::Sysctl, &self.arguments())
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        undo.push(RestoreSysctl(format!("{}={}", self.name, self.old)));
-        host.tools().run(Tool::Sysctl, &[format!("{}={}", self.name, self.value)])?;
-        Ok(())
-    }
-}
-
-struct RestoreSysctl(String);
-
-impl Action for RestoreSysctl {
-    fn shell(&self) -> String {
-        Tools::line(Tool::Sysctl, &[&self.0])
-    }
-
-    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        host.tools().run(Tool::Sysctl, &[&self.0])?;
+        undo.push(SetSysctl { name: self.name, value: self.old.clone(), old: self.value.clone() });
+        host.tools().run(Tool::Sysctl, &self.arguments())?;
         Ok(())
     }
 }

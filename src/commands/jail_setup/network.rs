@@ -1,6 +1,6 @@
 //! How jails reach the network.
 
-use super::surroundings::{Network, Surroundings};
+use super::facts::{Network, NetworkFacts};
 use super::{JailSetup, NetworkMode, bridge, nat, settings_file};
 use crate::domain::settings::Settings;
 use crate::system::host::Host;
@@ -15,15 +15,13 @@ pub(super) fn look(host: &Host, settings: &Settings, arguments: &JailSetup) -> R
     if let Some(bridge) = &arguments.bridge {
         settings_file::check(settings, "jail_bridge", bridge.as_str())?;
     }
-    let surroundings = Surroundings::look(host, settings, arguments)?;
-    if surroundings.sysctl("kern.features.vimage") == Some("0") {
+    let facts = NetworkFacts::look(host, settings, arguments)?;
+    if facts.sysctl("kern.features.vimage") == Some("0") {
         bail!("the kernel has no VIMAGE, so a jail cannot have its own network; boot GENERIC");
     }
-    let mode = surroundings.mode()?;
-    surroundings.check_mode(mode)?;
-    let network = match mode {
-        NetworkMode::Bridge => bridge::look(&surroundings)?,
-        NetworkMode::Nat => nat::look(&surroundings)?,
+    let network = match facts.mode()? {
+        NetworkMode::Bridge => bridge::look(&facts)?,
+        NetworkMode::Nat => nat::look(&facts)?,
     };
-    Ok(Network { known: surroundings.rc, ..network })
+    Ok(Network { known: facts.rc, ..network })
 }

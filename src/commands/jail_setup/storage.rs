@@ -56,7 +56,7 @@ pub(super) fn choose(
     match pools.as_slice() {
         [] => Ok(Choice::Settings(vec![("jail_dir", DIRECTORY.into())])),
         [pool] => {
-            let dataset = unused(host, &pool.parse()?)?;
+            let dataset = unused_dataset(host, &pool.parse()?)?;
             dataset_of(host, &dataset)
         }
         _ => Ok(Choice::SeveralPools(pools)),
@@ -88,7 +88,7 @@ fn dataset_of(host: &Host, dataset: &Dataset) -> Result<Choice> {
 }
 
 /// A dataset in the pool that is not used for something else.
-fn unused(host: &Host, pool: &Dataset) -> Result<Dataset> {
+fn unused_dataset(host: &Host, pool: &Dataset) -> Result<Dataset> {
     let dataset = pool.child(NAME)?;
     let rows = zfs::query(host.tools(), &[dataset.as_str()], 1, &["mounted", "mountpoint"])?;
     let Some(top) = zfs::find(&rows, dataset.as_str()) else { return Ok(dataset) };

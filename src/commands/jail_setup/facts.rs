@@ -1,4 +1,4 @@
-//! What both modes of the network look at, and what they come to.
+//! The facts about the network that both modes look at, and what follows from them.
 
 use super::finding::{Finding, Part, State};
 use super::{JailSetup, NetworkMode};
@@ -31,7 +31,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) fn find(&mut self, part: Part, state: State, text: impl Into<String>) {
+    pub(super) fn report(&mut self, part: Part, state: State, text: impl Into<String>) {
         self.findings.push(Finding::new(part, state, text));
     }
 
@@ -55,8 +55,8 @@ impl Network {
     }
 }
 
-/// What both modes look at.
-pub(super) struct Surroundings<'a> {
+/// The host's network, and what the settings, the options and rc.conf(5) say of it.
+pub(super) struct NetworkFacts<'a> {
     pub(super) host: &'a Host,
     pub(super) settings: &'a Settings,
     pub(super) arguments: &'a JailSetup,
@@ -84,6 +84,14 @@ pub(super) struct ClonedBridge {
     pub(super) ifconfig: String,
 }
 
+impl ClonedBridge {
+    /// The members that rc.conf(5) adds.
+    pub(super) fn members(&self) -> Vec<&str> {
+        let words: Vec<&str> = self.ifconfig.split_whitespace().collect();
+        words.windows(2).filter(|pair| pair[0] == "addm").map(|pair| pair[1]).collect()
+    }
+}
+
 const SYSCTLS: [&str; 5] = [
     "kern.features.vimage",
     "kern.vm_guest",
@@ -92,12 +100,12 @@ const SYSCTLS: [&str; 5] = [
     "net.link.bridge.inherit_mac",
 ];
 
-impl<'a> Surroundings<'a> {
+impl<'a> NetworkFacts<'a> {
     pub(super) fn look(
         host: &'a Host,
         settings: &'a Settings,
         arguments: &'a JailSetup,
-    ) -> Result<Surroundings<'a>> {
+    ) -> Result<NetworkFacts<'a>> {
         let network = HostNetwork::look(host)?;
         let uplink = match &arguments.uplink {
             Some(uplink) => uplink.clone(),
@@ -111,64 +119,70 @@ impl<'a> Surroundings<'a> {
         let rc = read_rc(host, &uplink)?;
         let cloned = cloned_bridges(host, &rc)?;
         let is_live = !host.tools().are_of_another_system();
-        Ok(Surroundings { host, settings, arguments, network, uplink, kind, rc, sysctls, is_live, cloned })
+        Ok(NetworkFacts { host, settings, arguments, network, uplink, kind, rc, sysctls, is_live, cloned })
     }
 
     pub(super) fn sysctl(&self, name: &str) -> Option<&str> {
         self.sysctls.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The mode: as the options, an earlier run, or the host say.
+    /// The mode: that of the options, of what is set up already, or one that suits
+    /// the host.
+    ///
+    /// # Errors
+    ///
+    /// The options name another mode than the one that is set up: rc.conf(5) of the
+    /// two exclude each other, and jails depend on it.
     pub(super) fn mode(&self) -> Result<NetworkMode> {
-        if let Some(mode) = self.arguments.mode {
-            return Ok(mode);
+        match (self.arguments.mode, self.mode_set_up()?) {
+            (Some(mode), Some((bridge, set_up))) if mode != set_up => {
+                let name = match set_up {
+                    NetworkMode::Bridge => "bridge",
+                    NetworkMode::Nat => "nat",
+                };
+                bail!(
+                    "{bridge} is set up for -N {name}; to change the mode, first remove {bridge} from rc.conf, and \
+                     jail_bridge, jail_net and jail_gateway from {}",
+                    crate::domain::settings::FILE
+                )
+            }
+            (Some(mode), _) | (None, Some((_, mode))) => Ok(mode),
+            (None, None) => self.suitable_mode(),
         }
-        let of_bridge = |name: &IfName| self.cloned.iter().find(|c| c.name == name.as_str());
-        if let Some(cloned) = self.settings.jail_bridge.as_ref().and_then(of_bridge)
-            && !cloned.ifconfig.is_empty()
-        {
-            let has_member = cloned.ifconfig.split_whitespace().any(|word| word == "addm");
-            return Ok(if has_member { NetworkMode::Bridge } else { NetworkMode::Nat });
-        }
-        if self.host.kernel()?.bridge_of(&self.uplink)?.is_some() {
-            return Ok(NetworkMode::Bridge);
-        }
-        // Of a run that was killed before it came to that.
-        if let (Some(_), Some(net)) = (&self.settings.jail_bridge, self.settings.jail_net) {
-            let here = self.network.connected(false, &[self.uplink.as_str()]);
-            return Ok(if here == Some(net.into()) { NetworkMode::Bridge } else { NetworkMode::Nat });
-        }
-        let address = self.network.v4_of(self.uplink.as_str());
-        let is_alone = address.is_some() && self.network.connected(false, &[self.uplink.as_str()]).is_none();
-        Ok(match self.kind {
-            UplinkKind::Bridge => NetworkMode::Bridge,
-            UplinkKind::Wireless => NetworkMode::Nat,
-            UplinkKind::Wired if is_alone || address.is_some_and(is_public) => NetworkMode::Nat,
-            UplinkKind::Wired => NetworkMode::Bridge,
+    }
+
+    /// The bridge of the settings, with the mode that it is set up for.
+    fn mode_set_up(&self) -> Result<Option<(&IfName, NetworkMode)>> {
+        let Some(bridge) = &self.settings.jail_bridge else { return Ok(None) };
+        let cloned = self.cloned.iter().find(|c| c.name == bridge.as_str() && !c.ifconfig.is_empty());
+        let has_uplink =
+            *bridge == self.uplink || self.host.kernel()?.bridge_of(&self.uplink)?.as_ref() == Some(bridge);
+        Ok(match cloned {
+            _ if has_uplink => Some((bridge, NetworkMode::Bridge)),
+            Some(cloned) if cloned.members().is_empty() => Some((bridge, NetworkMode::Nat)),
+            Some(_) => Some((bridge, NetworkMode::Bridge)),
+            None => None,
         })
     }
 
-    /// Fails if the settings are those of the other mode: rc.conf(5) of a bridge with
-    /// the uplink and that of NAT exclude each other, and jails depend on both.
-    pub(super) fn check_mode(&self, mode: NetworkMode) -> Result<()> {
-        let (Some(bridge), Some(net)) = (&self.settings.jail_bridge, self.settings.jail_net) else {
-            return Ok(());
-        };
-        let value = self.cloned.iter().find(|c| c.name == bridge.as_str()).map_or("", |c| &c.ifconfig);
-        let is_member = self.host.kernel()?.bridge_of(&self.uplink)?.as_ref() == Some(bridge);
-        let has_uplink = is_member || *bridge == self.uplink || value.split_whitespace().any(|w| w == "addm");
-        let here = self.network.connected(false, &[self.uplink.as_str(), bridge.as_str()]);
-        let is_nat = !has_uplink && !value.is_empty();
-        let set_up = match mode {
-            NetworkMode::Nat if has_uplink || here == Some(net.into()) && !is_nat => "a bridge",
-            NetworkMode::Bridge if is_nat => "NAT",
-            _ => return Ok(()),
-        };
-        bail!(
-            "{bridge} and jail_net {net} are set up for {set_up}; to change the mode, first remove {bridge} from \
-             rc.conf, and jail_bridge, jail_net and jail_gateway from {}",
-            crate::domain::settings::FILE
-        )
+    /// The mode that suits the host.
+    fn suitable_mode(&self) -> Result<NetworkMode> {
+        let uplink = [self.uplink.as_str()];
+        let address = self.network.v4_of(self.uplink.as_str());
+        let connected = self.network.connected(false, &uplink);
+        // Of a run that was killed before it came to rc.conf(5).
+        if let (Some(_), Some(net)) = (&self.settings.jail_bridge, self.settings.jail_net) {
+            return Ok(if connected == Some(net.into()) { NetworkMode::Bridge } else { NetworkMode::Nat });
+        }
+        let is_bridged =
+            self.kind == UplinkKind::Bridge || self.host.kernel()?.bridge_of(&self.uplink)?.is_some();
+        let is_alone = address.is_some() && connected.is_none() || address.is_some_and(is_public);
+        Ok(match self.kind {
+            _ if is_bridged => NetworkMode::Bridge,
+            UplinkKind::Wireless => NetworkMode::Nat,
+            _ if is_alone => NetworkMode::Nat,
+            _ => NetworkMode::Bridge,
+        })
     }
 
     /// The name of the bridge, and the one to create it with: as the options, the
@@ -230,7 +244,35 @@ fn read_rc(host: &Host, uplink: &IfName) -> Result<RcConf> {
     RcConf::read(host, &names)
 }
 
-impl Surroundings<'_> {
+impl NetworkFacts<'_> {
+    /// Variables of rc.conf(5) about interfaces, with those that are known.
+    pub(super) fn with_interfaces(&self, names: &[String]) -> Result<RcConf> {
+        let names: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "netif")).collect();
+        let mut rc = self.rc.clone();
+        rc.extend(RcConf::read(self.host, &names)?);
+        Ok(rc)
+    }
+
+    /// Fails if `ifconfig_BRIDGE` has another value: it is used for something else.
+    pub(super) fn check_unused(&self, rc: &RcConf, name: &str, value: &str) -> Result<()> {
+        match rc.get(name) {
+            known if known.is_empty() || known == value => Ok(()),
+            known => bail!("{name} is already set in rc.conf, to {known}; choose another bridge with -b"),
+        }
+    }
+
+    /// The members of a bridge that are no halves of epairs.
+    pub(super) fn other_members(&self, bridge: &IfName) -> Result<Vec<IfName>> {
+        let kernel = self.host.kernel()?;
+        let mut members = Vec::new();
+        for member in kernel.bridge_members(bridge)? {
+            if !kernel.groups(&member)?.iter().any(|group| group == "epair") {
+                members.push(member);
+            }
+        }
+        Ok(members)
+    }
+
     /// The variables with further addresses of the uplink; rc(8) stops at the first
     /// number that is not set.
     pub(super) fn aliases(&self) -> Result<RcConf> {

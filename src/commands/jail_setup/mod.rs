@@ -20,7 +20,7 @@ use crate::system::console;
 use crate::system::file::WriteFile;
 use crate::system::host::Host;
 use crate::system::lock::{Lock, LockId};
-use crate::system::plan::Plan;
+use crate::system::plan::{CommitPoint, Plan};
 use crate::system::zfs::Dataset;
 use crate::types::interface::IfName;
 use crate::types::release::Release;
@@ -288,7 +288,8 @@ fn steps(found: Found) -> Plan {
         plan.push(write);
     }
     plan.append(found.network.files);
-    found.rc.into_iter().chain(found.network.rc).for_each(|variable| plan.push(variable));
+    // The variables of a bridge depend on each other, from the first one on.
+    found.rc.into_iter().chain(found.network.rc).for_each(|variable| plan.push(CommitPoint(variable)));
     plan.append(found.network.live);
     plan
 }

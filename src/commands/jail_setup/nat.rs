@@ -13,7 +13,8 @@ use crate::formats::shell;
 use crate::system::file::{self, WriteFile};
 use crate::system::host::Host;
 use crate::system::ifconfig::Ifconfig;
-use crate::system::plan::{Action, Undo};
+use crate::system::kernel::Errno;
+use crate::system::plan::{Action, CommitPoint, Undo};
 use crate::system::tool::{Outcome, Tool, ToolError, Tools};
 use crate::types::interface::IfName;
 use anyhow::{Context, Result, bail};
@@ -149,7 +150,10 @@ fn live_bridge(
     if !exists {
         // A killed run may have made it, and not renamed it yet.
         let is_made = unit != bridge && kernel.exists(unit)?;
-        network.live.push(CreateBridge { unit: unit.clone(), name: bridge.clone(), is_made });
+        // Without the variables of a bridge that remains, the next run would take it
+        // for another one's.
+        let create = CreateBridge { unit: unit.clone(), name: bridge.clone(), is_made };
+        network.live.push(CommitPoint(create));
     }
     let has = |(name, there): &(String, IpAddr)| name == bridge.as_str() && *there == IpAddr::V4(address);
     if !s.network.addresses.iter().any(has) {
@@ -344,8 +348,16 @@ impl Action for CreateBridge {
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
         if !self.is_made {
-            let made = host.kernel()?.create(self.unit.as_str())?;
-            undo.push(DestroyCreatedBridge { names: [self.name.clone(), made.clone()] });
+            let kernel = host.kernel()?;
+            let made = kernel.create(self.unit.as_str());
+            // A request that fails late has created it; EEXIST is somebody else's.
+            match &made {
+                Err(e) if e.errno == Errno::EEXIST || !kernel.exists(&self.unit)? => {}
+                made => undo.push(DestroyCreatedBridge {
+                    names: [self.name.clone(), made.as_ref().unwrap_or(&self.unit).clone()],
+                }),
+            }
+            let made = made?;
             if made != self.unit {
                 bail!("create {}: the kernel called it {made}", self.unit);
             }

@@ -227,6 +227,66 @@ impl Tools {
         effect::program(|| Tools::line(tool, arguments), run)
     }
 
+    /// The command line of a pipe between two calls, for people.
+    pub fn pipe_line<S: AsRef<OsStr>>(from: (Tool, &[S]), to: (Tool, &[S])) -> String {
+        format!("{} | {}", Tools::line(from.0, from.1), Tools::line(to.0, to.1))
+    }
+
+    /// Runs two programs, the second of which reads what the first one writes.
+    /// `line` gets each line of the first one's standard error as it comes, and says
+    /// whether it is a message.
+    ///
+    /// # Errors
+    ///
+    /// When either fails, with the messages of both.
+    pub fn pipe<S: AsRef<OsStr>>(
+        &self,
+        from: (Tool, &[S]),
+        to: (Tool, &[S]),
+        line: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), ToolError> {
+        effect::program(|| Tools::pipe_line(from, to), || self.piped(from, to, line))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "announced by pipe")]
+    fn piped<S: AsRef<OsStr>>(
+        &self,
+        from: (Tool, &[S]),
+        to: (Tool, &[S]),
+        line: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), ToolError> {
+        let fail = |outcome| ToolError { command: Tools::pipe_line(from, to), outcome };
+        let not_started = |e| fail(Outcome::NotStarted(e));
+        let (reader, writer) = io::pipe().map_err(not_started)?;
+        let mut first = self.command(from.0, from.1);
+        first.stdout(writer).stderr(Stdio::piped());
+        let mut second = self.command(to.0, to.1);
+        second.stdin(reader).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = first.spawn().map_err(not_started)?;
+        // The second one sees the end only when no other process can write.
+        drop(first);
+        let second = std::thread::spawn(move || signals::output(&mut second));
+        let mut messages = Vec::new();
+        let read = child.stderr.take().map_or(Ok(()), |stderr| {
+            each_line(BufReader::new(stderr), &mut |text| {
+                if line(text) {
+                    messages.extend_from_slice(text);
+                    messages.push(b'\n');
+                }
+            })
+        });
+        let status = child.wait();
+        let output = second.join().map_err(|_| io::Error::other("the thread that ran it ended"));
+        read.map_err(not_started)?;
+        let (status, output) = (status.map_err(not_started)?, output.flatten().map_err(not_started)?);
+        if status.success() && output.status.success() {
+            return Ok(());
+        }
+        let stderr = one_line(&[&output.stderr, messages.as_slice()].concat());
+        let status = if output.status.success() { status } else { output.status };
+        Err(fail(Outcome::Failed { status, stdout: String::new(), stderr }))
+    }
+
     fn output<S: AsRef<OsStr>>(&self, tool: Tool, arguments: &[S]) -> Result<Printed, ToolError> {
         self.output_of(&mut self.command(tool, arguments), tool, arguments)
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, DirBuilder};
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -56,6 +57,8 @@ pub struct Snapshot {
     pub creation: u64,
     /// The transaction group it was taken in: the number of the first that was taken in it.
     pub txg: u64,
+    /// What it is known by wherever it is received.
+    pub guid: u64,
     /// Tags, and when they were put on.
     pub holds: BTreeMap<String, u64>,
     /// What was set on it.
@@ -138,6 +141,7 @@ impl Pool {
                 name: fields["name"].as_str().context("zfs.json: name")?.into(),
                 creation: number(&fields["creation"])?,
                 txg: number(&fields["txg"])?,
+                guid: number(&fields["guid"])?,
                 holds,
                 local: strings(&fields["local"])?,
             };
@@ -173,6 +177,7 @@ impl Pool {
                     "name": snapshot.name,
                     "creation": snapshot.creation,
                     "txg": snapshot.txg,
+                    "guid": snapshot.guid,
                     "holds": snapshot.holds,
                     "local": snapshot.local,
                 });
@@ -360,7 +365,7 @@ impl Pool {
                     "type" => reported("snapshot".into()),
                     "creation" => reported(time(snapshot.creation)),
                     "createtxg" => reported(snapshot.txg.to_string()),
-                    "guid" => reported(id.to_string()),
+                    "guid" => reported(snapshot.guid.to_string()),
                     "userrefs" => reported(snapshot.holds.len().to_string()),
                     "clones" => reported(match self.clones(*id) {
                         none if none.is_empty() => "-".into(),
@@ -566,6 +571,7 @@ impl Pool {
             name: name.into(),
             creation: now(),
             txg: with.unwrap_or(id),
+            guid: guid(host, id),
             holds: BTreeMap::new(),
             local,
         };
@@ -770,13 +776,21 @@ impl Pool {
     }
 }
 
+/// What no other snapshot has, on this host or on another.
+fn guid(host: &Host, id: u64) -> u64 {
+    let mut hash = std::hash::DefaultHasher::new();
+    (host.state("snapshots"), id).hash(&mut hash);
+    // As a number that JSON keeps.
+    hash.finish() >> 11
+}
+
 /// A directory or file kept by number.
-fn aside(host: &Host, what: &str, id: u64) -> PathBuf {
+pub fn aside(host: &Host, what: &str, id: u64) -> PathBuf {
     host.state(what).join(id.to_string())
 }
 
 /// Where the list of a snapshot's files is kept.
-fn manifest_path(host: &Host, id: u64) -> PathBuf {
+pub fn manifest_path(host: &Host, id: u64) -> PathBuf {
     host.state("snapshots").join(format!("{id}.json"))
 }
 

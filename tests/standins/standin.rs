@@ -48,6 +48,7 @@ mod route;
 mod service;
 #[cfg(not(target_os = "freebsd"))]
 mod simulated;
+mod stream;
 mod sysctl;
 mod sysrc;
 mod tar;

@@ -13,7 +13,7 @@
 //! | `busy` | lists mountpoints, without the root, that are under a nullfs mount: they cannot be unmounted |
 //!
 //! Left out on purpose: `destroy -R`, which would take jails with it and is never what the suite wants, volumes,
-//! bookmarks, send and receive.
+//! bookmarks, and of streams those of several snapshots and resumed ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,6 +25,7 @@ use crate::getopt::{Bad, Given, getopt};
 use crate::host::Host;
 use crate::pool::{Pool, Source, Target, now, within};
 use crate::props::{self, Kind, NATIVE, calendar};
+use crate::stream::Stream;
 use crate::tree;
 
 /// Why a command ends early.
@@ -72,6 +73,8 @@ struct Zfs<'a> {
     host: &'a Host,
     pool: Pool,
     reply: &'a mut Reply,
+    /// What receive has read; `None` if it was cut off.
+    stream: Option<Stream>,
 }
 
 /// One command: its name, its options, its usage, and whether it changes anything.
@@ -237,6 +240,30 @@ const COMMANDS: &[Command] = &[
         run: release,
     },
     Command {
+        name: "send",
+        letters: "DLPRVcehi:npsvw",
+        usage: "send [-DLPbcehnpsVvw] [-i|-I snapshot]\n\
+                \t     [-R [-X dataset[,dataset]...]]     <snapshot>",
+        changes: false,
+        run: send,
+    },
+    Command {
+        name: "receive",
+        letters: "FMehno:suvx:",
+        usage: "receive [-vMnsFhu] [-o <property>=<value>] ... [-x <property>] ...\n\
+                \t    <filesystem|volume|snapshot>",
+        changes: true,
+        run: receive,
+    },
+    Command {
+        name: "recv",
+        letters: "FMehno:suvx:",
+        usage: "receive [-vMnsFhu] [-o <property>=<value>] ... [-x <property>] ...\n\
+                \t    <filesystem|volume|snapshot>",
+        changes: true,
+        run: receive,
+    },
+    Command {
         name: "diff",
         letters: "FHh",
         usage: "diff [-FHth] <snapshot> [snapshot|filesystem]",
@@ -269,8 +296,10 @@ pub fn run(host: &Host, args: &[String], reply: &mut Reply) -> Result<u8> {
         return Ok(usage(reply, COMMANDS));
     };
     let command = &COMMANDS[at];
+    // The sender wants the lock as well.
+    let stream = if matches!(name, "receive" | "recv") { Stream::read()? } else { None };
     let _lock = host.lock()?;
-    let mut zfs = Zfs { host, pool: Pool::load(host)?, reply };
+    let mut zfs = Zfs { host, pool: Pool::load(host)?, reply, stream };
     let done = match getopt(args, command.letters) {
         Ok((options, operands)) => (command.run)(&mut zfs, &options, &operands),
         Err(Bad::Unknown(letter)) => Err(Stop::Usage(format!("invalid option '{letter}'"))),
@@ -622,6 +651,118 @@ fn received(zfs: &mut Zfs, _: &[Given], words: &[String]) -> Done {
     let name = zfs.open_fs(&words[0])?;
     let dataset = zfs.pool.dataset_mut(&name)?;
     dataset.received.append(&mut dataset.local);
+    Ok(0)
+}
+
+fn send(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
+    operands(words, &["snapshot"], 1)?;
+    let name = &words[0];
+    let what = format!("cannot send '{name}'");
+    let (fs, id) = zfs.open_snapshot(name)?;
+    let from = match argument(options, 'i') {
+        None => None,
+        Some(from) => {
+            let full = if from.contains('/') || !from.starts_with('@') {
+                from.to_owned()
+            } else {
+                format!("{fs}{from}")
+            };
+            let Ok((source, source_id)) = zfs.open_snapshot(&full) else {
+                return fail(format!("{what}: incremental source ({from}) does not exist"));
+            };
+            let origin = zfs.pool.dataset(&fs)?.origin;
+            if source != fs && origin != Some(source_id) || source == fs && source_id >= id {
+                return fail(format!("{what}: not an earlier snapshot from the same fs"));
+            }
+            Some((source_id, full, source != fs))
+        }
+    };
+    if zfs.pool.is_locked(&fs) && !given(options, 'w') {
+        return fail(format!("warning: {what}: dataset key must be loaded"));
+    }
+    let bytes = tree::space(&zfs.pool.snapshot_manifest(zfs.host, id)?, None);
+    if given(options, 'v') || given(options, 'P') {
+        let first = match (&from, given(options, 'P')) {
+            (None, true) => format!("full\t{name}\t{bytes}\nsize\t{bytes}"),
+            (Some((_, from, _)), true) => format!("incremental\t{from}\t{name}\t{bytes}\nsize\t{bytes}"),
+            (None, false) => format!("full send of {name} estimated size is {bytes}"),
+            (Some((_, from, _)), false) => format!("send from {from} to {name} estimated size is {bytes}"),
+        };
+        if given(options, 'n') {
+            zfs.reply.say(first);
+        } else {
+            zfs.reply.complain(first);
+        }
+    }
+    if given(options, 'n') {
+        return Ok(0);
+    }
+    let properties = match given(options, 'p') {
+        true => zfs.pool.dataset(&fs)?.local.clone(),
+        false => BTreeMap::new(),
+    };
+    let from = from.map(|(id, _, is_clone)| (id, is_clone));
+    zfs.reply.out = Stream::of(zfs.host, &zfs.pool, id, from, properties)?.to_text();
+    Ok(0)
+}
+
+fn receive(zfs: &mut Zfs, options: &[Given], words: &[String]) -> Done {
+    operands(words, &["snapshot"], 1)?;
+    let name = words[0].split('@').next().unwrap_or_default().to_owned();
+    let Some(stream) = zfs.stream.take() else {
+        return fail("cannot receive new filesystem stream: incomplete stream");
+    };
+    let kind = if stream.from.is_some() && !stream.is_clone { "incremental" } else { "new filesystem" };
+    let what = format!("cannot receive {kind} stream");
+    if let Some(flaw) = flaw(&name, Sort::Fs) {
+        return fail(format!("{what}: {flaw}"));
+    }
+    let full = format!("{name}@{}", stream.snapshot);
+    let exists = zfs.pool.datasets.contains_key(&name);
+    if exists && kind != "incremental" {
+        return fail(format!("{what}: destination '{name}' exists\nmust specify -F to overwrite it"));
+    }
+    match parent(&name) {
+        Some(above) if !zfs.pool.datasets.contains_key(above) => {
+            return fail(format!("cannot receive: destination '{above}' does not exist"));
+        }
+        None => return fail(format!("{what}: missing dataset name")),
+        Some(_) => {}
+    }
+    zfs.permit(&what)?;
+    // By what it is known by, wherever in the pool it is.
+    let base = stream.from.and_then(|guid| {
+        let of_pool =
+            |id: u64| zfs.pool.snapshot_name(id).is_some_and(|full| pool_of(&full) == pool_of(&name));
+        zfs.pool.snapshots.iter().find(|(id, s)| s.guid == guid && of_pool(**id)).map(|(id, _)| *id)
+    });
+    let mut local = zfs.properties(&format!("cannot receive {kind} stream"), options, false)?;
+    if stream.is_clone {
+        let Some(origin) = base else {
+            return fail(format!("cannot receive: local origin for clone {full} does not exist"));
+        };
+        zfs.pool.add_clone(zfs.host, &name, origin, BTreeMap::new())?;
+    } else if stream.from.is_some() {
+        let id = zfs.pool.datasets.get(&name).map(|dataset| dataset.id);
+        let last = id.and_then(|id| zfs.pool.snapshots_of(id).next_back().map(|(id, _)| id));
+        if !exists || last.is_none() || last != base {
+            return fail(format!(
+                "{what}: most recent snapshot of {name} does not\nmatch incremental source"
+            ));
+        }
+        zfs.unmount(&name)?;
+    } else {
+        zfs.pool.add(zfs.host, &name, BTreeMap::new())?;
+    }
+    stream.put(zfs.host, &mut zfs.pool, &name)?;
+    let dataset = zfs.pool.dataset_mut(&name)?;
+    let excluded: Vec<&str> = options.iter().filter(|(l, _)| *l == 'x').map(|(_, v)| v.as_str()).collect();
+    let kept = stream.properties.iter().filter(|(property, _)| !excluded.contains(&property.as_str()));
+    dataset.received.extend(kept.map(|(property, value)| (property.clone(), value.clone())));
+    dataset.local.append(&mut local);
+    if !given(options, 'u') {
+        zfs.mount_new(&name)?;
+    }
     Ok(0)
 }
 

@@ -7,6 +7,7 @@
 #[allow(dead_code)] // The benchmarks use the rest.
 mod basetree;
 mod clone;
+mod clone_from;
 mod clone_zfs;
 mod completions;
 mod destroy;

@@ -245,13 +245,14 @@ type Described = (Vec<String>, Option<String>);
 
 /// The options and arguments that the DESCRIPTION describes.
 fn described(page: &Page) -> Vec<Described> {
-    let mut depth = 0;
+    // The lists that a line is in, and whether each is a table.
+    let mut lists = Vec::new();
     let mut items = Vec::new();
     for line in page.under(".Sh DESCRIPTION") {
         match line.split(' ').next().unwrap() {
-            ".Bl" => depth += 1,
-            ".El" => depth -= 1,
-            ".It" if depth == 1 && line.len() > 3 => {
+            ".Bl" => lists.push(line.contains("-column")),
+            ".El" => drop(lists.pop()),
+            ".It" if lists == [false] && line.len() > 3 => {
                 let (mut spellings, mut values) = (Vec::new(), BTreeSet::new());
                 for part in line[3..].split(" ,") {
                     let (flag, value) = match part.trim().split_once("Ar ") {

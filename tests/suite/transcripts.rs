@@ -148,13 +148,7 @@ macro_rules! update {
 }
 
 /// Why what sends or receives is not run again.
-const STREAMS: &str =
-    "streams have no stand-in; what they leave is made in another way where it is looked at";
-
-/// A clone as it is received behind its origin. It was tried before, when there was none.
-fn received_clone(stage: &Host) {
-    stage.tool("zfs", &["clone", "-p", "-u", "p2/skeleton-by-another-name@base", "p2/web"]);
-}
+const STREAMS: &str = "streams that are cut off and resumed have no stand-in";
 
 /// The exceptions: transcript, command, and what becomes of it.
 const RULES: &[(&str, &str, Rule)] = &[
@@ -174,41 +168,20 @@ const RULES: &[(&str, &str, Rule)] = &[
     ),
     (
         "zfs3.txt",
-        "zfs send -nP -i zdata/q/skel@base zdata/q/web@s 2>/dev/null | sed \"s/[0-9][0-9]*$/N/\"",
-        Rule::Skip(STREAMS),
-    ),
-    (
-        "zfs3.txt",
         "zfs send -i zdata/q/skel@base zdata/q/web@s | zfs recv -u p2/web",
-        Rule::Instead(received_clone, STREAMS),
-    ),
-    ("zfs3.txt", "zfs send zdata/q/skel@base | zfs recv -u p2/skeleton-by-another-name", Rule::Skip(STREAMS)),
-    (
-        "zfs3.txt",
-        "zfs send -p -i zdata/q/skel@base zdata/q/web@s | zfs recv -u -x mountpoint -o canmount=noauto p2/web2",
-        Rule::Instead(
-            |stage| {
-                stage.tool("zfs", &["create", "-u", "-o", "thinjail:jail=web", "p2/web2"]);
-                stage.tool("zfs", &["standin-received", "p2/web2"]);
-                stage.tool("zfs", &["set", "-u", "canmount=noauto", "p2/web2"]);
+        Rule::Alike(
+            |said| {
+                said.lines()
+                    .filter(|line| !line.contains("signal received"))
+                    .map(|line| format!("{line}\n"))
+                    .collect()
             },
-            STREAMS,
+            "the stand-in's streams are so short that the sender has ended by then",
         ),
     ),
     ("zfs3.txt", "zfs send zdata/q/web@s | head -c 400000 | zfs recv -s -u p2/part", Rule::Skip(STREAMS)),
     ("zfs3.txt", "zfs get -H -o value receive_resume_token p2/part | cut -c1-6", Rule::Skip(STREAMS)),
     ("zfs3.txt", "zfs recv -A p2/part", Rule::Skip(STREAMS)),
-    (
-        "zfs3.txt",
-        "zfs send -i zdata/q/skel@base zdata/q/web@s | zfs recv -u zdata/q/db",
-        Rule::Instead(
-            |stage| drop(stage.tool("zfs", &["clone", "-u", "zdata/q/skel@base", "zdata/q/db"])),
-            STREAMS,
-        ),
-    ),
-    ("zfs3.txt", "zfs send -R zdata/q@none", Rule::Skip(STREAMS)),
-    ("zfs3.txt", "zfs send zdata/q/enc/s@a >/dev/null", Rule::Skip(STREAMS)),
-    ("zfs3.txt", "zfs send -w zdata/q/enc/s@a >/dev/null", Rule::Skip(STREAMS)),
     (
         "zfs3.txt",
         "mount -p | grep q/web | sed \"s/[[:space:]][[:space:]]*/ /g\"",
@@ -1975,10 +1948,7 @@ fn scene(transcript: &str) -> Host {
                 stage.tool("zfs", &["create", dataset]);
             }
             stage.pool("p2");
-            stage.tool("zfs", &["create", "-u", "p2/skeleton-by-another-name"]);
-            for snapshot in ["zdata/q/skel@base", "p2/skeleton-by-another-name@base"] {
-                stage.tool("zfs", &["snapshot", snapshot]);
-            }
+            stage.tool("zfs", &["snapshot", "zdata/q/skel@base"]);
             stage.tool("zfs", &["clone", "-o", "thinjail:jail=web", "zdata/q/skel@base", "zdata/q/web"]);
             stage.tool("zfs", &["snapshot", "zdata/q/web@s"]);
             // What is mounted there has a file in its way.

@@ -1,14 +1,16 @@
 //! The container of the new jail: a clone of the newest skeleton, or a copy of it.
 
-use super::new_file;
-use crate::domain::container::{CloneContainer, MountContainer, OWNER_PROPERTY, check_pristine};
+use crate::domain::container::{
+    COPY_SNAPSHOT, CloneContainer, DestroyCopy, MountContainer, OWNER_PROPERTY, check_pristine,
+};
 use crate::domain::fstab::MountPoint;
 use crate::domain::layout::{Layout, Storage};
+use crate::domain::new_jail::new_file;
 use crate::domain::origin;
 use crate::domain::template;
 use crate::system::file::{self, WriteFile};
 use crate::system::host::Host;
-use crate::system::plan::Plan;
+use crate::system::plan::{Action, Plan};
 use crate::system::tree::{self, Aspect, CopyTree};
 use crate::system::zfs::{self, Dataset, DatasetProperties};
 use crate::types::jail_name::JailName;
@@ -153,6 +155,13 @@ fn look_at_dataset(
             OWNER_PROPERTY
         );
     }
+    if zfs::find(rows, &dataset.snapshot(COPY_SNAPSHOT)).is_some() {
+        bail!(
+            "dataset {dataset} is an unfinished copy of another jail; run the same jail-clone --from again, or \
+             {}",
+            DestroyCopy { container: dataset.clone(), jail: jail.clone() }.shell().replace('\n', "; ")
+        );
+    }
     if origin != snapshot {
         let origin = if origin.is_empty() { "nothing" } else { origin };
         bail!(
@@ -211,7 +220,7 @@ fn only_mount_points(container: &Path, path: &Path, mount_points: &[MountPoint])
 }
 
 /// Fails unless a clone can be made and mounted at the place of the container.
-fn check_free(
+pub(super) fn check_free(
     host: &Host,
     layout: &Layout,
     top: &Dataset,

@@ -2,9 +2,11 @@
 //! jail's.
 
 mod actions;
+mod copy;
 mod properties;
 
 pub use actions::{CloneContainer, MountContainer};
+pub use copy::{COPY_SNAPSHOT, CopyContainer, DestroyCopy};
 pub use properties::own_properties;
 
 use crate::domain::fstab::MountPoint;
@@ -58,14 +60,20 @@ fn child(name: &str, container: &Dataset) -> String {
     )
 }
 
+/// Fails if a dataset has others below it.
+pub fn check_has_no_children(host: &Host, dataset: &Dataset) -> Result<()> {
+    let below = query(host.tools(), &[dataset.as_str()], 1, &["type"])?;
+    let is_below = |name: &str| name.strip_prefix(dataset.as_str()).is_some_and(|rest| rest.starts_with('/'));
+    match below.iter().find(|found| is_below(&found.name)) {
+        Some(found) => bail!(child(&found.name, dataset)),
+        None => Ok(()),
+    }
+}
+
 /// Fails if a dataset is placed or used by what is set on it, or has others
 /// below it: another one in its place would not be the same.
 pub fn check_movable(host: &Host, dataset: &Dataset) -> Result<()> {
-    let below = query(host.tools(), &[dataset.as_str()], 1, &["type"])?;
-    let is_below = |name: &str| name.strip_prefix(dataset.as_str()).is_some_and(|rest| rest.starts_with('/'));
-    if let Some(found) = below.iter().find(|found| is_below(&found.name)) {
-        bail!(child(&found.name, dataset));
-    }
+    check_has_no_children(host, dataset)?;
     let asked = ["mountpoint", "canmount", "jailed", "readonly"];
     let found = query_one(host.tools(), dataset.as_str(), &asked)?;
     for Property { name, value, source } in found.iter().flat_map(DatasetProperties::all) {

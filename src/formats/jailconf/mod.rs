@@ -87,6 +87,18 @@ impl Jail {
     pub fn range(&self) -> Range<usize> {
         self.range.clone()
     }
+
+    /// The parameters and variables that its own block sets, in order, without those
+    /// of files that it includes: the name, with `$` in front of a variable's, and the
+    /// bytes from the name to the semicolon in its file.
+    pub fn own_statements(&self) -> impl Iterator<Item = (String, Range<usize>)> + '_ {
+        let is_own =
+            |s: &&Statement| s.position.file() == self.file() && self.range.contains(&s.position.offset());
+        self.statements.iter().filter(is_own).map(|s| {
+            let sign = if s.is_variable { "$" } else { "" };
+            (format!("{sign}{}", s.name), s.position.offset()..s.end)
+        })
+    }
 }
 
 /// Everything jail(8) reads from one configuration file and what it includes.
@@ -237,6 +249,24 @@ mod tests {
         let values = prop::collection::vec(text(), 0..3);
         let statement = (0usize..4, any::<bool>(), values);
         prop::collection::vec(prop::collection::vec(statement, 0..6), 0..5)
+    }
+
+    #[test]
+    fn the_bytes_of_statements() {
+        let text = "$a = 1;\nweb {\n\t$id = \"5\"; # note\n  allow.mount ;\n\texec.start += 'a;b',\n c;\n}\n";
+        let config = parsed(text).unwrap();
+        let found: Vec<(String, &str)> = config
+            .jail("web")
+            .unwrap()
+            .own_statements()
+            .map(|(name, range)| (name, text.get(range).unwrap()))
+            .collect();
+        let expected = [
+            ("$id", "$id = \"5\";"),
+            ("allow.mount", "allow.mount ;"),
+            ("exec.start", "exec.start += 'a;b',\n c;"),
+        ];
+        assert_eq!(found, expected.map(|(name, text)| (name.to_owned(), text)));
     }
 
     proptest! {

@@ -25,6 +25,8 @@ pub(super) struct Statement {
     pub append: bool,
     pub values: Vec<Vec<Piece>>,
     pub position: Position,
+    /// Offset behind its semicolon.
+    pub end: usize,
 }
 
 /// Part of a value. A value never holds an empty literal nor two in a row, so
@@ -95,12 +97,12 @@ impl<'a> Parser<'a> {
                 open.push(self.open(name, inside, position)?);
                 continue;
             }
-            let (values, append, bare) = values(&mut lexer, next)?;
+            let Values { values, append, bare, end } = values(&mut lexer, next)?;
             if bare && !is_variable && name == ".include" {
                 self.include(&values, inside, lexer.here())?;
                 continue;
             }
-            self.add(Statement { name, is_variable, append, values, position }, inside);
+            self.add(Statement { name, is_variable, append, values, position, end }, inside);
         }
     }
 
@@ -178,12 +180,22 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// What follows a parameter's name, up to the semicolon: the values, whether
-/// they are appended, and whether they follow without a sign, as `.include`
-/// wants it.
-fn values(lexer: &mut Lexer, first: Token) -> Result<(Vec<Vec<Piece>>, bool, bool), Error> {
+/// What follows a parameter's name, up to the semicolon.
+struct Values {
+    values: Vec<Vec<Piece>>,
+    /// Whether they are appended.
+    append: bool,
+    /// Whether they follow without a sign, as `.include` wants it.
+    bare: bool,
+    /// Offset behind the semicolon.
+    end: usize,
+}
+
+fn values(lexer: &mut Lexer, first: Token) -> Result<Values, Error> {
     let (append, bare, mut token) = match first.kind {
-        Kind::Mark(b';') => return Ok((Vec::new(), false, false)),
+        Kind::Mark(b';') => {
+            return Ok(Values { values: Vec::new(), append: false, bare: false, end: first.end });
+        }
         Kind::Mark(b'=') => (false, false, lexer.next()?),
         Kind::Append => (true, false, lexer.next()?),
         _ => (false, true, first),
@@ -212,7 +224,7 @@ fn values(lexer: &mut Lexer, first: Token) -> Result<(Vec<Vec<Piece>>, bool, boo
         values.push(value);
         match token.kind {
             Kind::Mark(b',') => token = lexer.next()?,
-            Kind::Mark(b';') => return Ok((values, append, bare)),
+            Kind::Mark(b';') => return Ok(Values { values, append, bare, end: token.end }),
             _ => return Err(lexer.unexpected(&token)),
         }
     }

@@ -50,6 +50,28 @@ pub fn set(object: Object, name: &CStr, value: &[u8]) -> io::Result<()> {
     })
 }
 
+/// Removes an extended attribute.
+pub fn remove(object: Object, name: &CStr) -> io::Result<()> {
+    effect::with(format_args!("remove the attribute {}", name.to_string_lossy()), || {
+        system::remove(object, name)
+    })
+}
+
+/// Access control lists as records of an archive, with the names that libarchive
+/// gives them.
+pub fn acl_records(acl: &Acl) -> io::Result<Vec<(String, Vec<u8>)>> {
+    acl.records()
+}
+
+/// Gives a file the access control lists of records of an archive.
+pub fn give_acl_records(records: &[(String, Vec<u8>)], to: Object) -> io::Result<()> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let acl = Acl::from_records(records)?;
+    give_acl(&acl, to)
+}
+
 /// Removes what a new file inherited from its directory.
 pub fn strip_acl(object: Object) -> io::Result<()> {
     effect::with(format_args!("take the access control list away"), || system::strip_acl(object))
@@ -88,6 +110,7 @@ mod freebsd {
         fn acl_is_trivial_np(acl: *mut c_void, trivial: *mut c_int) -> c_int;
         fn acl_get_entry(acl: *mut c_void, which: c_int, entry: *mut *mut c_void) -> c_int;
         fn acl_strip_np(acl: *mut c_void, mask: c_int) -> *mut c_void;
+        fn acl_from_text(text: *const c_char) -> *mut c_void;
         fn acl_to_text_np(acl: *mut c_void, length: *mut isize, flags: c_int) -> *mut c_char;
         fn acl_free(object: *mut c_void) -> c_int;
     }
@@ -116,6 +139,14 @@ mod freebsd {
         }
     }
 
+    /// The records of libarchive (freebsd-src: contrib/libarchive/libarchive/
+    /// archive_write_set_format_pax.c).
+    const RECORDS: [(c_int, &str); 3] = [
+        (ACL_TYPE_ACCESS, "SCHILY.acl.access"),
+        (ACL_TYPE_DEFAULT, "SCHILY.acl.default"),
+        (ACL_TYPE_NFS4, "SCHILY.acl.ace"),
+    ];
+
     /// The lists of a file, by type; only those that say more than the mode.
     pub struct Acl(Vec<(c_int, Allocated)>);
 
@@ -123,6 +154,31 @@ mod freebsd {
         /// Whether it is empty.
         pub fn is_empty(&self) -> bool {
             self.0.is_empty()
+        }
+
+        /// The lists as text, with numbers instead of names of users.
+        pub(super) fn records(&self) -> io::Result<Vec<(String, Vec<u8>)>> {
+            let record = |(kind, list): &(c_int, Allocated)| {
+                let text = text(list)?;
+                // SAFETY: acl_to_text_np(3) gives a string that ends in a NUL.
+                let text = unsafe { CStr::from_ptr(text.get().cast_const().cast()) };
+                let name = RECORDS.iter().find(|(of, _)| of == kind).map_or("", |(_, name)| name);
+                Ok((name.to_owned(), text.to_bytes().to_vec()))
+            };
+            self.0.iter().map(record).collect()
+        }
+
+        /// The lists of such records.
+        pub(super) fn from_records(records: &[(String, Vec<u8>)]) -> io::Result<Acl> {
+            let list = |(name, text): &(String, Vec<u8>)| {
+                let kind = RECORDS.iter().find(|(_, known)| known == name).map(|(kind, _)| *kind);
+                let kind =
+                    kind.ok_or_else(|| io::Error::other(format!("{name}: not known on this system")))?;
+                let text = CString::new(text.clone())?;
+                // SAFETY: the text ends in a NUL.
+                Ok((kind, Allocated::new(unsafe { acl_from_text(text.as_ptr()) })?))
+            };
+            Ok(Acl(records.iter().map(list).collect::<io::Result<_>>()?))
         }
 
         /// Whether two files have the same.
@@ -302,6 +358,13 @@ mod freebsd {
         }
         Ok(())
     }
+
+    /// Removes an extended attribute.
+    pub fn remove(object: Object, name: &CStr) -> io::Result<()> {
+        let (space, name) = split(name);
+        // SAFETY: the name ends in a NUL.
+        check(unsafe { libc::extattr_delete_fd(object.fd.as_raw_fd(), space, name) })
+    }
 }
 
 #[cfg(not(target_os = "freebsd"))]
@@ -319,6 +382,7 @@ mod linux {
     /// Labels that security modules give every file by their own policy.
     const LABELS: [&[u8]; 5] = [b"selinux", b"SMACK", b"apparmor", b"ima", b"evm"];
     const ACLS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
+    const RECORD: &str = "THINJAIL.acl.";
 
     /// The lists of a file, by name.
     pub struct Acl(Vec<(CString, Vec<u8>)>);
@@ -332,6 +396,25 @@ mod linux {
         /// Whether two files have the same.
         pub fn same(&self, other: &Acl) -> io::Result<bool> {
             Ok(self.0.len() == other.0.len() && self.0.iter().all(|list| other.0.contains(list)))
+        }
+
+        /// The lists as this system keeps them, which no other can read.
+        pub(super) fn records(&self) -> io::Result<Vec<(String, Vec<u8>)>> {
+            let record = |(name, value): &(CString, Vec<u8>)| {
+                (format!("{RECORD}{}", name.to_string_lossy()), value.clone())
+            };
+            Ok(self.0.iter().map(record).collect())
+        }
+
+        /// The lists of such records.
+        pub(super) fn from_records(records: &[(String, Vec<u8>)]) -> io::Result<Acl> {
+            let list = |(name, value): &(String, Vec<u8>)| {
+                let known = ACLS.iter().find(|known| name.strip_prefix(RECORD) == known.to_str().ok());
+                let known =
+                    known.ok_or_else(|| io::Error::other(format!("{name}: not known on this system")))?;
+                Ok(((*known).to_owned(), value.clone()))
+            };
+            Ok(Acl(records.iter().map(list).collect::<io::Result<_>>()?))
         }
 
         /// Gives the file `to` the same.
@@ -401,6 +484,14 @@ mod linux {
         Ok(match path_of(object) {
             None => fsetxattr(object.fd, name, value, XattrFlags::empty()),
             Some(path) => setxattr(path, name, value, XattrFlags::empty()),
+        }?)
+    }
+
+    /// Removes an extended attribute.
+    pub fn remove(object: Object, name: &CStr) -> io::Result<()> {
+        Ok(match path_of(object) {
+            None => fremovexattr(object.fd, name),
+            Some(path) => removexattr(path, name),
         }?)
     }
 

@@ -237,6 +237,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Compares two files of the same kind, and all below them.
+    // `pack` asks the same of each file by itself.
     pub(super) fn pair(&mut self, left: &Entry, right: &Entry) -> io::Result<()> {
         let (a, b) = (&left.stat, &right.stat);
         let kind = kind_of(a);

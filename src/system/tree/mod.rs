@@ -18,18 +18,22 @@ mod copy;
 pub mod flags;
 pub mod inside;
 mod merge;
+mod pack;
 mod remove;
 mod restore;
 mod store;
 pub mod threeway;
+mod unpack;
 
 pub use apply::{apply, put};
 pub use compare::{Aspect, Difference, compare, difference, starts_with};
 pub use copy::{copy, copy_reporting};
 pub use merge::merge;
-pub use remove::remove;
+pub use pack::{CONTAINER, Packed, REMOVED, digest, pack};
+pub use remove::{remove, remove_file_at};
 pub use restore::restore;
 pub use store::store;
+pub use unpack::Unpacker;
 
 use crate::formats::shell;
 use crate::system::effect;

@@ -48,6 +48,15 @@ pub(super) fn remove_at(parent: BorrowedFd, name: &CStr) -> io::Result<()> {
     Removal { device, moved: 0, path: PathBuf::new() }.tree(parent, name)
 }
 
+/// Removes an entry of an open directory that is not a directory itself, flags and
+/// all. Nothing there is success.
+pub fn remove_file_at(parent: impl AsFd, name: &CStr) -> io::Result<()> {
+    match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(()),
+        stat => unlink(parent.as_fd(), name, &stat?),
+    }
+}
+
 /// A removal under way.
 struct Removal {
     device: Device,

@@ -188,9 +188,11 @@ impl Action for TakeSnapshots {
     }
 }
 
-/// Destroys what this run made, if it is there.
-struct DestroyIfPresent {
-    name: String,
+/// Destroys a file system or a snapshot that a run of the suite made, if it is
+/// there.
+pub struct DestroyIfPresent {
+    /// Its full name.
+    pub name: String,
 }
 
 impl Action for DestroyIfPresent {

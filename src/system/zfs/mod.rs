@@ -5,8 +5,9 @@ mod query;
 
 pub use crate::types::dataset::Dataset;
 pub use action::{
-    CreateDataset, DestroyDataset, RenameDataset, SetProperty, TakeSnapshots, UnmountDataset, command_line,
-    create_arguments, differences, differences_arguments, ensure_mounted, roll_back, run, words,
+    CreateDataset, DestroyDataset, DestroyIfPresent, RenameDataset, SetProperty, TakeSnapshots,
+    UnmountDataset, command_line, create_arguments, differences, differences_arguments, ensure_mounted,
+    roll_back, run, words,
 };
 pub use query::{DatasetProperties, Property, find, parse, query, query_one};
 

@@ -1,7 +1,7 @@
 //! The id and the addresses of the new jail.
 
-use super::JailClone;
-use super::conf_file::JailBlock;
+use super::JailRequest;
+use super::block::JailBlock;
 use crate::domain::configured::{JailConfigs, JailResources};
 use crate::domain::epair;
 use crate::domain::layout::Layout;
@@ -41,7 +41,7 @@ impl Choice {
         settings: &Settings,
         common: &JailResources,
         has_common: bool,
-        arguments: &JailClone,
+        arguments: &JailRequest,
     ) -> Result<bool> {
         let gateways = gateways(arguments)?;
         let of_settings = [settings.jail_gateway.map(IpAddr::from), settings.jail_gateway6.map(IpAddr::from)];
@@ -79,7 +79,7 @@ impl Choice {
     /// Has the jail get addresses by DHCP or from a router. Its own exec.start takes
     /// the place of the common one, which sets addresses that it does not have; rc(8)
     /// of the jail reads what sysrc(8) sets there.
-    pub(super) fn get_addresses(&mut self, common: &JailResources, arguments: &JailClone) {
+    pub(super) fn get_addresses(&mut self, common: &JailResources, arguments: &JailRequest) {
         let mut start = Vec::new();
         let has_gateway = |at: usize| self.block.gateways[at].is_some() || common.gateways[at].is_some();
         if arguments.dhcp {
@@ -111,7 +111,7 @@ impl Choice {
 }
 
 /// The gateways given with -g, for IPv4 and IPv6.
-fn gateways(arguments: &JailClone) -> Result<[Option<IpAddr>; 2]> {
+fn gateways(arguments: &JailRequest) -> Result<[Option<IpAddr>; 2]> {
     let mut given = [None, None];
     for gateway in &arguments.gateways {
         let of_kind = &mut given[usize::from(gateway.is_ipv6())];
@@ -161,7 +161,7 @@ pub(super) fn choose(
     reserved: &[IpAddr],
     known: &JailConfigs,
     layout: &Layout,
-    arguments: &JailClone,
+    arguments: &JailRequest,
 ) -> Result<Choice> {
     let [gateway4, gateway6] = gateways(arguments)?;
     // A gateway of another network says that the address is of that network too.
@@ -287,7 +287,7 @@ fn lowest_free(
     settings: &Settings,
     known: &JailConfigs,
     layout: &Layout,
-    arguments: &JailClone,
+    arguments: &JailRequest,
     ids: Vec<Id>,
     of_id: impl Fn(Id) -> Option<(Option<Chosen>, Option<Chosen>)>,
     reserved: &[IpAddr],

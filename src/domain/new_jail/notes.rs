@@ -13,12 +13,7 @@ use std::fs::Metadata;
 pub(super) const EXAMPLE: &str = "/usr/local/share/examples/thinjail/jail.conf";
 
 /// A name server in the template that the jail will not reach.
-pub(super) fn resolver_warning(
-    host: &Host,
-    layout: &Layout,
-    jail: &JailName,
-    release: &Release,
-) -> Option<String> {
+pub fn resolver_warning(host: &Host, layout: &Layout, jail: &JailName, release: &Release) -> Option<String> {
     const RESOLV_CONF: &str = "etc/resolv.conf";
     let skeleton = host.root().host_path(&layout.skeleton(release));
     let read = |path: &str| {
@@ -38,15 +33,12 @@ pub(super) fn resolver_warning(
 
 /// What will keep jail(8) from starting the jail as it was made.
 pub(super) fn notes(
-    host: &Host,
     layout: &Layout,
     jail: &JailName,
-    release: &Release,
     known: &JailConfigs,
     resources: &JailResources,
 ) -> Vec<String> {
     let mut notes = Vec::new();
-    notes.extend(resolver_warning(host, layout, jail, release));
     let (main, directory) = (layout.jail_conf().display(), layout.conf_dir().display());
     match known.includes_conf_dir() {
         None => notes.push(format!("{main} does not exist; copy it from {EXAMPLE}")),

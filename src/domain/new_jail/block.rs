@@ -25,6 +25,8 @@ pub(super) struct JailBlock {
     pub(super) devfs_ruleset: Option<u32>,
     /// `exec.start`, instead of that of the common part; none to keep it.
     pub(super) start: Vec<String>,
+    /// Further statements, as the block of another jail has them.
+    pub(super) statements: Vec<String>,
 }
 
 impl JailBlock {
@@ -39,6 +41,7 @@ impl JailBlock {
             isolation: None,
             devfs_ruleset: None,
             start: Vec::new(),
+            statements: Vec::new(),
         }
     }
 
@@ -59,6 +62,7 @@ impl JailBlock {
             let operator = if at == 0 { "=" } else { "+=" };
             lines.push(format!("exec.start {operator} {};", quote_with_variables(command)));
         }
+        lines.extend(self.statements.iter().cloned());
         format!("{} {{\n\t{}\n}}\n", self.jail, lines.join("\n\t"))
     }
 }

@@ -6,6 +6,8 @@ pub mod jail_destroy;
 pub mod jail_doctor;
 pub mod jail_epair_down;
 pub mod jail_epair_up;
+pub mod jail_export;
+pub mod jail_import;
 pub mod jail_list;
 pub mod jail_mkfstab;
 pub mod jail_rebase;
@@ -23,6 +25,8 @@ use jail_destroy::JailDestroy;
 use jail_doctor::JailDoctor;
 use jail_epair_down::JailEpairDown;
 use jail_epair_up::JailEpairUp;
+use jail_export::JailExport;
+use jail_import::JailImport;
 use jail_list::JailList;
 use jail_mkfstab::JailMkfstab;
 use jail_rebase::JailRebase;
@@ -34,7 +38,7 @@ use skel_split::SkelSplit;
 use skel_update::SkelUpdate;
 
 /// The command lines of all programs, for tests and completions.
-pub fn all() -> [Command; 14] {
+pub fn all() -> [Command; 16] {
     [
         JailEpairUp::command(),
         JailEpairDown::command(),
@@ -44,6 +48,8 @@ pub fn all() -> [Command; 14] {
         JailClone::command(),
         JailDestroy::command(),
         JailRebase::command(),
+        JailExport::command(),
+        JailImport::command(),
         JailList::command(),
         JailDoctor::command(),
         SkelFetch::command(),

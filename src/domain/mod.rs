@@ -9,6 +9,7 @@ pub mod fstab;
 pub mod host_network;
 pub mod identity;
 pub mod inventory;
+pub mod jail_archive;
 pub mod jail_view;
 pub mod layout;
 pub mod layout_places;

@@ -14,7 +14,7 @@ use crate::types::jail_name::JailName;
 use crate::types::origin::Origin;
 use crate::types::release::Release;
 use anyhow::{Context, Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The copy that is as the skeleton is now, and whether it has yet to be made.
 pub fn of_skeleton(host: &Host, layout: &Layout, release: &Release) -> Result<(Origin, bool)> {
@@ -81,6 +81,36 @@ pub fn record(origins: &[&Origin]) -> Vec<u8> {
 pub fn is_committed(record: &Path) -> Result<bool> {
     let there = file::look(record)?.is_some_and(|there| there.is_file());
     Ok(there && fs_err::read_to_string(record)?.lines().count() == 1)
+}
+
+/// The tree of a skeleton as it was, a real path that is only read.
+pub fn tree_of(host: &Host, layout: &Layout, origin: &Origin) -> Result<PathBuf> {
+    let path = match layout.storage() {
+        Storage::Zfs(top) => {
+            let dataset = Layout::skeleton_dataset(top, &origin.release)?;
+            let mountpoint = host.root().host_path(&layout.skeleton(&origin.release));
+            zfs::check_mounted(host, &dataset, &mountpoint)?;
+            mountpoint.join(".zfs/snapshot").join(&origin.snapshot)
+        }
+        Storage::Directory => {
+            let copy = host.root().host_path(&layout.copy(origin));
+            // Nothing was ever cloned from it under a name of its own.
+            if file::look(&copy)?.is_none() {
+                host.root().host_path(&layout.skeleton(&origin.release))
+            } else {
+                copy
+            }
+        }
+    };
+    if !is_directory(&path) {
+        bail!("{origin}: {} does not exist", path.display());
+    }
+    Ok(path)
+}
+
+/// Below `.zfs` a directory appears when it is looked into.
+fn is_directory(path: &Path) -> bool {
+    tree::open_directory(path).is_ok()
 }
 
 #[cfg(test)]

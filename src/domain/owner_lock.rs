@@ -21,11 +21,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// The names, as processes, of those that own a jail: jail(8), and the
-/// program that moves a jail to another release.
-const OWNER_PROGRAMS: [&str; 2] = [JAIL, REBASE];
+/// The names, as processes, of those that own a jail: jail(8), and the programs
+/// that need it to be stopped while they run.
+const OWNER_PROGRAMS: [&str; 4] = [JAIL, "jail-rebase", "jail-clone", "jail-export"];
 const JAIL: &str = "jail";
-const REBASE: &str = "jail-rebase";
 
 fn path(host: &Host, jail: &JailName) -> PathBuf {
     host.root().host_path(Path::new(&format!("/var/run/thinjail-{jail}.claim")))
@@ -53,8 +52,13 @@ fn own() -> i32 {
 }
 
 fn refuse(jail: &JailName, other: &Process) -> Result<()> {
-    let who = if other.command == JAIL { "another jail(8)" } else { "jail-rebase" };
-    bail!("jail {jail} is being started, stopped or moved by {who}, process {}; try again later", other.pid)
+    if other.command == JAIL {
+        bail!(
+            "jail {jail} is being started, stopped or moved by another jail(8), process {}; try again later",
+            other.pid
+        );
+    }
+    bail!("jail {jail} is in use by {}, process {}; try again later", other.command, other.pid)
 }
 
 /// Claims the jail for the jail(8) that runs us, if one does. Fails when

@@ -11,6 +11,10 @@ use crate::types::sibling_name;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
+/// What skel-fetch(8) copies from the host: two hosts with the same release differ in
+/// it.
+pub const OF_HOST: [&str; 3] = ["etc/resolv.conf", "etc/localtime", "var/db/zoneinfo"];
+
 /// Fails unless the template is there, split, and nobody stopped half-way
 /// through making or updating it.
 pub fn check(host: &Host, layout: &Layout, release: &Release) -> Result<()> {

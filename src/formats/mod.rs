@@ -4,6 +4,7 @@ pub mod diff;
 pub mod file_flags;
 pub mod fstab;
 pub mod ifconfig_line;
+pub mod jail_manifest;
 pub mod jailconf;
 pub mod manifest;
 pub mod mtree;

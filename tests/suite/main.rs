@@ -13,6 +13,7 @@ mod completions;
 mod destroy;
 mod doctor;
 mod epair;
+mod export;
 mod faults;
 mod fetch;
 mod fixcerts;

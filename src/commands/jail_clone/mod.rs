@@ -247,7 +247,7 @@ impl JailClone {
             gateways: self.gateways.clone(),
             vlan: self.vlan,
             mounts: self.mounts.clone(),
-            statements: source.map_or_else(Vec::new, |source| source.statements.clone()),
+            statements: source.map_or_else(Vec::new, |source| source.inherited.statements.clone()),
         }
     }
 }

@@ -1,17 +1,16 @@
 //! The jail that `--from` names: what of it the new jail gets.
 
 use super::{JailClone, container};
-use crate::domain::configured::{JailConfigs, JailResources};
+use crate::domain::configured::JailConfigs;
 use crate::domain::container::{
     COPY_SNAPSHOT, CopyContainer, DestroyCopy, OWNER_PROPERTY, check_has_no_children, own_properties,
 };
-use crate::domain::fstab::MountPoint;
+use crate::domain::fstab::{self, MountPoint};
 use crate::domain::identity::{self, RemoveIdentity};
-use crate::domain::layout::{Layout, SKELETON, Storage};
-use crate::domain::new_jail::new_file;
+use crate::domain::layout::{Layout, Storage};
+use crate::domain::new_jail::{InheritedBlock, new_file};
 use crate::domain::origin;
 use crate::domain::template;
-use crate::formats::fstab;
 use crate::system::file::{self, WriteFile};
 use crate::system::host::Host;
 use crate::system::plan::Plan;
@@ -34,18 +33,11 @@ pub(super) struct Source {
     pub(super) container: PathBuf,
     /// What it mounts besides base and container.
     mounts: Vec<ExtraMount>,
-    /// Statements of its block that the new one has as well.
-    pub(super) statements: Vec<String>,
+    /// What of its block the new one has as well.
+    pub(super) inherited: InheritedBlock,
     /// What is not copied, or is shared.
     pub(super) notes: Vec<String>,
-    /// What its block says of the network, as options say it.
-    bridge: Option<String>,
-    gateways: Vec<String>,
-    gets: [bool; 2],
 }
-
-/// What jail-clone(8) writes itself, from options.
-const CHOSEN: [&str; 7] = ["$id", "$ip", "$ip6", "$bridge", "$gateway", "$gateway6", "vnet.interface"];
 
 impl Source {
     /// Looks at the jail.
@@ -58,32 +50,33 @@ impl Source {
         let Some(resources) = configs.jails().iter().find(|c| c.jail == jail.as_str()) else {
             bail!("jail {jail} does not exist: no configuration");
         };
+        let (release, mounts) = fstab::of_jail(host, layout, jail)?;
         let mut source = Source {
             jail: jail.clone(),
-            release: release_of(host, layout, jail)?,
+            release,
             container: host.root().host_path(&layout.container(jail)),
             mounts: Vec::new(),
-            statements: Vec::new(),
+            inherited: InheritedBlock::default(),
             notes: Vec::new(),
-            bridge: None,
-            gateways: Vec::new(),
-            gets: [false; 2],
         };
         if *layout.storage() == Storage::Directory && host.kernel()?.running_jail(jail.as_str())?.is_some() {
             bail!(
                 "jail {jail} is running, and without ZFS a copy would not be consistent; service jail stop {jail}"
             );
         }
-        source.look_at_mounts(host, layout)?;
+        source.look_at_mounts(layout, mounts);
         let text = fs_err::read(host.root().host_path(&resources.file))?;
-        source.look_at_block(configs, resources, &text)?;
-        let own = |name: &str, value: &Option<String>| value.clone().filter(|_| source.sets(configs, name));
-        let gateways = ["gateway", "gateway6"].into_iter().zip(&resources.gateways);
-        let gateways: Vec<String> = gateways
-            .filter_map(|(name, value)| own(&format!("${name}"), &value.map(|g| g.to_string())))
-            .collect();
-        let bridge = own("$bridge", &resources.bridge);
-        (source.bridge, source.gateways) = (bridge, gateways);
+        let block = configs.block(jail.as_str()).and_then(|range| text.get(range));
+        let block = block.with_context(|| format!("{}: changed", resources.file.display()))?;
+        let mut own = vec![jail.to_string()];
+        own.extend(configs.own_addresses(resources).map(|address| address.to_string()));
+        own.extend(resources.pairs.iter().flat_map(|pair| ["", "a", "b"].map(|end| format!("{pair}{end}"))));
+        source.inherited = InheritedBlock::parse(block, jail.as_str(), &own).context("jail.conf")?;
+        for (word, statement) in &source.inherited.own {
+            source.notes.push(format!(
+                "warning: this statement of jail {jail} is not copied, because {word} is in it: {statement}"
+            ));
+        }
         Ok(source)
     }
 
@@ -96,130 +89,49 @@ impl Source {
         Ok(Some(RemoveIdentity { container: copy.to_owned(), expected }))
     }
 
-    /// Whether its own block sets a parameter.
-    fn sets(&self, configs: &JailConfigs, name: &str) -> bool {
-        let jail = configs.config().jail(self.jail.as_str());
-        jail.is_some_and(|jail| jail.own_statements().any(|(own, _)| own == name))
-    }
-
     /// The command line with what it leaves to the source.
     pub(super) fn complete(&self, arguments: &JailClone) -> Result<JailClone> {
         let mut all = arguments.clone();
         all.release = Some(self.release.clone());
         if all.bridge.is_none() {
-            all.bridge = self.bridge.as_ref().map(|bridge| bridge.parse()).transpose().context("$bridge")?;
+            all.bridge =
+                self.inherited.bridge.as_ref().map(|bridge| bridge.parse()).transpose().context("$bridge")?;
         }
         if all.gateways.is_empty() {
-            all.gateways =
-                self.gateways.iter().map(|g| g.parse()).collect::<Result<_, _>>().context("$gateway")?;
+            all.gateways = self
+                .inherited
+                .gateways
+                .iter()
+                .map(|g| g.parse())
+                .collect::<Result<_, _>>()
+                .context("$gateway")?;
         }
-        all.dhcp |= self.gets[0] && all.v4.is_none();
-        all.slaac |= self.gets[1] && all.v6.is_none();
+        all.dhcp |= self.inherited.gets[0] && all.v4.is_none();
+        all.slaac |= self.inherited.gets[1] && all.v6.is_none();
         let mounts = self.mounts.iter().filter(|m| !all.mounts.iter().any(|given| given.target == m.target));
         all.mounts = mounts.cloned().chain(arguments.mounts.iter().cloned()).collect();
         Ok(all)
     }
 
     /// Its further mounts. One that leads into the source would tie the copy to it.
-    fn look_at_mounts(&mut self, host: &Host, layout: &Layout) -> Result<()> {
-        let (file, path) = (layout.fstab(&self.jail), layout.path(&self.jail));
-        let text = fs_err::read(host.root().host_path(&file))?;
-        let (entries, problems) = fstab::parse(&text);
-        if let Some(problem) = problems.first() {
-            bail!("{}: {problem}", file.display());
-        }
-        for (line, entry) in entries.into_iter().skip(2) {
-            let Ok(target) = entry.target.strip_prefix(&path) else {
-                bail!(
-                    "{}: line {line}: {} is outside the jail's path",
-                    file.display(),
-                    entry.target.display()
-                );
-            };
-            let target = Path::new("/").join(target);
-            let own = [path.clone(), layout.container(&self.jail)];
-            if entry.kind == "nullfs" && own.iter().any(|tree| entry.source.starts_with(tree)) {
+    fn look_at_mounts(&mut self, layout: &Layout, mounts: Vec<ExtraMount>) {
+        let own = [layout.path(&self.jail), layout.container(&self.jail)];
+        for mount in mounts {
+            let (source, target) = (mount.source.display(), mount.target.display());
+            if mount.kind == "nullfs" && own.iter().any(|tree| mount.source.starts_with(tree)) {
                 self.notes.push(format!(
-                    "warning: the mount on {} is not copied: its source {} belongs to jail {}",
-                    target.display(),
-                    entry.source.display(),
+                    "warning: the mount on {target} is not copied: its source {source} belongs to jail {}",
                     self.jail
                 ));
                 continue;
             }
-            if entry.kind == "nullfs" && !entry.options.iter().any(|option| option == "ro") {
-                self.notes.push(format!(
-                    "warning: {} is mounted read-write in both jails, on {}",
-                    entry.source.display(),
-                    target.display()
-                ));
+            if mount.kind == "nullfs" && !mount.options.iter().any(|option| option == "ro") {
+                self.notes
+                    .push(format!("warning: {source} is mounted read-write in both jails, on {target}"));
             }
-            self.mounts.push(ExtraMount {
-                source: entry.source,
-                target,
-                kind: entry.kind,
-                options: entry.options,
-            });
+            self.mounts.push(mount);
         }
-        Ok(())
     }
-
-    /// The statements of its block. Those that name the jail would be wrong in the copy.
-    fn look_at_block(&mut self, configs: &JailConfigs, resources: &JailResources, text: &[u8]) -> Result<()> {
-        let Some(block) = configs.config().jail(self.jail.as_str()) else { return Ok(()) };
-        let all: Vec<(String, String)> = block
-            .own_statements()
-            .map(|(name, range)| {
-                let statement =
-                    text.get(range).with_context(|| format!("{}: changed", block.file().display()))?;
-                Ok((name, String::from_utf8(statement.to_vec())?))
-            })
-            .collect::<Result<_>>()?;
-        let of_start = || all.iter().filter(|(name, _)| name == "exec.start").map(|(_, text)| text);
-        self.gets = ["SYNCDHCP", "accept_rtadv"].map(|word| of_start().any(|text| text.contains(word)));
-        let gets = self.gets.contains(&true);
-        let mut own = vec![self.jail.to_string()];
-        own.extend(configs.own_addresses(resources).map(|address| address.to_string()));
-        own.extend(resources.pairs.iter().flat_map(|pair| ["", "a", "b"].map(|end| format!("{pair}{end}"))));
-        for (name, text) in all {
-            if CHOSEN.contains(&name.as_str())
-                || gets && ["exec.start", "devfs_ruleset"].contains(&name.as_str())
-            {
-                continue;
-            }
-            if let Some(own) = own.iter().find(|own| names(&text, own)) {
-                let jail = &self.jail;
-                self.notes.push(format!(
-                    "warning: this statement of jail {jail} is not copied, because {own} is in it: {text}"
-                ));
-                continue;
-            }
-            self.statements.push(text);
-        }
-        Ok(())
-    }
-}
-
-/// Whether a text has the name as a word of its own.
-fn names(text: &str, name: &str) -> bool {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    text.match_indices(name)
-        .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part))
-}
-
-/// The release whose base a jail mounts.
-fn release_of(host: &Host, layout: &Layout, jail: &JailName) -> Result<Release> {
-    let file = layout.fstab(jail);
-    let text = fs_err::read(host.root().host_path(&file))?;
-    let (entries, _) = fstab::parse(&text);
-    let second = |e: &fstab::FstabEntry| {
-        e.source == layout.container(jail) && e.target == layout.path(jail).join(SKELETON)
-    };
-    if !entries.get(1).is_some_and(|(_, entry)| second(entry)) {
-        bail!("{}: the second line does not mount the container of jail {jail}", file.display());
-    }
-    let base = entries.first().and_then(|(_, first)| layout.release_of(&first.source));
-    base.with_context(|| format!("{}: the first line does not mount the base of a release", file.display()))
 }
 
 /// The container of the new jail, as it is found and as it is to be made.
@@ -406,23 +318,4 @@ fn look_at_dataset(
         mountpoint: host.root().host_path(&layout.container(jail)),
     };
     Ok(NewCopy::Dataset { has_snapshot, unfinished, copy })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_as_words() {
-        for (text, expected) in [
-            ("host.hostname = \"web.example.org\";", true),
-            ("depend = db, web;", true),
-            ("host.hostname = \"webmail\";", false),
-            ("allow.web_x;", false),
-            ("exec.start = \"/web/start\";", true),
-            ("x = \"my-web\";", false),
-        ] {
-            assert_eq!(names(text, "web"), expected, "{text}");
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::merged::MergedTree;
 use super::place::{Container, Places};
-use super::{Job, PROGRAM, build, edit, place, preview};
+use super::{Job, PROGRAM, build, edit, preview};
 use crate::domain::container::{CloneContainer, check_movable, own_properties};
 use crate::domain::fstab::{self, JailTrees};
 use crate::domain::layout::{Layout, Storage};
@@ -135,8 +135,8 @@ impl Job<'_> {
         }
         self.check_mounted(&places.jail)?;
         let keep = places.keep(host, layout, release)?;
-        let ancestor = place::tree_of(host, layout, &from)?;
-        let theirs = if fresh { skeleton } else { place::tree_of(host, layout, &to)? };
+        let ancestor = origin::tree_of(host, layout, &from)?;
+        let theirs = if fresh { skeleton } else { origin::tree_of(host, layout, &to)? };
         let ours = places.jail.path.clone();
         Ok(Some(Move { fstab, now, from, to, fresh, keep, ancestor, theirs, ours, missing_sources }))
     }

@@ -13,7 +13,7 @@ use crate::types::jail_name::JailName;
 use crate::types::origin::Origin;
 use crate::types::release::Release;
 use anyhow::{Context, Result, bail};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A container: the jail's, the one that is being built, or the one kept.
 #[derive(Clone, Debug)]
@@ -216,34 +216,4 @@ impl Places {
             _ => Ok(()),
         }
     }
-}
-
-/// The tree of a skeleton as it was, a real path that is only read.
-pub fn tree_of(host: &Host, layout: &Layout, origin: &Origin) -> Result<PathBuf> {
-    let path = match layout.storage() {
-        Storage::Zfs(top) => {
-            let dataset = Layout::skeleton_dataset(top, &origin.release)?;
-            let mountpoint = host.root().host_path(&layout.skeleton(&origin.release));
-            zfs::check_mounted(host, &dataset, &mountpoint)?;
-            mountpoint.join(".zfs/snapshot").join(&origin.snapshot)
-        }
-        Storage::Directory => {
-            let copy = host.root().host_path(&layout.copy(origin));
-            // Nothing was ever cloned from it under a name of its own.
-            if file::look(&copy)?.is_none() {
-                host.root().host_path(&layout.skeleton(&origin.release))
-            } else {
-                copy
-            }
-        }
-    };
-    if !is_directory(&path) {
-        bail!("{origin}: {} does not exist", path.display());
-    }
-    Ok(path)
-}
-
-/// Below `.zfs` a directory appears when it is looked into.
-fn is_directory(path: &Path) -> bool {
-    crate::system::tree::open_directory(path).is_ok()
 }

@@ -3,6 +3,7 @@
 
 use super::download::sum_in;
 use crate::domain::base_version;
+use crate::domain::template::OF_HOST;
 use crate::formats::manifest::{self, Set};
 use crate::formats::shell;
 use crate::system::effect;
@@ -128,7 +129,7 @@ impl Action for Unpack {
             }
         }
         lines.push(Tools::line(Tool::Tar, &self.extract(&aside, false)));
-        for path in TAKEN_OVER {
+        for path in OF_HOST {
             let (from, to) = (Path::new("/").join(path), aside.join(path));
             let (from, to) = (shell::quote(from), shell::quote(to));
             let link = if path.ends_with("resolv.conf") { "" } else { "-P " };
@@ -198,10 +199,9 @@ fn clear_unpacking(host: &Host, dataset: &Dataset, release: &Release) -> Result<
 
 /// What a new base takes over from the host, as bsdinstall(8) does for a jail
 /// (freebsd-src: usr.sbin/bsdinstall/scripts/jail).
-const TAKEN_OVER: [&str; 3] = ["etc/resolv.conf", "etc/localtime", "var/db/zoneinfo"];
 
 fn take_over(host: &Host, base: &Path) -> Result<()> {
-    for path in TAKEN_OVER {
+    for path in OF_HOST {
         let from = host.root().host_path(&Path::new("/").join(path));
         let Some(there) = file::look(&from)? else { continue };
         let to = base.join(path);

@@ -8,11 +8,13 @@
 
 mod check;
 mod mount_point;
+mod of_jail;
 
 pub use crate::formats::fstab::{FstabEntry, FstabProblem, format, parse};
 pub use crate::types::mount::ExtraMount;
 pub use check::{BASE_WRITABLE, check};
 pub use mount_point::{MakeMountPoint, MountPoint};
+pub use of_jail::of_jail;
 
 use crate::domain::jail_view::{JailRootView, LookupResult, Symlinks};
 use crate::domain::layout::{Layout, PATH_SUFFIX, SKELETON};

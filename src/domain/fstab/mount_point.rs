@@ -80,6 +80,17 @@ impl Action for MakeMountPoint {
     }
 
     fn perform(&self, _host: &Host, undo: &mut Undo) -> Result<()> {
+        self.make_noting(undo)
+    }
+}
+
+impl MakeMountPoint {
+    /// Makes it, in a tree that is removed as a whole when something fails.
+    pub fn make(&self) -> Result<()> {
+        self.make_noting(&mut Undo::default())
+    }
+
+    fn make_noting(&self, undo: &mut Undo) -> Result<()> {
         // The container may have been mounted only now, with what a killed run made.
         if !is_made(&self.path, self.is_directory)? {
             if self.is_directory {

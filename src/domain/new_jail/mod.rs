@@ -3,6 +3,7 @@
 
 mod address;
 mod block;
+mod inherited;
 mod notes;
 
 use crate::domain::configured::{JailConfigs, JailResources};
@@ -23,6 +24,7 @@ use crate::types::mount::ExtraMount;
 use crate::types::release::Release;
 use address::{Choice, check_pairs, choose, reserved};
 use anyhow::{Context, Result, bail};
+pub use inherited::InheritedBlock;
 use notes::notes;
 pub use notes::resolver_warning;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -286,11 +286,7 @@ impl<R: Read> TarReader<R> {
     /// An archive that ends early, an entry that is none of [`TarKind`], an extended
     /// header that says something unknown or is too large.
     pub fn next(&mut self) -> Result<Option<TarEntry>, TarError> {
-        let pass = self.left.0 + self.left.1;
-        if io::copy(&mut self.from.by_ref().take(pass), &mut io::sink())? < pass {
-            return bad("ends early");
-        }
-        self.left = (0, 0);
+        self.skip_data()?;
         let mut records = Records::default();
         let Some(mut block) = self.block()? else { return Ok(None) };
         if block.kind == b'x' {
@@ -338,6 +334,20 @@ impl<R: Read> TarReader<R> {
         }
         self.left = (data, padding(block.size));
         Ok(Some(entry))
+    }
+
+    /// Passes over what was not read of the last entry, and the padding behind it.
+    ///
+    /// # Errors
+    ///
+    /// An archive that ends early.
+    pub fn skip_data(&mut self) -> Result<(), TarError> {
+        let pass = self.left.0 + self.left.1;
+        if io::copy(&mut self.from.by_ref().take(pass), &mut io::sink())? < pass {
+            return bad("ends early");
+        }
+        self.left = (0, 0);
+        Ok(())
     }
 
     /// Reads data of the entry; 0 at its end.

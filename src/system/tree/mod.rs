@@ -290,10 +290,34 @@ impl Action for CopyTree {
     }
 }
 
+/// Renames a tree to a name that is free, with the flags of its top.
+pub fn rename_tree(from: &Path, to: &Path) -> Result<()> {
+    // Renaming onto an empty directory would succeed, so look once more.
+    if file::look(to)?.is_some() {
+        bail!("{} already exists", to.display());
+    }
+    let flags = flags::flags(&Entry::top(from)?.stat);
+    // An immutable directory cannot be renamed.
+    copy::clear_top_flags(from)?;
+    effect::rename(from, to)?;
+    copy::set_top_flags(to, flags)
+}
+
+/// Removes everything in a tree, but not its top. A directory `.zfs` is not part of it.
+pub fn empty(path: &Path) -> Result<()> {
+    let top = open_directory(path)?;
+    for name in names(&top)?.iter().filter(|name| name.as_c_str() != c".zfs") {
+        remove::remove_at(top.as_fd(), name)
+            .with_context(|| format!("remove {}", path.join(path_of(name)).display()))?;
+    }
+    Ok(())
+}
+
 /// Removes a copy that is in place. Under its own name it is never half a copy,
 /// which the next run would have to take for work in progress.
-struct RemoveCopy {
-    path: PathBuf,
+pub struct RemoveCopy {
+    /// Which.
+    pub path: PathBuf,
 }
 
 impl Action for RemoveCopy {

@@ -14,6 +14,8 @@ pub fn bin(name: &str) -> PathBuf {
         "jail-rebase" => env!("CARGO_BIN_EXE_jail-rebase"),
         "jail-clone" => env!("CARGO_BIN_EXE_jail-clone"),
         "jail-destroy" => env!("CARGO_BIN_EXE_jail-destroy"),
+        "jail-export" => env!("CARGO_BIN_EXE_jail-export"),
+        "jail-import" => env!("CARGO_BIN_EXE_jail-import"),
         "jail-list" => env!("CARGO_BIN_EXE_jail-list"),
         "jail-doctor" => env!("CARGO_BIN_EXE_jail-doctor"),
         "skel-fetch" => env!("CARGO_BIN_EXE_skel-fetch"),

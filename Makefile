@@ -7,13 +7,14 @@ CARGO =		cargo
 MANDOC =	mandoc
 
 PROGRAMS =	jail-clone jail-destroy jail-doctor jail-epair-down jail-epair-up \
-		jail-list jail-mkfstab jail-rebase jail-setup jail-sweep skel-fetch \
-		skel-fixcerts skel-split skel-update
+		jail-list jail-mkfstab jail-rebase jail-setup jail-sweep \
+		skel-destroy skel-fetch skel-fixcerts skel-split skel-update
 MAN5 =		thinjail.conf.5
 MAN7 =		thinjail.7
 MAN8 =		jail-clone.8 jail-destroy.8 jail-doctor.8 jail-epair-down.8 \
 		jail-epair-up.8 jail-list.8 jail-mkfstab.8 jail-rebase.8 jail-setup.8 \
-		jail-sweep.8 skel-fetch.8 skel-fixcerts.8 skel-split.8 skel-update.8
+		jail-sweep.8 skel-destroy.8 skel-fetch.8 skel-fixcerts.8 skel-split.8 \
+		skel-update.8
 
 # Quoted for the shell: DESTDIR may contain blanks.
 TO =		"$(DESTDIR)$(PREFIX)"

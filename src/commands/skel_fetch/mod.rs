@@ -10,6 +10,7 @@ use crate::domain::base_version;
 use crate::domain::layout::{Layout, Storage};
 use crate::domain::layout_places::{MissingPlace, missing_places};
 use crate::domain::settings::Settings;
+use crate::domain::template;
 use crate::formats::resolv_conf;
 use crate::system::console;
 use crate::system::file;
@@ -80,6 +81,9 @@ fn run(arguments: &SkelFetch, host: &Host) -> Result<ExitCode> {
             console::report(PROGRAM, &format!("{release}: the base already exists"));
         }
         return Ok(ExitCode::SUCCESS);
+    }
+    if !new {
+        template::check_not_destroyed(host, &layout, release)?;
     }
     let found = look(host, arguments, &layout, new)?;
     for note in found.notes.iter().chain(&resolver_warning(host, &layout, release)) {

@@ -29,8 +29,8 @@ case_destroy_template() {
     said "zfs rename $templates/$release-base $templates/$release-base.destroying"
     is "$(zfs list -H -o name "$templates/$release-base")" "$templates/$release-base" "the base"
     run skel-destroy -y "$release"
-    is "$(zfs list -H -r -o name -t all "$templates")" "$templates" "datasets of templates"
-    is "$(ls -A "$root$jails/templates")" "" "directories of templates"
+    is "$(zfs list -H -r -o name -t all "$templates" | grep "$release")" "" "datasets of the template"
+    is "$(ls -A "$root$jails/templates" | grep "$release")" "" "directories of the template"
     refused jail-clone tjweb 201
     said "no base of"
     refused skel-destroy -y "$release"

@@ -987,7 +987,8 @@ fn stage_with_templates_to_destroy() -> Host {
         stage.ok_with("skel-fetch", &[release]);
         stage.ok_with("skel-split", &[release]);
     }
-    stage.ok_with("jail-clone", &["-r", "15.1", "web", "10"]);
+    stage.tool("sysrc", &["-f", "/usr/local/etc/thinjail.conf", "bsd_ver=15.1"]);
+    stage.ok_with("jail-clone", &["web", "10"]);
     for name in ["14.5-RELEASE-skeleton@p1", "15.1-RELEASE-skeleton@p1", "15.1-RELEASE-skeleton@p2"] {
         stage.tool("zfs", &["snapshot", &format!("zdata/jails/templates/{name}")]);
     }

@@ -77,9 +77,10 @@ fn run(arguments: &SkelFetch, host: &Host) -> Result<ExitCode> {
         if common.dry_run { None } else { Some(Lock::template(host.root(), release, LockMode::Exclusive)?) };
     let (layout, new) = Layout::intended(host, &settings)?;
     if !new && is_there(host, &layout, release)? {
-        if !common.dry_run {
-            console::report(PROGRAM, &format!("{release}: the base already exists"));
+        if common.dry_run {
+            return common::dry_run(PROGRAM, &Plan::default(), common.json);
         }
+        console::report(PROGRAM, &format!("{release}: the base already exists"));
         return Ok(ExitCode::SUCCESS);
     }
     if !new {

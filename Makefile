@@ -8,12 +8,15 @@ MANDOC =	mandoc
 
 PROGRAMS =	jail-clone jail-destroy jail-doctor jail-epair-down jail-epair-up \
 		jail-export jail-import jail-list jail-mkfstab jail-rebase jail-setup \
-		jail-sweep skel-fetch skel-fixcerts skel-split skel-update
+		jail-sweep skel-destroy skel-fetch skel-fixcerts skel-split \
+		skel-update
 MAN5 =		thinjail.conf.5
 MAN7 =		thinjail.7
 MAN8 =		jail-clone.8 jail-destroy.8 jail-doctor.8 jail-epair-down.8 \
 		jail-epair-up.8 jail-export.8 jail-import.8 jail-list.8 \
-		jail-mkfstab.8 jail-rebase.8 jail-setup.8 jail-sweep.8 skel-fetch.8 skel-fixcerts.8 skel-split.8 skel-update.8
+		jail-mkfstab.8 jail-rebase.8 jail-setup.8 jail-sweep.8 \
+		skel-destroy.8 skel-fetch.8 skel-fixcerts.8 skel-split.8 \
+		skel-update.8
 
 # Quoted for the shell: DESTDIR may contain blanks.
 TO =		"$(DESTDIR)$(PREFIX)"
@@ -23,6 +26,8 @@ BASHDIR =		share/bash-completion/completions
 FISHDIR =		share/fish/vendor_completions.d
 ZSHDIR =		share/zsh/site-functions
 EXAMPLESDIR =	share/examples/thinjail
+ANSIBLE =	README hosts.yml site.yml roles/thinjail/defaults/main.yml roles/thinjail/meta/main.yml \
+		roles/thinjail/tasks/jails.yml roles/thinjail/tasks/main.yml
 EXAMPLES =	devfs.rules jail.conf jail.conf.ipv6 jail.conf.ipv6-only pf.conf \
 		rc.conf.laptop rc.conf.lan rc.conf.server
 # Where man-html puts the pages.
@@ -51,6 +56,11 @@ fuzz:
 check-freebsd:
 	PREFIX="$(PREFIX)" BASE_TXZ="$(BASE_TXZ)" JIB="$(JIB)" K="$(K)" sh tests/freebsd/run
 
+# The Ansible role of the examples, on two simulated hosts; needs ansible-core.
+check-ansible:
+	$(CARGO) build --quiet --locked --features inject --bins --examples
+	sh tests/ansible/run "$${CARGO_TARGET_DIR:-target}/debug"
+
 # Every fault at every effect of every program, and every pair of programs at
 # once; check tries a sample.
 faults:
@@ -73,7 +83,7 @@ man-lint:
 	cd man && sh spell.sh $(MAN5) $(MAN7) $(MAN8)
 	# The words to avoid, in all other texts that are read.
 	sh man/spell.sh *.md docs/*.md tests/README tests/freebsd/README tests/messages/*.cases \
-	    share/port/pkg-descr share/port/pkg-message share/examples/jail.conf share/examples/jail.conf.ipv* share/examples/rc.conf.* share/examples/pf.conf share/examples/devfs.rules etc/*.sample
+	    share/port/pkg-descr share/port/pkg-message share/examples/jail.conf share/examples/jail.conf.ipv* share/examples/rc.conf.* share/examples/pf.conf share/examples/devfs.rules share/examples/ansible/README etc/*.sample
 
 # With the feature of the tests, so that check does not compile the programs again.
 demo:
@@ -98,6 +108,8 @@ install:
 	# Not install -d, which gives directories that are there another mode.
 	umask 022 && mkdir -p $(TO)/sbin $(TO)/libexec $(TO)/etc/newsyslog.conf.d $(TO)/etc/periodic/weekly \
 	    $(TO)/share/man/man5 $(TO)/share/man/man7 $(TO)/share/man/man8 \
+	    $(TO)/$(EXAMPLESDIR)/ansible/roles/thinjail/defaults $(TO)/$(EXAMPLESDIR)/ansible/roles/thinjail/meta \
+	    $(TO)/$(EXAMPLESDIR)/ansible/roles/thinjail/tasks \
 	    $(TO)/$(EXAMPLESDIR)/jail.conf.d $(TO)/$(BASHDIR) $(TO)/$(FISHDIR) $(TO)/$(ZSHDIR)
 	for p in $(PROGRAMS); do install -m 555 "$(BUILT)/$$p" $(TO)/sbin/$$p || exit 1; done
 	install -m 555 "$(BUILT)/thinjail-complete" $(TO)/libexec/thinjail-complete
@@ -109,6 +121,7 @@ install:
 	install -m 555 etc/periodic/weekly/500.thinjail-doctor $(TO)/etc/periodic/weekly/500.thinjail-doctor
 	for e in $(EXAMPLES); do install -m 444 share/examples/$$e $(TO)/$(EXAMPLESDIR)/$$e || exit 1; done
 	install -m 444 share/examples/jail.conf.d/web.conf $(TO)/$(EXAMPLESDIR)/jail.conf.d/web.conf
+	for e in $(ANSIBLE); do install -m 444 share/examples/ansible/$$e $(TO)/$(EXAMPLESDIR)/ansible/$$e || exit 1; done
 	install -m 444 share/completions/thinjail.bash $(TO)/$(BASHDIR)/thinjail
 	install -m 444 share/completions/thinjail.fish $(TO)/$(FISHDIR)/thinjail.fish
 	install -m 444 share/completions/_thinjail $(TO)/$(ZSHDIR)/_thinjail
@@ -129,8 +142,11 @@ uninstall:
 	rm -f $(TO)/etc/thinjail.conf.sample $(TO)/etc/newsyslog.conf.d/thinjail.conf.sample \
 	    $(TO)/etc/periodic/weekly/500.thinjail-doctor
 	for e in $(EXAMPLES) jail.conf.d/web.conf; do rm -f $(TO)/$(EXAMPLESDIR)/$$e || exit 1; done
+	for e in $(ANSIBLE); do rm -f $(TO)/$(EXAMPLESDIR)/ansible/$$e || exit 1; done
 	rm -f $(TO)/libexec/thinjail-complete $(TO)/$(BASHDIR)/thinjail $(TO)/$(FISHDIR)/thinjail.fish $(TO)/$(ZSHDIR)/_thinjail
-	@for d in $(EXAMPLESDIR)/jail.conf.d $(EXAMPLESDIR) etc/newsyslog.conf.d $(BASHDIR) share/bash-completion \
+	@for d in $(EXAMPLESDIR)/ansible/roles/thinjail/defaults $(EXAMPLESDIR)/ansible/roles/thinjail/meta \
+	    $(EXAMPLESDIR)/ansible/roles/thinjail/tasks $(EXAMPLESDIR)/ansible/roles/thinjail \
+	    $(EXAMPLESDIR)/ansible/roles $(EXAMPLESDIR)/ansible $(EXAMPLESDIR)/jail.conf.d $(EXAMPLESDIR) etc/newsyslog.conf.d $(BASHDIR) share/bash-completion \
 	    $(FISHDIR) share/fish $(ZSHDIR) share/zsh; do \
 	    rmdir $(TO)/$$d 2>/dev/null || true; \
 	done
@@ -179,5 +195,5 @@ clean:
 	$(CARGO) clean
 	rm -rf dist
 
-.PHONY: all check check-freebsd faults fuzz lint man-lint man-html model demo bench bench-freebsd \
+.PHONY: all check check-ansible check-freebsd faults fuzz lint man-lint man-html model demo bench bench-freebsd \
 	install uninstall package crates distinfo dist vendor dist-vendored clean

@@ -33,4 +33,4 @@ _thinjail() {
     return 0
 }
 
-complete -F _thinjail jail-clone jail-destroy jail-doctor jail-epair-down jail-epair-up jail-export jail-import jail-list jail-mkfstab jail-rebase jail-setup jail-sweep skel-fetch skel-fixcerts skel-split skel-update
+complete -F _thinjail jail-clone jail-destroy jail-doctor jail-epair-down jail-epair-up jail-export jail-import jail-list jail-mkfstab jail-rebase jail-setup jail-sweep skel-destroy skel-fetch skel-fixcerts skel-split skel-update

@@ -25,7 +25,7 @@ end
 
 begin
     set -l name (string replace -r '.*/' '' -- (status filename) | string replace -r '\.fish$' '')
-    set -l programs jail-clone jail-destroy jail-doctor jail-epair-down jail-epair-up jail-export jail-import jail-list jail-mkfstab jail-rebase jail-setup jail-sweep skel-fetch skel-fixcerts skel-split skel-update
+    set -l programs jail-clone jail-destroy jail-doctor jail-epair-down jail-epair-up jail-export jail-import jail-list jail-mkfstab jail-rebase jail-setup jail-sweep skel-destroy skel-fetch skel-fixcerts skel-split skel-update
     contains -- $name $programs
     and set programs $name
     for program in $programs

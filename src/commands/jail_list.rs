@@ -364,6 +364,7 @@ mod tests {
             skeleton: Presence::Present(directory()),
             version: "14.5-RELEASE-p1".parse().map_err(|_| String::new()),
             snapshots: Presence::Present(snapshots.to_vec()),
+            is_destroying: false,
         };
         Inventory {
             layout: Layout::new(Path::new("/z/j"), Path::new("/etc/jail.conf.d"), storage),

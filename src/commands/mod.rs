@@ -13,6 +13,7 @@ pub mod jail_mkfstab;
 pub mod jail_rebase;
 pub mod jail_setup;
 pub mod jail_sweep;
+pub mod skel_destroy;
 pub mod skel_fetch;
 pub mod skel_fixcerts;
 pub mod skel_split;
@@ -32,13 +33,14 @@ use jail_mkfstab::JailMkfstab;
 use jail_rebase::JailRebase;
 use jail_setup::JailSetup;
 use jail_sweep::JailSweep;
+use skel_destroy::SkelDestroy;
 use skel_fetch::SkelFetch;
 use skel_fixcerts::SkelFixcerts;
 use skel_split::SkelSplit;
 use skel_update::SkelUpdate;
 
 /// The command lines of all programs, for tests and completions.
-pub fn all() -> [Command; 16] {
+pub fn all() -> [Command; 17] {
     [
         JailEpairUp::command(),
         JailEpairDown::command(),
@@ -56,6 +58,7 @@ pub fn all() -> [Command; 16] {
         SkelSplit::command(),
         SkelFixcerts::command(),
         SkelUpdate::command(),
+        SkelDestroy::command(),
     ]
 }
 
@@ -159,6 +162,9 @@ mod tests {
         let split: SkelSplit = read("-k -d src -d obj 14.5").unwrap();
         assert!(split.keep && split.directories == [Path::new("src"), Path::new("obj")]);
         assert_eq!(read::<SkelUpdate>("14.5").unwrap().release.as_str(), "14.5-RELEASE");
+        let end: SkelDestroy = read("-fy 14.5").unwrap();
+        assert!(end.force && end.yes && !end.unused && end.release == "14.5".parse().ok());
+        assert!(read::<SkelDestroy>("--unused").unwrap().release.is_none());
     }
 
     #[test]
@@ -262,6 +268,8 @@ mod tests {
                 mistake::<SkelSplit>("-d ../x 14.5"),
                 "invalid value '../x' for '--directory <name>': a directory",
             ),
+            (mistake::<SkelDestroy>(""), "the following required arguments were not provided: <release>"),
+            (mistake::<SkelDestroy>("-f --unused"), "the argument '--force' cannot be used with '--unused'"),
             (mistake::<SkelUpdate>("14.5 15.0"), "unexpected argument '15.0' found"),
             (mistake::<SkelUpdate>("-n -n 14.5"), "the argument '--dry-run' cannot be used multiple times"),
         ] {
@@ -314,6 +322,7 @@ mod tests {
             read::<SkelFetch>(&words);
             read::<SkelSplit>(&words);
             read::<SkelUpdate>(&words);
+            read::<SkelDestroy>(&words);
         }
     }
 }

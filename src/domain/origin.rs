@@ -19,22 +19,43 @@ use std::path::{Path, PathBuf};
 /// The copy that is as the skeleton is now, and whether it has yet to be made.
 pub fn of_skeleton(host: &Host, layout: &Layout, release: &Release) -> Result<(Origin, bool)> {
     let skeleton = host.root().host_path(&layout.skeleton(release));
-    let mut again = 0;
-    loop {
+    let named = |again: u32| {
         let snapshot = match again {
             0 => BASE_SNAPSHOT.to_owned(),
             n => format!("{BASE_SNAPSHOT}.{n}"),
         };
-        let origin = Origin { release: release.clone(), snapshot };
-        let copy = host.root().host_path(&layout.copy(&origin));
-        if file::look(&copy)?.is_none() {
-            return Ok((origin, true));
-        }
+        Origin { release: release.clone(), snapshot }
+    };
+    let taken = copies(host, layout, release)?;
+    for again in &taken {
+        let copy = host.root().host_path(&layout.copy(&named(*again)));
         if tree::difference(&skeleton, &copy)?.is_none() {
-            return Ok((origin, false));
+            return Ok((named(*again), false));
         }
-        again += 1;
     }
+    // Those in between may have been destroyed.
+    let free = (0..).find(|again| !taken.contains(again));
+    Ok((named(free.with_context(|| format!("{}: too many copies of it", skeleton.display()))?), true))
+}
+
+/// The copies of a skeleton: 0 for `base`, 1 for `base.1`.
+fn copies(host: &Host, layout: &Layout, release: &Release) -> Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in fs_err::read_dir(host.root().host_path(&layout.templates()))? {
+        let name = entry?.file_name();
+        let origin = name.to_str().and_then(|name| name.parse::<Origin>().ok());
+        let Some(origin) = origin.filter(|origin| origin.release == *release) else { continue };
+        match origin.snapshot.strip_prefix(BASE_SNAPSHOT) {
+            Some("") => numbers.push(0),
+            Some(rest) => {
+                let number = rest.strip_prefix('.').and_then(|text| text.parse::<u32>().ok());
+                numbers.extend(number.filter(|n| *n > 0 && format!(".{n}") == rest));
+            }
+            None => {}
+        }
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// The skeleton that a snapshot is of, by its full name.

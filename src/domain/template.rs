@@ -5,6 +5,7 @@ use crate::domain::jail_view::{JailRootView, LookupResult, Symlinks};
 use crate::domain::layout::{BASE_SNAPSHOT, Layout, MOVED, SKELETON, Storage};
 use crate::system::file;
 use crate::system::host::Host;
+use crate::system::kernel;
 use crate::system::zfs::{self, Dataset, MountProblem};
 use crate::types::release::Release;
 use crate::types::sibling_name;
@@ -21,10 +22,74 @@ pub fn check(host: &Host, layout: &Layout, release: &Release) -> Result<()> {
     let (base, skeleton) =
         (host.root().host_path(&layout.base(release)), host.root().host_path(&layout.skeleton(release)));
     let Err(error) = check_trees(release, &base, &skeleton) else { return Ok(()) };
+    check_not_destroyed(host, layout, release)?;
     // Advice to fetch or split a template that is only not mounted would make
     // the repair harder.
     check_in_place(host, layout, release)?;
     Err(error)
+}
+
+/// The user property that names the release of a base, and of a skeleton that is
+/// being destroyed.
+pub const RELEASE_PROPERTY: &str = "thinjail:release";
+
+const DESTROYING: &str = "destroying";
+
+/// The release whose base a name among the templates has while it is destroyed.
+pub fn destroying_release(name: &str) -> Option<Release> {
+    name.strip_suffix(DESTROYING)?.strip_suffix("-base.")?.parse().ok()
+}
+
+/// Where the base of a template is from the moment its destruction begins to that
+/// at which it is complete.
+pub fn destroying(base: &Path) -> PathBuf {
+    sibling_name::suffixed(base, DESTROYING)
+}
+
+/// The dataset of the same.
+pub fn destroying_dataset(top: &Dataset, release: &Release) -> Result<Dataset> {
+    Ok(format!("{}.{DESTROYING}", Layout::base_dataset(top, release)?).parse()?)
+}
+
+/// Fails if a skel-destroy(8) that was killed left something of a template: to be
+/// called before a message advises to create a tree that seems to be missing.
+pub fn check_not_destroyed(host: &Host, layout: &Layout, release: &Release) -> Result<()> {
+    let path = destroying(&host.root().host_path(&layout.base(release)));
+    let is_left = match layout.storage() {
+        Storage::Zfs(top) => zfs::exists(host.tools(), destroying_dataset(top, release)?.as_str())?,
+        Storage::Directory => file::look(&path)?.is_some(),
+    };
+    if is_left {
+        bail!("template {release}: its destruction was interrupted; skel-destroy {release} completes it");
+    }
+    Ok(())
+}
+
+/// Fails while something is mounted in base or skeleton (real paths), or one of
+/// them, or a directory in it, is mounted elsewhere by nullfs(5).
+pub fn check_unmounted(host: &Host, base: &Path, skeleton: &Path) -> Result<()> {
+    let kernel = match host.kernel() {
+        Ok(kernel) => kernel,
+        // Directory storage works where there are no jails.
+        Err(_) if !cfg!(target_os = "freebsd") => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    for mount in kernel.mounts()? {
+        for tree in [base, skeleton] {
+            if mount.on != *tree && kernel::is_at_or_below(&mount.on, tree) {
+                bail!("{} is mounted in the template; umount {}", mount.on.display(), mount.on.display());
+            }
+            if mount.kind == "nullfs" && kernel::is_at_or_below(&mount.from, tree) {
+                bail!(
+                    "{} is mounted on {}; stop the jail that runs on it, or umount {}",
+                    mount.from.display(),
+                    mount.on.display(),
+                    mount.on.display()
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The first dataset of a template that exists and is not mounted in its place.
@@ -235,6 +300,19 @@ mod tests {
             assert!(!is_ours(&format!("z/s@{other}")), "{other}");
         }
         assert_eq!(["p12", "p3.1", "base", "p"].map(level), [Some(12), Some(3), None, None]);
+    }
+
+    #[test]
+    fn names_while_they_are_destroyed() {
+        let release: Release = "14.5".parse().unwrap();
+        let place = destroying(Path::new("/j/templates/14.5-RELEASE-base"));
+        let name = place.file_name().unwrap().to_str().unwrap();
+        assert_eq!(destroying_release(name), Some(release.clone()));
+        let dataset = destroying_dataset(&"z/j".parse().unwrap(), &release).unwrap();
+        assert_eq!(dataset.as_str(), format!("z/j/templates/{name}"));
+        for other in ["14.5-RELEASE-base", "14.5-RELEASE.destroying", "x-base.destroying", ".destroying"] {
+            assert_eq!(destroying_release(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -174,5 +174,8 @@ case_directory() {
     said "^tjweb  *$release .*201"
     run jail-destroy -y tjweb
     is "$(ls -A "$root/tjdir/containers")" "" "containers"
+    # With the files that are immutable, and the copy of the skeleton.
+    run skel-destroy -y "$release"
+    is "$(ls -A "$root/tjdir/templates")" "" "templates"
     leave "$root/tjdir"
 }

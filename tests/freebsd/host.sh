@@ -56,7 +56,7 @@ refuse_unless_fit() {
         zpool list -H -o name 2>/dev/null | grep -q -x $pool && refuse "there is a pool $pool"
     fi
     for program in jail-clone jail-destroy jail-doctor jail-epair-down jail-epair-up jail-list jail-mkfstab \
-        jail-rebase jail-sweep skel-fetch skel-fixcerts skel-split; do
+        jail-rebase jail-sweep skel-destroy skel-fetch skel-fixcerts skel-split; do
         [ -x "$root$programs/$program" ] || refuse "$programs/$program is not there; build first, or use -b"
     done
     for file in /etc/jail.conf /usr/local/etc/thinjail.conf /etc/rc.conf.d/jail /$pool /tjdir; do

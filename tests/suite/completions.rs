@@ -325,6 +325,8 @@ fn values_come_from_the_system() {
         ("skel-split ", &["14.5-RELEASE"]),
         ("skel-update 14", &["14.5-RELEASE"]),
         ("skel-update 15", &[]),
+        ("skel-destroy ", &["14.5-RELEASE"]),
+        ("skel-destroy --unused 1", &["14.5-RELEASE"]),
         ("skel-fixcerts 1", &["14.5-RELEASE"]),
         ("skel-fetch 15", &["15.1-RELEASE"]),
         ("skel-fetch 14.3", &["14.3-RELEASE"]),

@@ -356,6 +356,15 @@ const FAULTS: &[Fault] = &[
     fault(&["split-incomplete"], |s, _| {
         fs::create_dir_all(s.path("/zdata/jails/templates/13.4-RELEASE-base/etc")).unwrap();
     }),
+    fault(&["destroy-incomplete"], |s, storage| {
+        let left = "zdata/jails/templates/13.3-RELEASE-base.destroying";
+        match storage {
+            Storage::Zfs => {
+                s.tool("zfs", &["create", "-o", "thinjail:release=13.3-RELEASE", left]);
+            }
+            Storage::Directory => fs::create_dir(s.path(&format!("/{left}"))).unwrap(),
+        }
+    }),
     on(
         DIRECTORY,
         fault(&["link-dangling"], |s, _| {

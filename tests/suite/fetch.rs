@@ -97,6 +97,9 @@ fn from_a_server_to_a_base() {
         let there = listing(&stage.path("/zdata"), Times::All);
         stage.forget_calls();
         assert_eq!(stage.ok("skel-fetch 14.5"), "14.5-RELEASE: the base already exists\n");
+        assert_eq!(stage.ok("skel-fetch -n 14.5"), "");
+        let nothing = "{\"commands\":[],\"program\":\"skel-fetch\"}\n";
+        assert_eq!(stage.ok("skel-fetch -n --json 14.5"), nothing);
         assert_eq!(there, listing(&stage.path("/zdata"), Times::All));
         assert!(stage.calls().iter().all(|call| call.starts_with("zfs get")), "{:?}", stage.calls());
         stage.ok("skel-split 14.5");

@@ -107,6 +107,7 @@ fn a_program_that_does_nothing_is_found_out() {
         ("skel-fetch", "fetch"),
         ("skel-split", "split"),
         ("skel-fixcerts", "fixcerts"),
+        ("skel-destroy", "destroy_template"),
     ] {
         let stage = host();
         let file = stage.path("/usr/local/sbin").join(program);

@@ -35,6 +35,7 @@ mod port;
 mod readme;
 mod rebase;
 mod setup;
+mod skel_destroy;
 mod split;
 mod states;
 mod sweep;

@@ -22,7 +22,7 @@ use thinjail::system::kernel::simulated::Simulated;
 use thinjail::system::root::Root;
 use thinjail::types::mirror::{Arch, Mirror};
 
-const PROGRAMS: [&str; 16] = [
+const PROGRAMS: [&str; 17] = [
     "jail-epair-up",
     "jail-epair-down",
     "jail-sweep",
@@ -39,6 +39,7 @@ const PROGRAMS: [&str; 16] = [
     "skel-split",
     "skel-fixcerts",
     "skel-update",
+    "skel-destroy",
 ];
 
 /// Commands of the base system that examples use and that are not run here.
@@ -319,14 +320,14 @@ fn the_synopsis_is_what_the_parser_takes() {
         let arguments = |of: &[Item]| of.iter().filter(|i| i.flag.is_empty()).cloned().collect::<Vec<_>>();
         // The first form has all that can stand together; what a later one adds
         // excludes something, and what it repeats is the same. An argument that
-        // a later form does without is not needed by all.
+        // a later form does without, or has as an option, is not needed by all.
         let mut found = forms[0].clone();
         for form in &forms[1..] {
             let mut of_form = arguments(form).into_iter().peekable();
             if of_form.peek().is_some() {
                 for argument in found.iter_mut().filter(|i| i.flag.is_empty()) {
                     let repeated = of_form.next_if(|i| i.value == argument.value);
-                    argument.required &= repeated.is_some();
+                    argument.required &= repeated.is_some_and(|i| i.required);
                 }
             }
             assert_eq!(of_form.next(), None, "{program}: an argument of a later form");
@@ -855,6 +856,7 @@ fn host_for(page: &Page) -> Host {
     match page.file().as_str() {
         "jail-destroy.8" => stage_with_jails_to_destroy(),
         "jail-list.8" => stage_with_jails(),
+        "skel-destroy.8" => stage_with_templates_to_destroy(),
         "jail-doctor.8" => stage_with_faults(),
         "jail-rebase.8" | "skel-fetch.8" | "skel-split.8" | "skel-update.8" => stage_for(page),
         _ => ordinary_stage(page),
@@ -980,6 +982,22 @@ fn stage_with_jails_to_destroy() -> Host {
     let common = fs::read_to_string(stage.path("/etc/jail.conf")).unwrap();
     stage.write("/etc/jail.conf", &(common + &fs::read_to_string(&file).unwrap()));
     fs::remove_file(file).unwrap();
+    stage
+}
+
+/// A host with a template that nothing uses, and one with two patch levels.
+fn stage_with_templates_to_destroy() -> Host {
+    let stage = Host::bare(Storage::Zfs);
+    for release in ["14.5-RELEASE", "15.1-RELEASE"] {
+        serve(&stage, MAIN_SERVER, release);
+        stage.ok_with("skel-fetch", &[release]);
+        stage.ok_with("skel-split", &[release]);
+    }
+    stage.tool("sysrc", &["-f", "/usr/local/etc/thinjail.conf", "bsd_ver=15.1"]);
+    stage.ok_with("jail-clone", &["web", "10"]);
+    for name in ["14.5-RELEASE-skeleton@p1", "15.1-RELEASE-skeleton@p1", "15.1-RELEASE-skeleton@p2"] {
+        stage.tool("zfs", &["snapshot", &format!("zdata/jails/templates/{name}")]);
+    }
     stage
 }
 

@@ -99,6 +99,7 @@ kinds! {
     PARAMETER_USELESS "parameter-useless" Warning "It has no effect or a harmful one."
     // Templates.
     SPLIT_INCOMPLETE "split-incomplete" Error "Jails cannot be cloned from the template, and existing ones may not start."
+    DESTROY_INCOMPLETE "destroy-incomplete" Warning "An interrupted run left it; no jail can be cloned from it."
     DATASET_UNMOUNTED "dataset-unmounted" Error "Its mount point is an empty directory."
     LINK_DANGLING "link-dangling" Warning "New jails have the same links, and verified connections fail without certificates."
     SNAPSHOT_MISSING "snapshot-missing" Error "Jails are cloned from a snapshot."

@@ -10,6 +10,7 @@ use crate::domain::base_version;
 use crate::domain::layout::{Layout, Storage};
 use crate::domain::layout_places::{MissingPlace, missing_places};
 use crate::domain::settings::Settings;
+use crate::domain::template;
 use crate::formats::resolv_conf;
 use crate::system::console;
 use crate::system::file;
@@ -76,10 +77,14 @@ fn run(arguments: &SkelFetch, host: &Host) -> Result<ExitCode> {
         if common.dry_run { None } else { Some(Lock::template(host.root(), release, LockMode::Exclusive)?) };
     let (layout, new) = Layout::intended(host, &settings)?;
     if !new && is_there(host, &layout, release)? {
-        if !common.dry_run {
-            console::report(PROGRAM, &format!("{release}: the base already exists"));
+        if common.dry_run {
+            return common::dry_run(PROGRAM, &Plan::default(), common.json);
         }
+        console::report(PROGRAM, &format!("{release}: the base already exists"));
         return Ok(ExitCode::SUCCESS);
+    }
+    if !new {
+        template::check_not_destroyed(host, &layout, release)?;
     }
     let found = look(host, arguments, &layout, new)?;
     for note in found.notes.iter().chain(&resolver_warning(host, &layout, release)) {

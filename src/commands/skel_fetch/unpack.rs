@@ -3,7 +3,7 @@
 
 use super::download::sum_in;
 use crate::domain::base_version;
-use crate::domain::template::OF_HOST;
+use crate::domain::template::{OF_HOST, RELEASE_PROPERTY};
 use crate::formats::manifest::{self, Set};
 use crate::formats::shell;
 use crate::system::effect;
@@ -25,8 +25,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// User properties that say what a base was unpacked from.
-pub const RELEASE_PROPERTY: &str = "thinjail:release";
+// User properties that say what a base was unpacked from, with RELEASE_PROPERTY.
 const SUM_PROPERTY: &str = "thinjail:sha256";
 const DATE_PROPERTY: &str = "thinjail:fetched";
 

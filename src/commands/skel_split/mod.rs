@@ -24,7 +24,6 @@ use crate::domain::template;
 use crate::system::console;
 use crate::system::file::{self, MakeDirectory};
 use crate::system::host::Host;
-use crate::system::kernel;
 use crate::system::lock::{Lock, LockMode};
 use crate::system::plan::Plan;
 use crate::system::zfs::{self, Dataset};
@@ -172,7 +171,8 @@ fn look(host: &Host, layout: &Layout, arguments: &SkelSplit) -> Result<Found> {
         || !matches!(skeleton, SkeletonState::Present)
         || parts.iter().any(|steps| !steps.links.is_empty());
     if changes {
-        check_unused(host, &trees)?;
+        // What is to be moved must not be in use.
+        template::check_unmounted(host, &trees.base, &trees.skeleton)?;
     }
     let repairs = changes || needs_repair(&trees, taken.is_some(), &mut notes)?;
     if let Some(taken) = taken {
@@ -300,6 +300,7 @@ fn check_base(host: &Host, layout: &Layout, base: &Path, release: &Release) -> R
         Some(there) if there.is_dir() => {}
         Some(there) => bail!("{}: {}, not a directory", base.display(), file::kind(&there)),
         None => {
+            template::check_not_destroyed(host, layout, release)?;
             template::check_in_place(host, layout, release)?;
             bail!("no base of {release}: {} does not exist; run skel-fetch {release}", base.display())
         }
@@ -324,31 +325,4 @@ fn check_base(host: &Host, layout: &Layout, base: &Path, release: &Release) -> R
 struct Taken {
     name: String,
     exists: bool,
-}
-
-/// Fails while base or skeleton are in use: what is to be moved must not be
-/// in use, and nothing may be mounted in it.
-fn check_unused(host: &Host, trees: &Trees) -> Result<()> {
-    let kernel = match host.kernel() {
-        Ok(kernel) => kernel,
-        // Directory storage works where there are no jails.
-        Err(_) if !cfg!(target_os = "freebsd") => return Ok(()),
-        Err(e) => return Err(e),
-    };
-    for mount in kernel.mounts()? {
-        for tree in [&trees.base, &trees.skeleton] {
-            if mount.on != *tree && kernel::is_at_or_below(&mount.on, tree) {
-                bail!("{} is mounted in the template; umount {}", mount.on.display(), mount.on.display());
-            }
-            if mount.kind == "nullfs" && kernel::is_at_or_below(&mount.from, tree) {
-                bail!(
-                    "{} is mounted on {}; stop the jail that runs on it, or umount {}",
-                    mount.from.display(),
-                    mount.on.display(),
-                    mount.on.display()
-                );
-            }
-        }
-    }
-    Ok(())
 }

@@ -287,13 +287,15 @@ impl Inventory {
     fn add_templates(&mut self, host: &Host, names: &Names, datasets: &Presence<Vec<DatasetProperties>>) {
         let mut releases: Vec<Release> = Vec::new();
         let of_files = names.there().into_iter().flatten().filter_map(|(name, _)| {
-            name.strip_suffix("-base").or_else(|| name.strip_suffix("-skeleton"))?.parse().ok()
+            let whole = name.strip_suffix("-base").or_else(|| name.strip_suffix("-skeleton"));
+            whole.and_then(|release| release.parse().ok()).or_else(|| template::destroying_release(name))
         });
         let of_jails = self.jails.iter().filter_map(|j| j.release().cloned());
         let skeleton_of = |layout: &Layout, full: &str| layout.skeleton_release(full.split('@').next()?);
         let of_datasets =
             datasets.there().into_iter().flatten().filter_map(|row| skeleton_of(&self.layout, &row.name));
-        for release in of_files.chain(of_jails).chain(of_datasets) {
+        let destroying = self.destroying(names, datasets);
+        for release in of_files.chain(of_jails).chain(of_datasets).chain(destroying.iter().cloned()) {
             // In place, because a sort would be kilobytes in every program.
             let order = |r: &Release| (r.version(), r.as_str().to_owned());
             let at = releases.partition_point(|r| order(r) < order(&release));
@@ -325,8 +327,28 @@ impl Inventory {
                 Presence::Present(rows) => Presence::Present(self.snapshots(&release, rows)),
                 other => or_unknown(other),
             };
-            self.templates.push(TemplateStatus { release, base, skeleton, version, snapshots });
+            let is_destroying = destroying.contains(&release);
+            self.templates.push(TemplateStatus {
+                release,
+                base,
+                skeleton,
+                version,
+                snapshots,
+                is_destroying,
+            });
         }
+    }
+
+    /// The releases whose destruction was begun.
+    fn destroying(&self, names: &Names, datasets: &Presence<Vec<DatasetProperties>>) -> Vec<Release> {
+        let of_files = names.there().into_iter().flatten().map(|(name, _)| name.as_str());
+        let of_dataset = |full: &'_ str| {
+            let Storage::Zfs(top) = self.layout.storage() else { return None };
+            let name = full.strip_prefix(top.as_str())?.strip_prefix("/templates/")?;
+            template::destroying_release(name)
+        };
+        let of_datasets = datasets.there().into_iter().flatten().filter_map(|row| of_dataset(&row.name));
+        of_files.filter_map(template::destroying_release).chain(of_datasets).collect()
     }
 
     /// The snapshots of a skeleton, oldest first.

@@ -153,6 +153,8 @@ pub struct TemplateStatus {
     /// The snapshots of the skeleton, oldest first, those of others among them;
     /// none under directory storage.
     pub snapshots: Presence<Vec<SkeletonSnapshot>>,
+    /// Whether its destruction was begun: the base has another name.
+    pub is_destroying: bool,
 }
 
 impl TemplateStatus {

@@ -10,7 +10,7 @@ use thinjail::system::kernel::simulated::{HOST, Simulated, State};
 use thinjail::system::root::Root;
 
 /// The programs that change something.
-pub const PROGRAMS: [&str; 13] = [
+pub const PROGRAMS: [&str; 14] = [
     "jail-epair-up",
     "jail-epair-down",
     "jail-sweep",
@@ -23,6 +23,7 @@ pub const PROGRAMS: [&str; 13] = [
     "skel-split",
     "skel-fixcerts",
     "skel-update",
+    "skel-destroy",
     "jail-doctor",
 ];
 
@@ -277,6 +278,21 @@ pub static CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        line: "skel-destroy -fy 15.0",
+        refused: &["skel-destroy -y 14.5", "skel-destroy 15.0", "skel-destroy -y 13.9"],
+        prepare: with_two_releases,
+        beyond: &["template 15.0-RELEASE is destroyed, but something remains"],
+        ..CASE
+    },
+    // One after the other, and each is tried.
+    Case {
+        line: "skel-destroy -y --unused",
+        prepare: with_unused_skeletons,
+        on_error: OnError::GoesOn,
+        cheap: 30,
+        ..CASE
+    },
+    Case {
         line: "jail-doctor -x",
         prepare: with_leftovers,
         on_error: OnError::GoesOn,
@@ -522,6 +538,23 @@ fn with_packages(storage: Storage) -> Host {
     let stage = with_updates(storage);
     stage.write(&format!("{SKELETON}/var/db/pkg/local.sqlite"), "");
     stage.packages();
+    stage
+}
+
+/// With skeletons as they were that no jail is made of, and one that is newer.
+fn with_unused_skeletons(storage: Storage) -> Host {
+    let stage = small::stage(storage);
+    stage.ok("skel-split 14.5");
+    for (jail, text) in [("a", "1"), ("b", "22"), ("c", "333")] {
+        stage.ok(&format!("jail-clone {jail}"));
+        stage.write(&format!("{SKELETON}/etc/more"), text);
+        if storage == Storage::Zfs {
+            stage.tool("zfs", &["snapshot", &format!("{}@p{text}", &SKELETON[1..])]);
+        }
+    }
+    for jail in ["a", "b"] {
+        stage.ok(&format!("jail-destroy -y {jail}"));
+    }
     stage
 }
 

@@ -18,6 +18,7 @@ pub fn bin(name: &str) -> PathBuf {
         "jail-import" => env!("CARGO_BIN_EXE_jail-import"),
         "jail-list" => env!("CARGO_BIN_EXE_jail-list"),
         "jail-doctor" => env!("CARGO_BIN_EXE_jail-doctor"),
+        "skel-destroy" => env!("CARGO_BIN_EXE_skel-destroy"),
         "skel-fetch" => env!("CARGO_BIN_EXE_skel-fetch"),
         "skel-split" => env!("CARGO_BIN_EXE_skel-split"),
         "skel-update" => env!("CARGO_BIN_EXE_skel-update"),

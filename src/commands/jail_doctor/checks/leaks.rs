@@ -207,6 +207,9 @@ fn temporary(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
             }
             let (kind, advice) = match (kind.is_dir(), template) {
                 (false, _) => ("file", format!("rm {}", path.display())),
+                (true, true) if is_copy(&path) => {
+                    ("tree", "skel-destroy --unused removes it, and so does the next jail-clone".to_owned())
+                }
                 (true, true) => ("tree", "run skel-fetch or skel-split again for that release".to_owned()),
                 (true, false) => ("tree", "run jail-clone again for that jail, or remove it".to_owned()),
             };
@@ -222,6 +225,11 @@ fn temporary(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
             });
         }
     }
+}
+
+/// Whether a temporary tree was or was to be a copy of a skeleton as it once was.
+fn is_copy(temporary: &Path) -> bool {
+    temporary.file_name().is_some_and(|name| name.to_string_lossy().contains("-skeleton@"))
 }
 
 /// The release whose base or skeleton was to take the place of a temporary

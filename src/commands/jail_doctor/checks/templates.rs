@@ -43,7 +43,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     for one in &inventory.templates {
         // A release need not have one; a jail that needs it says so.
         let wanted = || inventory.jails.iter().any(|j| j.release() == Some(&one.release));
-        if one.base.is_absent() && one.skeleton.is_absent() && !wanted() {
+        if one.base.is_absent() && one.skeleton.is_absent() && !one.is_destroying && !wanted() {
             continue;
         }
         // Half-way is where everything passes by.
@@ -68,6 +68,12 @@ fn template(facts: &Facts, layout: &Layout, one: &TemplateStatus, found: &mut Ve
     };
     let (base, skeleton) = (layout.base(release), layout.skeleton(release));
     let (real_base, real_skeleton) = (facts.host_path(&base), facts.host_path(&skeleton));
+    if one.is_destroying {
+        let object = template::destroying(&base);
+        let what = format!("what remains of template {release}, which was being destroyed");
+        found.push(about(&DESTROY_INCOMPLETE, &object, what, format!("skel-destroy {release}")));
+        return;
+    }
     for (tree, real) in [(&base, &real_base), (&skeleton, &real_skeleton)] {
         if let Ok(there) = std::fs::symlink_metadata(real)
             && there.is_dir()

@@ -5,11 +5,14 @@ use crate::harness::bin::bin;
 use crate::harness::host::{Host, Storage};
 use crate::harness::hostile::{Sentinels, Tree};
 use crate::harness::listing::{Times, listing};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use thinjail::formats::jail_manifest::ArchiveEnd;
+use thinjail::formats::tar::{BLOCK, END, TarEntry, TarKind, TarReader};
 
 const BOTH: [Storage; 2] = [Storage::Directory, Storage::Zfs];
 const WEB: &str = "/zdata/jails/containers/web";
@@ -329,4 +332,132 @@ fn damaged_archives() {
             target.nothing_left();
         }
     }
+}
+
+/// An archive of these entries, with data of `x`, and with an end that is right.
+fn crafted(manifest: &[u8], entries: &[TarEntry]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut put = |bytes: &mut Vec<u8>, entry: &TarEntry, data: &[u8]| {
+        bytes.extend(entry.to_bytes().unwrap());
+        bytes.extend(data);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+    };
+    put(&mut bytes, &TarEntry::plain("thinjail.json", manifest.len() as u64), manifest);
+    for entry in entries {
+        put(&mut bytes, entry, &vec![b'x'; entry.data() as usize]);
+    }
+    let sum = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let end = ArchiveEnd { entries: entries.len() as u64, sha256: sum }.to_text();
+    put(&mut bytes, &TarEntry::plain("thinjail.end", end.len() as u64), end.as_bytes());
+    bytes.extend(END);
+    bytes
+}
+
+fn entry(path: &str, kind: TarKind) -> TarEntry {
+    TarEntry { kind, mode: 0o644, ..TarEntry::plain(path, 0) }
+}
+
+/// Archives that somebody made for the purpose: each is refused in one line, nothing of
+/// it is left, and nothing outside is touched.
+#[test]
+fn hostile_archives() {
+    let host = source(Storage::Directory);
+    let manifest = {
+        let bytes = exported(&host, &["--full", "web"]);
+        let mut reader = TarReader::new(&bytes[..]);
+        reader.next().unwrap();
+        String::from_utf8(reader.read_all(1 << 20).unwrap()).unwrap()
+    };
+    let file = |path: &str| entry(path, TarKind::File(1));
+    let directory = |path: &str| entry(path, TarKind::Directory);
+    let top = || directory("container");
+    let link = |path: &str, text: &str| entry(path, TarKind::Symlink(text.into()));
+    let hard = |path: &str, to: &str| entry(path, TarKind::HardLink(to.into()));
+    let deep = |levels: usize| format!("container{}", "/d".repeat(levels));
+    let levels: Vec<TarEntry> = (0..300).map(|levels| directory(&deep(levels))).collect();
+    let flagged = TarEntry { flags: "schg,what".into(), ..file("container/x") };
+    let refused: Vec<(Vec<TarEntry>, &str)> = vec![
+        (vec![top(), file("container/../x")], "not a path below the top of the tree"),
+        (vec![top(), file("container/./x")], "not a path below the top of the tree"),
+        (vec![top(), file("container/a//x")], "not a path below the top of the tree"),
+        (vec![top(), file("/etc/x")], "not an entry that jail-export writes"),
+        (vec![top(), file("etc/x")], "not an entry that jail-export writes"),
+        (vec![top(), file("containers/x")], "not an entry that jail-export writes"),
+        (vec![top(), file("removed/etc/rc.conf")], "not an entry that jail-export writes"),
+        (vec![top(), link("container/a", "/outside"), file("container/a/file")], "a is not a directory"),
+        (vec![top(), link("container/a", "/outside"), directory("container/a")], "a second time"),
+        (
+            vec![top(), file("container/a"), file("container/a")],
+            "a second time, or not in the order of names",
+        ),
+        (
+            vec![top(), file("container/b"), file("container/a")],
+            "a second time, or not in the order of names",
+        ),
+        (vec![top(), top()], "not the first entry"),
+        (vec![file("container/b"), top()], "not the first entry"),
+        (vec![file("container")], "not the first entry, or not a directory"),
+        (vec![top(), file("container/a/b")], "a is not a directory"),
+        (vec![top(), hard("container/a", "/outside/file")], "a hard link to /outside/file"),
+        (vec![top(), hard("container/a", "container/../../outside/file")], "a hard link to"),
+        (vec![top(), hard("container/a", "container/b")], "a hard link to container/b"),
+        (vec![top(), directory("container/a"), hard("container/b", "container/a")], "a directory"),
+        (
+            vec![top(), link("container/a", "/outside"), hard("container/b", "container/a/file")],
+            "a hard link to container/a/file",
+        ),
+        (levels, "more than 256 levels of directories"),
+        (vec![top(), flagged], "unknown flags schg,what"),
+        (vec![top(), file(&format!("container/{}", "n".repeat(300)))], "a name of 300 bytes"),
+    ];
+    host.ok("jail-destroy -y web");
+    let outside = tempfile::tempdir_in(host.path("/")).unwrap();
+    let sentinels = Sentinels::make(outside.path());
+    let try_one = |bytes: &[u8], expected: &str| {
+        let (status, _, stderr) = run_with(&host, "jail-import", bytes);
+        assert_eq!((status, stderr.lines().count()), (Some(1), 1), "{expected}: {stderr}");
+        assert!(stderr.contains(expected), "{expected}: {stderr}");
+        assert!(!host.path(WEB).exists() && !host.path("/zdata/jails/containers/.web.thinjail").exists());
+        assert!(!host.path("/etc/jail.conf.d/web.conf").exists());
+    };
+    for (entries, expected) in &refused {
+        try_one(&crafted(manifest.as_bytes(), entries), expected);
+    }
+    let replaced = |from: &str, to: &str| {
+        assert!(manifest.contains(from), "{from}");
+        crafted(manifest.replace(from, to).as_bytes(), &[top()])
+    };
+    for (from, to, expected) in [
+        ("\"name\": \"web\"", "\"name\": \"../web\"", "archive: name: "),
+        ("\"release\": \"14.5-RELEASE\"", "\"release\": \"../14.5\"", "archive: release: "),
+        ("\"release\": \"14.5-RELEASE\"", "\"release\": \"13.9-RELEASE\"", "13.9-RELEASE"),
+        ("\"format\": 1", "\"format\": 9", "format 9, which this version does not know"),
+        ("\"block\": \"web {", "\"block\": \"web { { {", "archive: block of jail.conf: "),
+        ("\"mounts\": []", "\"mounts\": [{}]", "no mounts in it"),
+    ] {
+        try_one(&replaced(from, to), expected);
+    }
+    let with = |kind: u8| {
+        let mut bytes = crafted(manifest.as_bytes(), &[top(), file("container/x")]);
+        let at = bytes.windows(11).position(|w| w == b"container/x").unwrap();
+        bytes[at + 156] = kind;
+        let header = &bytes[at..at + BLOCK];
+        let blank = |at: usize| (148..156).contains(&at);
+        let sum: u64 =
+            header.iter().enumerate().map(|(i, b)| if blank(i) { 32 } else { u64::from(*b) }).sum();
+        bytes[at + 148..at + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        bytes
+    };
+    try_one(&with(b'3'), "container/x: a device");
+    try_one(&with(b'4'), "container/x: a device");
+    try_one(&with(b'7'), "container/x: an entry of type '7'");
+    try_one(&with(b'L'), "container/x: an entry of type 'L'");
+    let mut more = crafted(manifest.as_bytes(), &[top()]);
+    more.truncate(more.len() - END.len());
+    let twice = [&more[..], &more[..]].concat();
+    try_one(&twice, "an entry follows its end");
+    try_one(b"", "archive: ends early");
+    try_one(&[0; 4096], "not written by jail-export");
+    try_one(&vec![b'x'; 4096], "not a POSIX tar archive");
+    sentinels.untouched();
 }

@@ -149,16 +149,12 @@ impl Subject {
         let rows = match &settings.jail_zfs {
             Some(top) => {
                 let container = Layout::container_dataset(top, jail)?;
-                let mut datasets = vec![top.to_string(), container.to_string()];
-                datasets.push(match &arguments.from {
+                let other = match &arguments.from {
                     // Whether it is mounted.
-                    Some(_) => top.child("containers")?.to_string(),
-                    None => {
-                        let release = settings.release(arguments.release.as_ref())?;
-                        Layout::skeleton_dataset(top, &release)?.to_string()
-                    }
-                });
-                let datasets: Vec<&str> = datasets.iter().map(String::as_str).collect();
+                    Some(_) => top.child("containers")?,
+                    None => Layout::skeleton_dataset(top, &settings.release(arguments.release.as_ref())?)?,
+                };
+                let datasets = [top.as_str(), other.as_str(), container.as_str()];
                 zfs::query(host.tools(), &datasets, 1, &ASKED)?
             }
             None => Vec::new(),

@@ -8,10 +8,23 @@ use crate::system::signals;
 use crate::system::tree::{CONTAINER, REMOVED, Unpacker};
 use anyhow::{Context, Result, bail};
 use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// More than the last entry has, in bytes.
 const LARGEST_END: u64 = 4096;
+
+/// What is behind a directory in a path, byte for byte: a [`Path`] passes over `.` and
+/// empty parts.
+fn below<'p>(path: &'p Path, directory: &str) -> Option<&'p Path> {
+    let rest = path.as_os_str().as_bytes().strip_prefix(directory.as_bytes())?;
+    match rest.split_first() {
+        None => Some(Path::new("")),
+        Some((b'/', rest)) => Some(Path::new(OsStr::from_bytes(rest))),
+        Some(_) => None,
+    }
+}
 
 /// The rest of an archive, from which one tree can be made.
 pub(super) struct Contents {
@@ -53,9 +66,9 @@ impl Contents {
             }
             entries += 1;
             progress.report(entries, 0);
-            if let Ok(below) = path.strip_prefix(CONTAINER) {
+            if let Some(below) = below(&path, CONTAINER) {
                 unpacker.put(entry, below, CONTAINER, &mut archive).context("archive")?;
-            } else if let Ok(below) = path.strip_prefix(REMOVED)
+            } else if let Some(below) = below(&path, REMOVED)
                 && self.is_difference
                 && entry.data() == 0
             {

@@ -172,7 +172,9 @@ impl Unpacker {
     fn put_top(&mut self, entry: TarEntry) -> Result<()> {
         let is_directory = entry.kind == TarKind::Directory;
         match self.open.as_mut_slice() {
-            [top] if self.last.is_none() && is_directory => top.after = After::Entry(Box::new(entry)),
+            [top] if self.last.is_none() && is_directory && matches!(top.after, After::Kept) => {
+                top.after = After::Entry(Box::new(entry))
+            }
             _ => bail!("not the first entry, or not a directory"),
         }
         Ok(())
@@ -236,7 +238,11 @@ impl Unpacker {
     }
 
     fn link(&self, target: &Path, directory: &str, parent: &impl AsFd, name: &CStr) -> Result<()> {
-        let Ok(below) = target.strip_prefix(directory) else { bail!("a hard link to {}", target.display()) };
+        let bytes = target.as_os_str().as_bytes().strip_prefix(directory.as_bytes());
+        let Some(below) = bytes.and_then(|rest| rest.strip_prefix(b"/")) else {
+            bail!("a hard link to {}", target.display())
+        };
+        let below = Path::new(OsStr::from_bytes(below));
         // Checks that it leads into the tree.
         let all = parts(below).with_context(|| format!("a hard link to {}", target.display()))?;
         let below: PathBuf = all.iter().map(|part| OsStr::from_bytes(part.to_bytes())).collect();

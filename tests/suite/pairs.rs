@@ -27,7 +27,7 @@ use std::sync::mpsc::{Sender, channel};
 
 /// The jail `moved` was moved from 14.5 to 15.0, and has its pair; there are
 /// leftovers of a killed run too.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 15] = [
     "jail-clone new 30",
     "jail-clone other 31",
     "jail-destroy -y web",
@@ -38,6 +38,7 @@ const PROGRAMS: [&str; 14] = [
     "skel-fixcerts -a /zdata/jails/containers/web",
     "skel-split 14.5",
     "skel-update -y 14.5",
+    "skel-destroy -y --unused",
     "jail-doctor -x",
     "jail-sweep web /zdata/jails/web-nullfs-base epair10",
     "jail-epair-up -b igc0bridge web epair10",

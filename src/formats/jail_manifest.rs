@@ -59,7 +59,7 @@ pub enum BadManifest {
 
 impl JailManifest {
     /// The text.
-    pub fn to_text(&self, created: u64) -> String {
+    pub fn to_text(&self) -> String {
         let properties: serde_json::Map<String, Value> =
             self.properties.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
         let mounts: Vec<Value> = self
@@ -72,7 +72,6 @@ impl JailManifest {
         let document = json!({
             "thinjail": env!("CARGO_PKG_VERSION"),
             "format": FORMAT,
-            "created": created,
             "name": self.name,
             "id": self.id,
             "addresses": self.addresses,
@@ -190,17 +189,17 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        let text = manifest().to_text(7);
+        let text = manifest().to_text();
         assert_eq!(JailManifest::parse(text.as_bytes()), Ok(manifest()));
         let full = JailManifest { template_digest: None, ..manifest() };
-        assert_eq!(JailManifest::parse(full.to_text(7).as_bytes()), Ok(full));
+        assert_eq!(JailManifest::parse(full.to_text().as_bytes()), Ok(full));
         let end = ArchiveEnd { entries: 9, sha256: "ab".into() };
         assert_eq!(ArchiveEnd::parse(end.to_text().as_bytes()), Some(end));
     }
 
     #[test]
     fn what_is_refused() {
-        let text = manifest().to_text(7);
+        let text = manifest().to_text();
         for (from, to, expected) in [
             ("\"format\": 1", "\"format\": 2", "format 2, which this version does not know"),
             ("\"name\": \"web\"", "\"name\": 7", "no name in it"),

@@ -145,6 +145,14 @@ pub fn create_empty(path: &Path, mode: u32) -> Result<()> {
     Ok(())
 }
 
+/// Opens a file for writing that only its owner can read, without what it had.
+pub fn open_private(path: &Path) -> Result<File> {
+    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW;
+    let file = effect::open(path, flags, Mode::RUSR | Mode::WUSR)
+        .with_context(|| format!("create {}", path.display()))?;
+    Ok(file)
+}
+
 /// Makes a file that only its owner can read.
 pub fn write_private(path: &Path, text: &[u8]) -> Result<()> {
     let file = effect::open(path, OFlags::WRONLY | OFlags::EXCL, Mode::RUSR | Mode::WUSR);

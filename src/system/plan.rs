@@ -40,30 +40,6 @@ impl<A: Action> Action for CommitPoint<A> {
     }
 }
 
-/// A step behind the point where the work is done: its failure is a warning, and
-/// undoes nothing.
-pub struct Cleanup<A> {
-    /// The step.
-    pub action: A,
-    /// The program, for the warning.
-    pub program: &'static str,
-    /// The command that does it later.
-    pub advice: String,
-}
-
-impl<A: Action> Action for Cleanup<A> {
-    fn shell(&self) -> String {
-        self.action.shell()
-    }
-
-    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
-        if let Err(e) = self.action.perform(host, &mut Undo::default()) {
-            console::note(self.program, &format!("warning: {}; {}", console::line(&e), self.advice));
-        }
-        Ok(())
-    }
-}
-
 /// Whether a step may be undone, asked when the time comes. An error says why what
 /// the step made is kept.
 pub type MayUndo = Rc<dyn Fn() -> Result<bool>>;

@@ -188,6 +188,11 @@ impl Pool {
         replace(&host.state("zfs.json"), &format!("{value:#}\n"))
     }
 
+    /// Gives out no number up to that one any longer.
+    pub fn raise(&mut self, number: u64) {
+        self.next = self.next.max(number);
+    }
+
     /// Gives out a number.
     pub fn number(&mut self) -> u64 {
         self.next += 1;

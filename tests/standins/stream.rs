@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -96,10 +96,14 @@ impl Stream {
 
     /// Gives a new or unmounted dataset the snapshot and its files.
     pub fn put(&self, host: &Host, pool: &mut Pool, dataset: &str) -> Result<()> {
+        let text = fs::read_to_string(&self.manifest)?;
+        // The numbers of files are those of the other host: none may come again here.
+        let manifest = tree::manifest_from_json(&serde_json::from_str(&text)?)?;
+        pool.raise(manifest.values().map(|node| node.object.max(node.stamp)).max().unwrap_or(0));
         let id = pool.number();
         fs::create_dir_all(host.state("snapshots"))?;
         tree::copy(&self.files, &aside(host, "snapshots", id), &Mounts::new())?;
-        replace(&manifest_path(host, id), &fs::read_to_string(self.path_of_manifest())?)?;
+        replace(&manifest_path(host, id), &text)?;
         let snapshot = Snapshot {
             dataset: pool.dataset(dataset)?.id,
             name: self.snapshot.clone(),
@@ -111,9 +115,5 @@ impl Stream {
         };
         pool.snapshots.insert(id, snapshot);
         pool.fill(host, dataset, id)
-    }
-
-    fn path_of_manifest(&self) -> &Path {
-        &self.manifest
     }
 }

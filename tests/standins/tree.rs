@@ -26,8 +26,8 @@ pub type Mounts = BTreeSet<PathBuf>;
 /// What is known of one file at one time.
 #[derive(Clone)]
 pub struct Node {
-    object: u64,
-    stamp: u64,
+    pub object: u64,
+    pub stamp: u64,
     kind: char,
     links: u64,
     /// Bytes of content, for the space figures.

@@ -107,9 +107,9 @@ fn the_block_is_copied() {
     assert_eq!(
         stderr,
         "jail-clone: warning: this statement of jail web is not copied, because web is in it: \
-         host.hostname = \"web.example.org\";\n\
+         host.hostname = \"web.example.org\"\n\
          jail-clone: warning: this statement of jail web is not copied, because epair10a is in it: \
-         exec.prestart += \"/sbin/ifconfig epair10a mtu 1400\";\n"
+         exec.prestart += \"/sbin/ifconfig epair10a mtu 1400\"\n"
     );
     // A jail that gets its address has a copy that gets one as well.
     host.fault_with("devfs.rules", "50 include 5\n50 path 'bpf*' unhide\n");

@@ -239,7 +239,7 @@ fn what_an_archive_says_is_not_done_unasked() {
     assert_eq!(status, 0, "{stderr}");
     assert_eq!(
         stderr,
-        "jail-import: warning: this statement of the archive is not applied: exec.prestart += \"/evil\";\n\
+        "jail-import: warning: this statement of the archive is not applied: exec.prestart += \"/evil\"\n\
          jail-import: warning: this mount of the archive is not applied: /data:/mnt:type=nullfs,ro\n\
          jail-import: next: add what you trust, or destroy the jail and import it with --trust\n"
     );
@@ -337,7 +337,7 @@ fn damaged_archives() {
 /// An archive of these entries, with data of `x`, and with an end that is right.
 fn crafted(manifest: &[u8], entries: &[TarEntry]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut put = |bytes: &mut Vec<u8>, entry: &TarEntry, data: &[u8]| {
+    let put = |bytes: &mut Vec<u8>, entry: &TarEntry, data: &[u8]| {
         bytes.extend(entry.to_bytes().unwrap());
         bytes.extend(data);
         bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
@@ -365,7 +365,7 @@ fn hostile_archives() {
     let manifest = {
         let bytes = exported(&host, &["--full", "web"]);
         let mut reader = TarReader::new(&bytes[..]);
-        reader.next().unwrap();
+        reader.next_entry().unwrap();
         String::from_utf8(reader.read_all(1 << 20).unwrap()).unwrap()
     };
     let file = |path: &str| entry(path, TarKind::File(1));

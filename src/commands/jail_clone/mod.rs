@@ -9,7 +9,7 @@ use crate::domain::configured::JailConfigs;
 use crate::domain::container::OWNER_PROPERTY;
 use crate::domain::fstab::MakeMountPoint;
 use crate::domain::layout::Layout;
-use crate::domain::new_jail::{JailRequest, NewJail, check_not_configured, resolver_warning};
+use crate::domain::new_jail::{JailRequest, NewJail, check_configured, complete, resolver_warning};
 use crate::domain::settings::Settings;
 use crate::system::console;
 use crate::system::host::Host;
@@ -109,14 +109,23 @@ fn run(arguments: &JailClone, host: &Host) -> Result<ExitCode> {
         Some(source) => template(&source.release)?,
         None => None,
     };
+    if let Some(last) = subject.unfinished {
+        let mut plan = Plan::default();
+        plan.push(last);
+        return common::print_or_do(PROGRAM, host, &plan, common.dry_run, common.json);
+    }
     let found = look(host, &subject)?;
     let (summary, notes) = (found.jail.summary.clone(), found.jail.notes.clone());
-    let code = common::print_or_do(PROGRAM, host, &steps(found), common.dry_run, common.json)?;
+    let (plan, last) = steps(found);
+    let code = common::print_or_do(PROGRAM, host, &plan, common.dry_run, common.json)?;
     if !common.dry_run {
         console::report(PROGRAM, &summary);
     }
     for note in &notes {
         console::note(PROGRAM, note);
+    }
+    if !common.dry_run {
+        complete(host, &arguments.name, last)?;
     }
     Ok(code)
 }
@@ -141,6 +150,8 @@ struct Subject {
     source: Option<Source>,
     /// The command line, completed by what the source has.
     arguments: JailClone,
+    /// What a killed run left to do behind the file of the jail.
+    unfinished: Option<DestroyIfPresent>,
 }
 
 impl Subject {
@@ -164,7 +175,9 @@ impl Subject {
             settings.release(arguments.release.as_ref())?;
         }
         let configs = JailConfigs::read(host.root(), &layout)?;
-        check_not_configured(&configs, jail)?;
+        let dataset =
+            settings.jail_zfs.as_ref().map(|top| Layout::container_dataset(top, jail)).transpose()?;
+        let unfinished = check_configured(&configs, jail, dataset.as_ref(), &rows)?;
         let source = match &arguments.from {
             Some(from) => Some(Source::look(host, &layout, &configs, from)?),
             None => None,
@@ -174,7 +187,7 @@ impl Subject {
             None => arguments.clone(),
         };
         let settings = settings.clone();
-        Ok(Subject { settings, layout, configs, rows, source, arguments })
+        Ok(Subject { settings, layout, configs, rows, source, arguments, unfinished })
     }
 }
 
@@ -189,7 +202,7 @@ struct Found {
 
 /// Looks at the host. Every reason not to make the jail is found here.
 fn look(host: &Host, subject: &Subject) -> Result<Found> {
-    let Subject { settings, layout, configs, rows, source, arguments } = subject;
+    let Subject { settings, layout, configs, rows, source, arguments, .. } = subject;
     let release = settings.release(arguments.release.as_ref())?;
     let request = arguments.request(release, source.as_ref());
     let (jail, release) = (&request.name, &request.release);
@@ -224,8 +237,8 @@ fn look(host: &Host, subject: &Subject) -> Result<Found> {
 }
 
 /// The steps that make the jail; see [`NewJail::steps`].
-fn steps(found: Found) -> Plan {
-    found.jail.steps(PROGRAM, found.container, found.last)
+fn steps(found: Found) -> (Plan, Option<DestroyIfPresent>) {
+    (found.jail.steps(found.container), found.last)
 }
 
 impl JailClone {

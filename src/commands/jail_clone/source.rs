@@ -73,6 +73,7 @@ impl Source {
         own.extend(resources.pairs.iter().flat_map(|pair| ["", "a", "b"].map(|end| format!("{pair}{end}"))));
         source.inherited = InheritedBlock::parse(block, jail.as_str(), &own).context("jail.conf")?;
         for (word, statement) in &source.inherited.own {
+            let statement = statement.trim_end_matches(';');
             source.notes.push(format!(
                 "warning: this statement of jail {jail} is not copied, because {word} is in it: {statement}"
             ));

@@ -16,10 +16,8 @@ use crate::system::{console, signals};
 use crate::types::jail_name::JailName;
 use crate::types::sibling_name;
 use anyhow::{Context, Result};
-use rustix::fs::{Mode, OFlags};
 use std::io::{self, BufWriter, Write, stdout};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes that are written at once.
 const BUFFER: usize = 1 << 17;
@@ -39,7 +37,7 @@ pub(super) struct WriteArchive {
 impl Action for WriteArchive {
     fn shell(&self) -> String {
         let tree = shell::quote(&self.tree);
-        let file = self.output.as_ref().map_or("-".into(), |path| shell::quote(path));
+        let file = self.output.as_ref().map_or("-".into(), shell::quote);
         format!("/usr/bin/tar -C {tree} -cf {file} .")
     }
 
@@ -49,11 +47,9 @@ impl Action for WriteArchive {
         };
         let target = host.root().resolve_argument(output);
         let aside = sibling_name::temporary(&target);
-        let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW;
         undo.push(file::RemoveFile { path: aside.clone() });
         // It has the secrets of the jail.
-        let mut made = effect::open(&aside, flags, Mode::RUSR | Mode::WUSR)
-            .with_context(|| format!("create {}", aside.display()))?;
+        let mut made = file::open_private(&aside)?;
         self.write(&mut made).with_context(|| format!("write {}", target.display()))?;
         effect::fsync(&made, &aside)?;
         effect::rename(&aside, &target)?;
@@ -97,8 +93,7 @@ impl WriteArchive {
 
     #[expect(clippy::disallowed_methods, reason = "announced by write")]
     fn entries(&self, out: &mut Summed<BufWriter<impl Write>>, progress: &mut Progress) -> Result<Packed> {
-        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-        let text = self.manifest.to_text(created);
+        let text = self.manifest.to_text();
         small(out, NAME, text.as_bytes())?;
         let packed = tree::pack(self.origin_tree.as_deref(), &self.tree, &is_of_host, out, &mut |entries| {
             progress.report(entries, 0);

@@ -2,7 +2,9 @@
 
 use super::contents::Contents;
 use super::snapshots_of;
-use crate::domain::container::{COPY_SNAPSHOT, CloneContainer, DestroyCopy, OWNER_PROPERTY};
+use crate::domain::container::{
+    COPY_SNAPSHOT, CloneContainer, CloneUnfinished, DestroyCopy, OWNER_PROPERTY, check_pristine,
+};
 use crate::domain::fstab::MakeMountPoint;
 use crate::domain::jail_archive::template_digest;
 use crate::domain::layout::{Layout, Storage};
@@ -15,7 +17,7 @@ use crate::system::file::{self, WriteFile};
 use crate::system::host::Host;
 use crate::system::plan::{Action, Plan, Undo};
 use crate::system::tree::{self, CopyTree, RemoveCopy, RemoveTree};
-use crate::system::zfs::{self, Dataset, DatasetProperties, DestroyIfPresent, TakeSnapshots};
+use crate::system::zfs::{self, Dataset, DatasetProperties, DestroyIfPresent};
 use crate::types::jail_name::JailName;
 use crate::types::origin::Origin;
 use crate::types::release::Release;
@@ -196,10 +198,12 @@ fn look_at_dataset(
                 row.name.strip_prefix(container.as_str()).is_some_and(|rest| rest.starts_with(['/', '@']))
                     && row.name != container.snapshot(COPY_SNAPSHOT)
             };
-            if found.get(OWNER_PROPERTY) != jail.as_str()
-                || !is_unfinished
-                || rows.iter().any(|row| own(&row))
-            {
+            let origin = found.get("origin").to_owned();
+            // A killed run can have cloned it, and no more.
+            let is_new =
+                || found.is_mounted() && check_pristine(host, &origin, &container, &mountpoint, &[]).is_ok();
+            let is_ours = found.get(OWNER_PROPERTY) == jail.as_str() && !rows.iter().any(|row| own(&row));
+            if !is_ours || !is_unfinished && !is_new() {
                 bail!(
                     "dataset {container} already exists; zfs get {OWNER_PROPERTY},origin {container} shows more, \
                      zfs destroy it if it is not needed"
@@ -216,15 +220,14 @@ fn look_at_dataset(
             None => return no_template(release, manifest),
         },
     };
-    plan.push(CloneContainer {
+    plan.push(CloneUnfinished(CloneContainer {
         snapshot,
         container: container.clone(),
         jail: jail.clone(),
         properties: manifest.properties.iter().filter(|(name, _)| is_harmless(name)).cloned().collect(),
         mountpoint: mountpoint.clone(),
-    });
+    }));
     let marker = container.snapshot(COPY_SNAPSHOT);
-    plan.push(TakeSnapshots::one(marker.clone()));
     plan.push(UnpackOver { container: mountpoint, contents });
     Ok(NewContainer { plan, last: Some(DestroyIfPresent { name: marker }) })
 }

@@ -57,7 +57,7 @@ impl Contents {
             signals::check()?;
             archive.skip_data().context("archive")?;
             let sum = archive.get_ref().sum();
-            let Some(entry) = archive.next().context("archive")? else {
+            let Some(entry) = archive.next_entry().context("archive")? else {
                 bail!("archive: it has no end: it was cut off, or is not complete");
             };
             let path = entry.path.clone();
@@ -82,7 +82,7 @@ impl Contents {
         if ArchiveEnd::parse(&done.1) != Some(expected) {
             bail!("archive: its checksum is wrong: it was changed or damaged");
         }
-        if archive.next().context("archive")?.is_some() {
+        if archive.next_entry().context("archive")?.is_some() {
             bail!("archive: an entry follows its end");
         }
         archive.finish().context("archive")?;

@@ -8,7 +8,7 @@ use crate::domain::configured::JailConfigs;
 use crate::domain::container::OWNER_PROPERTY;
 use crate::domain::jail_archive::Summed;
 use crate::domain::layout::Layout;
-use crate::domain::new_jail::{InheritedBlock, JailRequest, NewJail, check_not_configured};
+use crate::domain::new_jail::{InheritedBlock, JailRequest, NewJail, check_configured, complete};
 use crate::domain::settings::Settings;
 use crate::domain::template;
 use crate::formats::jail_manifest::{JailManifest, LARGEST, NAME};
@@ -17,7 +17,8 @@ use crate::formats::tar::TarReader;
 use crate::system::console;
 use crate::system::host::Host;
 use crate::system::lock::{Lock, LockId, LockMode};
-use crate::system::zfs::{self, DatasetProperties};
+use crate::system::plan::Plan;
+use crate::system::zfs::{self, DatasetProperties, DestroyIfPresent};
 use crate::types::address::{Address, Id};
 use crate::types::jail_name::JailName;
 use crate::types::mount::ExtraMount;
@@ -85,15 +86,27 @@ fn run(arguments: &JailImport, host: &Host) -> Result<ExitCode> {
         false => Some(Lock::template(host.root(), &release, LockMode::Shared)?),
         true => None,
     };
-    let found = look(host, &settings, arguments, manifest, archive)?;
+    let name = || manifest.name.parse::<JailName>().context("archive: name");
+    let jail = arguments.name.clone().map_or_else(name, Ok)?;
+    let found = match look(host, &settings, arguments, manifest, archive, &jail)? {
+        Looked::New(found) => found,
+        Looked::Unfinished(last) => {
+            let mut plan = Plan::default();
+            plan.push(last);
+            return common::print_or_do(PROGRAM, host, &plan, common.dry_run, common.json);
+        }
+    };
     let (summary, notes) = (found.jail.summary.clone(), found.jail.notes.clone());
-    let plan = found.jail.steps(PROGRAM, found.container.plan, found.container.last);
+    let (plan, last) = (found.jail.steps(found.container.plan), found.container.last);
     let code = common::print_or_do(PROGRAM, host, &plan, common.dry_run, common.json)?;
     if !common.dry_run {
         console::report(PROGRAM, &summary);
     }
     for note in &notes {
         console::note(PROGRAM, &printable::line(note));
+    }
+    if !common.dry_run {
+        complete(host, &jail, last)?;
     }
     Ok(code)
 }
@@ -113,12 +126,20 @@ fn open(host: &Host, arguments: &JailImport) -> Result<Archive> {
 
 /// Reads the first entry.
 fn read_manifest(archive: &mut Archive) -> Result<JailManifest> {
-    let first = archive.next()?;
+    let first = archive.next_entry()?;
     if first.is_none_or(|first| first.path != Path::new(NAME)) {
         bail!("not written by jail-export: it does not begin with {NAME}");
     }
     let text = archive.read_all(LARGEST).context(NAME)?;
     JailManifest::parse(&text).context(NAME)
+}
+
+/// What is to be done.
+enum Looked {
+    /// A new jail.
+    New(Box<Found>),
+    /// What a killed run left behind the file of the jail.
+    Unfinished(DestroyIfPresent),
 }
 
 /// What the import meets on the host.
@@ -136,13 +157,12 @@ fn look(
     arguments: &JailImport,
     manifest: JailManifest,
     archive: Archive,
-) -> Result<Found> {
-    let name = || manifest.name.parse::<JailName>().context("archive: name");
-    let jail = arguments.name.clone().map_or_else(name, Ok)?;
+    jail: &JailName,
+) -> Result<Looked> {
     let release: Release = manifest.release.parse().context("archive: release")?;
     let rows = match &settings.jail_zfs {
         Some(top) => {
-            let container = Layout::container_dataset(top, &jail)?;
+            let container = Layout::container_dataset(top, jail)?;
             let (containers, skeleton) = (top.child("containers")?, Layout::skeleton_dataset(top, &release)?);
             let datasets = [top.as_str(), container.as_str(), containers.as_str(), skeleton.as_str()];
             zfs::query(host.tools(), &datasets, 1, &ASKED)?
@@ -151,7 +171,10 @@ fn look(
     };
     let layout = Layout::from_properties(host, settings, &rows)?;
     let configs = JailConfigs::read(host.root(), &layout)?;
-    check_not_configured(&configs, &jail)?;
+    let dataset = settings.jail_zfs.as_ref().map(|top| Layout::container_dataset(top, jail)).transpose()?;
+    if let Some(last) = check_configured(&configs, jail, dataset.as_ref(), &rows)? {
+        return Ok(Looked::Unfinished(last));
+    }
     template::check(host, &layout, &release)?;
     let (request, notes) = request(arguments, &manifest, jail.clone(), release.clone())?;
     let skeleton = host.root().host_path(&layout.skeleton(&release));
@@ -160,8 +183,8 @@ fn look(
     new.summary.push_str(&format!(", imported {}", printable::line(&manifest.name)));
     let missing = new.missing.clone();
     let contents = Contents::new(archive, &manifest, missing);
-    let container = container::look(host, &layout, &jail, &release, &manifest, contents, &rows)?;
-    Ok(Found { container, jail: new })
+    let container = container::look(host, &layout, jail, &release, &manifest, contents, &rows)?;
+    Ok(Looked::New(Box::new(Found { container, jail: new })))
 }
 
 /// The new jail with the id and the address that it had, or with other ones where these
@@ -208,6 +231,7 @@ fn request(
     let untrusted = inherited.statements.iter().filter(|_| !arguments.trust);
     for statement in own.chain(untrusted) {
         let statement = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+        let statement = statement.trim_end_matches(';');
         notes.push(format!("warning: this statement of the archive is not applied: {statement}"));
     }
     let network = inherited.bridge.iter().map(|b| format!("$bridge = {b}"));

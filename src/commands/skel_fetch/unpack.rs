@@ -198,7 +198,6 @@ fn clear_unpacking(host: &Host, dataset: &Dataset, release: &Release) -> Result<
 
 /// What a new base takes over from the host, as bsdinstall(8) does for a jail
 /// (freebsd-src: usr.sbin/bsdinstall/scripts/jail).
-
 fn take_over(host: &Host, base: &Path) -> Result<()> {
     for path in OF_HOST {
         let from = host.root().host_path(&Path::new("/").join(path));

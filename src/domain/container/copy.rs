@@ -1,13 +1,13 @@
 //! Copying a container on ZFS: a stream of what differs from its origin, received
 //! as a further clone of that origin (zfs-send(8), "the origin of a clone").
 
-use super::OWNER_PROPERTY;
+use super::{CloneContainer, OWNER_PROPERTY};
 use crate::system::host::Host;
 use crate::system::plan::{Action, Undo};
 use crate::system::progress::Progress;
 use crate::system::tool::{Tool, ToolError, Tools};
 use crate::system::zfs::{
-    Dataset, DestroyDataset, DestroyIfPresent, command_line, ensure_mounted, query_one, words,
+    Dataset, TakeSnapshots, command_line, ensure_mounted, exists, find, query, query_one, run, words,
 };
 use crate::types::jail_name::JailName;
 use anyhow::{Context, Result, bail};
@@ -105,23 +105,44 @@ pub struct DestroyCopy {
 
 impl Action for DestroyCopy {
     fn shell(&self) -> String {
-        let snapshot = self.container.snapshot(COPY_SNAPSHOT);
-        [snapshot.as_str(), self.container.as_str()]
-            .map(|name| command_line(&words(&["destroy", name])))
-            .join("\n")
+        command_line(&words(&["destroy", "-r", self.container.as_str()]))
+    }
+
+    fn perform(&self, host: &Host, _undo: &mut Undo) -> Result<()> {
+        let container = self.container.as_str();
+        let rows = query(host.tools(), &[container], 1, &[OWNER_PROPERTY])?;
+        let Some(found) = find(&rows, container) else { return Ok(()) };
+        if found.get(OWNER_PROPERTY) != self.jail.as_str() {
+            bail!("{container} does not belong to jail {}", self.jail);
+        }
+        let marker = self.container.snapshot(COPY_SNAPSHOT);
+        if let Some(other) = rows.iter().find(|row| row.name != container && row.name != marker) {
+            bail!("{} is not part of an unfinished container", other.name);
+        }
+        // At once: without the snapshot, what remains would not be recognized.
+        run(host, &words(&["destroy", "-r", container]), || Ok(!exists(host.tools(), container)?))
+    }
+}
+
+/// Clones a snapshot as a container that is unfinished until [`COPY_SNAPSHOT`] is
+/// destroyed.
+pub struct CloneUnfinished(pub CloneContainer);
+
+impl Action for CloneUnfinished {
+    fn shell(&self) -> String {
+        let marker = TakeSnapshots::one(self.0.container.snapshot(COPY_SNAPSHOT));
+        format!("{}\n{}", self.0.shell(), marker.shell())
     }
 
     fn perform(&self, host: &Host, undo: &mut Undo) -> Result<()> {
-        let Some(found) = query_one(host.tools(), self.container.as_str(), &[OWNER_PROPERTY])? else {
-            return Ok(());
-        };
-        let owner = found.get(OWNER_PROPERTY);
-        if owner != self.jail.as_str() {
-            bail!("{} does not belong to jail {}", self.container, self.jail);
+        let CloneContainer { container, jail, .. } = &self.0;
+        let mut of_clone = Undo::default();
+        let done = self.0.perform(host, &mut of_clone);
+        if !of_clone.commands().is_empty() {
+            undo.push(DestroyCopy { container: container.clone(), jail: jail.clone() });
         }
-        // Without -r: it has no other snapshots, and no children.
-        DestroyIfPresent { name: self.container.snapshot(COPY_SNAPSHOT) }.perform(host, undo)?;
-        DestroyDataset { name: self.container.to_string() }.perform(host, undo)
+        done?;
+        TakeSnapshots::one(container.snapshot(COPY_SNAPSHOT)).take(host)
     }
 }
 

@@ -6,7 +6,7 @@ mod copy;
 mod properties;
 
 pub use actions::{CloneContainer, MountContainer};
-pub use copy::{COPY_SNAPSHOT, CopyContainer, DestroyCopy};
+pub use copy::{COPY_SNAPSHOT, CloneUnfinished, CopyContainer, DestroyCopy};
 pub use properties::own_properties;
 
 use crate::domain::fstab::MountPoint;

@@ -43,8 +43,8 @@ impl InheritedBlock {
         let gets = inherited.gets.contains(&true);
         let sets = |name: &str| all.iter().any(|(set, _)| set == name);
         let value = |name: &str| resolved.var(name).filter(|_| sets(&format!("${name}"))).map(str::to_owned);
+        inherited.gateways = ["gateway", "gateway6"].into_iter().filter_map(&value).collect();
         inherited.bridge = value("bridge");
-        inherited.gateways = ["gateway", "gateway6"].into_iter().filter_map(value).collect();
         for (name, text) in &all {
             let of_dhcp = gets && ["exec.start", "devfs_ruleset"].contains(&name.as_str());
             if CHOSEN.contains(&name.as_str()) || of_dhcp {

@@ -7,6 +7,7 @@ mod inherited;
 mod notes;
 
 use crate::domain::configured::{JailConfigs, JailResources};
+use crate::domain::container::COPY_SNAPSHOT;
 use crate::domain::devfs;
 use crate::domain::fstab::{self, FstabPlan, JailTrees, MountPoint};
 use crate::domain::layout::Layout;
@@ -15,8 +16,8 @@ use crate::domain::settings::Settings;
 use crate::domain::template;
 use crate::system::file::{self, MakeDirectory, WriteFile};
 use crate::system::host::Host;
-use crate::system::plan::{Action, Cleanup, CommitPoint, Plan};
-use crate::system::zfs::DestroyIfPresent;
+use crate::system::plan::{CommitPoint, Plan};
+use crate::system::zfs::{self, Dataset, DatasetProperties, DestroyIfPresent};
 use crate::types::address::{Address, Id};
 use crate::types::interface::{IfName, VlanId};
 use crate::types::jail_name::JailName;
@@ -139,8 +140,7 @@ impl NewJail {
     /// 3. jail_list, so that a jail that exists is in it.
     /// 4. The file in jail.conf.d. It makes the jail exist, so it is last, and what it
     ///    depends on stays if it cannot be removed again.
-    /// 5. The snapshot by which an unfinished container is recognized.
-    pub fn steps(self, program: &'static str, container: Plan, last: Option<DestroyIfPresent>) -> Plan {
+    pub fn steps(self, container: Plan) -> Plan {
         let mut plan = container;
         if let Some(path) = self.path {
             plan.push(MakeDirectory { path });
@@ -155,16 +155,41 @@ impl NewJail {
             plan.push(MakeDirectory { path });
         }
         plan.push(CommitPoint(self.conf));
-        if let Some(last) = last {
-            let advice = last.shell();
-            plan.push(Cleanup { action: last, program, advice });
-        }
         plan
     }
 }
 
+/// The last step for a jail whose container was unfinished until it was configured: the
+/// snapshot by which that is recognized goes.
+pub fn complete(host: &Host, jail: &JailName, last: Option<DestroyIfPresent>) -> Result<()> {
+    let mut plan = Plan::default();
+    last.into_iter().for_each(|last| plan.push(last));
+    match plan.carry_out_all(host).into_iter().next() {
+        None => Ok(()),
+        Some(first) => {
+            Err(first.context(format!("jail {jail} is made, but something remains; run it again")))
+        }
+    }
+}
+
+/// The snapshot that a killed run did not destroy behind the file of the jail: the same
+/// command completes it. Fails if the jail is configured without that.
+pub fn check_configured(
+    configs: &JailConfigs,
+    jail: &JailName,
+    dataset: Option<&Dataset>,
+    rows: &[DatasetProperties],
+) -> Result<Option<DestroyIfPresent>> {
+    let Err(error) = check_not_configured(configs, jail) else { return Ok(None) };
+    let marker = dataset.map(|dataset| dataset.snapshot(COPY_SNAPSHOT));
+    match marker.filter(|marker| zfs::find(rows, marker).is_some()) {
+        Some(name) => Ok(Some(DestroyIfPresent { name })),
+        None => Err(error),
+    }
+}
+
 /// Fails if a jail of that name is configured.
-pub fn check_not_configured(configs: &JailConfigs, jail: &JailName) -> Result<()> {
+fn check_not_configured(configs: &JailConfigs, jail: &JailName) -> Result<()> {
     match configs.jails().iter().find(|c| c.jail == jail.as_str()) {
         Some(there) => bail!("jail {jail} is already configured ({})", there.file.display()),
         None => Ok(()),

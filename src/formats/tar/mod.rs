@@ -285,7 +285,7 @@ impl<R: Read> TarReader<R> {
     ///
     /// An archive that ends early, an entry that is none of [`TarKind`], an extended
     /// header that says something unknown or is too large.
-    pub fn next(&mut self) -> Result<Option<TarEntry>, TarError> {
+    pub fn next_entry(&mut self) -> Result<Option<TarEntry>, TarError> {
         self.skip_data()?;
         let mut records = Records::default();
         let Some(mut block) = self.block()? else { return Ok(None) };

@@ -12,7 +12,7 @@ mod archives {
     fn read_back(bytes: &[u8]) -> Result<Vec<TarEntry>, TarError> {
         let mut reader = TarReader::new(bytes);
         let mut all = Vec::new();
-        while let Some(entry) = reader.next()? {
+        while let Some(entry) = reader.next_entry()? {
             all.push(entry);
         }
         reader.finish()?;

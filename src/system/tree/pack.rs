@@ -196,7 +196,7 @@ impl Packer<'_> {
         let value = |name| Ok((std::ffi::CString::clone(name), attributes::value(entry.object(), name)?));
         let mut header = TarEntry {
             kind,
-            mode: u32::from(permissions_of(stat).as_raw_mode()),
+            mode: mode_of(stat),
             uid: stat.st_uid,
             gid: stat.st_gid,
             mtime: time_of(stat),
@@ -258,6 +258,11 @@ impl Packer<'_> {
 #[expect(clippy::disallowed_methods, reason = "announced by the caller")]
 fn put(out: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
     out.write_all(bytes)
+}
+
+#[allow(clippy::useless_conversion)] // The types differ between systems.
+fn mode_of(stat: &Stat) -> u32 {
+    u32::from(permissions_of(stat).as_raw_mode())
 }
 
 #[allow(clippy::unnecessary_cast)] // The types differ between systems.
@@ -366,7 +371,7 @@ impl TreeDigest<'_> {
         };
         self.field(self.path.clone().as_os_str().as_bytes());
         // The mode of a link is nothing on most systems.
-        let mode = if kind == "l" { 0 } else { u32::from(permissions_of(&stat).as_raw_mode()) };
+        let mode = if kind == "l" { 0 } else { mode_of(&stat) };
         self.field(format!("{kind} {mode:o} {} {}", stat.st_uid, stat.st_gid).as_bytes());
         match kind {
             "l" => self.field(text_of(&entry)?.as_os_str().as_bytes()),

@@ -276,6 +276,7 @@ impl Unpacker {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "announced by fill")]
 fn write_data<R: Read>(
     file: &Entry,
     segments: &[Segment],

@@ -10,7 +10,7 @@ use thinjail::system::kernel::simulated::{HOST, Simulated, State};
 use thinjail::system::root::Root;
 
 /// The programs that change something.
-pub const PROGRAMS: [&str; 14] = [
+pub const PROGRAMS: [&str; 16] = [
     "jail-epair-up",
     "jail-epair-down",
     "jail-sweep",
@@ -19,6 +19,8 @@ pub const PROGRAMS: [&str; 14] = [
     "jail-clone",
     "jail-destroy",
     "jail-rebase",
+    "jail-export",
+    "jail-import",
     "skel-fetch",
     "skel-split",
     "skel-fixcerts",
@@ -177,6 +179,38 @@ pub static CASES: &[Case] = &[
     Case {
         line: "jail-clone -e -m /zdata/foreign:/mnt:ro -m /zdata/foreign:/usr/local/a/b web",
         prepare: template_without_confs,
+        ..CASE
+    },
+    Case {
+        line: "jail-clone --from web copy 11",
+        beyond: &["is made, but something remains"],
+        refused: &[
+            "jail-clone --from nojail copy",
+            "jail-clone --from web web",
+            "jail-clone --from web -i 192.168.7.10 copy",
+        ],
+        prepare: with_source,
+        ..CASE
+    },
+    Case {
+        line: "jail-export -o /tmp/web.tar web",
+        refused: &["jail-export nojail"],
+        // An archive that is complete stays, whatever comes after it.
+        on_error: OnError::Keeps,
+        prepare: with_source,
+        ..CASE
+    },
+    Case {
+        line: "jail-import /tmp/web.tar copy 11",
+        beyond: &["is made, but something remains"],
+        refused: &["jail-import /tmp/web.tar", "jail-import /etc/rc.conf", "jail-import /tmp/none.tar"],
+        prepare: with_archive_of_jail,
+        ..CASE
+    },
+    Case {
+        line: "jail-import -e /tmp/full.tar copy 11",
+        beyond: &["is made, but something remains"],
+        prepare: with_archive_of_jail,
         ..CASE
     },
     Case {
@@ -405,6 +439,30 @@ fn without_fstab(storage: Storage) -> Host {
 }
 
 /// A jail made by jail-clone, or by hand, that has work in it.
+/// A host with a jail that can be copied.
+fn with_source(storage: Storage) -> Host {
+    let stage = template(storage);
+    if storage == Storage::Zfs {
+        // Hidden otherwise, where directories can't be.
+        stage.tool("zfs", &["set", "snapdir=visible", "zdata/jails"]);
+    }
+    stage.write("/etc/rc.conf", "jail_list=\"db\"\n");
+    fs::create_dir_all(stage.path("/tmp")).unwrap();
+    stage.ok("jail-clone web 10");
+    stage.write("/zdata/jails/containers/web/etc/mine", "mine\n");
+    stage.write("/zdata/jails/containers/web/etc/ssh/ssh_host_rsa_key", "secret\n");
+    fs::remove_file(stage.path("/zdata/jails/containers/web/etc/rc.conf")).unwrap();
+    stage
+}
+
+/// The same host with the jail as archives.
+fn with_archive_of_jail(storage: Storage) -> Host {
+    let stage = with_source(storage);
+    stage.ok("jail-export -o /tmp/web.tar web");
+    stage.ok("jail-export --full -o /tmp/full.tar web");
+    stage
+}
+
 fn with_jail(storage: Storage) -> Host {
     let stage = template(storage);
     stage.write("/etc/rc.conf", "jail_list=\"db\"\n");

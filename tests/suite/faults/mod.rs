@@ -426,6 +426,10 @@ fn no_effect_escapes() {
     }
     excused.sort();
     let expected = [
+        // The stream of a jail is one effect, whose parts these write.
+        "src/commands/jail_export/write.rs",
+        "src/commands/jail_export/write.rs",
+        "src/domain/jail_archive.rs",
         "src/lib.rs",
         "src/system/console.rs",
         "src/system/console.rs",
@@ -437,9 +441,12 @@ fn no_effect_escapes() {
         "src/system/tool.rs",
         "src/system/tool.rs",
         "src/system/tool.rs",
+        "src/system/tool.rs",
         "src/system/tree/attributes.rs",
         "src/system/tree/flags.rs",
+        "src/system/tree/pack.rs",
         "src/system/tree/store.rs",
+        "src/system/tree/unpack.rs",
     ];
     assert_eq!(excused, expected);
 }

@@ -263,6 +263,18 @@ const FAULTS: &[Fault] = &[
         change(s, |state| state.create("epair32").map(drop));
     }),
     fault(&["temp-left"], |s, _| s.write("/etc/jail.conf.d/.new.conf.thinjail", "new {")),
+    on(
+        ZFS,
+        fault(&["snapshot-left"], |s, _| {
+            s.tool("zfs", &["snapshot", "zdata/jails/containers/web@thinjail-export-99999999"]);
+        }),
+    ),
+    on(
+        ZFS,
+        fault(&["snapshot-left"], |s, _| {
+            s.tool("zfs", &["snapshot", "zdata/jails/containers/web@thinjail-copy"]);
+        }),
+    ),
     fault(&["clone-half-made"], |s, _| fs::create_dir(s.path(&path("half"))).unwrap()),
     // The configuration.
     alone(fault(&["conf-syntax"], |s, _| s.write("/etc/jail.conf.d/broken.conf", "broken { path = ; }\n"))),
@@ -486,7 +498,8 @@ const FAULTS: &[Fault] = &[
 ];
 
 /// What can be fixed without risk.
-const MENDED: [&str; 5] = ["mount-leaked", "pair-leaked", "temp-left", "link-dangling", "certs-dangling"];
+const MENDED: [&str; 6] =
+    ["mount-leaked", "pair-leaked", "temp-left", "snapshot-left", "link-dangling", "certs-dangling"];
 
 #[test]
 fn nothing_is_wrong_with_a_healthy_host() {
@@ -568,7 +581,8 @@ fn all_faults_together_are_found_and_those_that_can_be_are_fixed() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(output.stderr.is_empty(), "{output:?}");
         let told = stage.strip(&output.stdout);
-        for id in MENDED {
+        // A snapshot is left on ZFS alone.
+        for id in MENDED.iter().copied().filter(|id| all.contains(id)) {
             let line = |l: &str| l.starts_with("fixed: ") && l.ends_with(&format!("[{id}]"));
             assert!(told.lines().any(line), "{id}: {told}");
             expected.remove(id);

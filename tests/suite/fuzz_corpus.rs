@@ -51,7 +51,7 @@ macro_rules! replays {
     };
 }
 
-replays!(archive arguments facts fstab jailconf links manifest mtree names quoting settings zfs);
+replays!(archive arguments facts fstab jailconf links manifest mtree names quoting settings tar unpack zfs);
 
 /// As long as the largest input that libFuzzer makes.
 const LONG: usize = 64 << 10;

@@ -68,6 +68,7 @@ kinds! {
     PAIR_LEAKED "pair-leaked" Warning "A failed start left it; without jail-epair-up, the jail cannot start again."
     PAIR_UNTAGGED "pair-untagged" Warning "A killed run left it before it was described."
     TEMP_LEFT "temp-left" Warning "A killed run left it; it is never used."
+    SNAPSHOT_LEFT "snapshot-left" Warning "A killed run left it; it keeps the space of files that were deleted since."
     CLONE_HALF_MADE "clone-half-made" Warning "Parts of a jail exist without a configuration."
     // The configuration.
     CONF_SYNTAX "conf-syntax" Error "jail(8) cannot start or stop any jail with this configuration."

@@ -23,13 +23,16 @@ use thinjail::domain::layout::{Layout, MOVED, Storage};
 use thinjail::domain::links::{self, Reading};
 use thinjail::domain::settings::Settings;
 use thinjail::domain::template;
+use thinjail::formats::jail_manifest::{ArchiveEnd, JailManifest};
 use thinjail::formats::jailconf::{self, Config, Files, command_words, export_line, glob_match};
 use thinjail::formats::manifest;
 use thinjail::formats::mtree;
 use thinjail::formats::rcconf;
 use thinjail::formats::shell;
+use thinjail::formats::tar::{END, TarEntry, TarReader, padding};
 use thinjail::formats::vis;
 use thinjail::system::archive::Listing;
+use thinjail::system::tree::{CONTAINER, Unpacker};
 use thinjail::system::zfs::{self, Dataset};
 use thinjail::types::address::{self, Address, Id};
 use thinjail::types::interface::{IfName, Mtu, PairName};
@@ -43,7 +46,7 @@ use thinjail::types::release::Release;
 pub type Target = fn(&[u8]);
 
 /// Everything that is fuzzed, by the name of its corpus and of its program.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("archive", archive),
     ("arguments", arguments),
     ("facts", facts),
@@ -55,6 +58,8 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("names", names),
     ("quoting", quoting),
     ("settings", settings),
+    ("tar", tar),
+    ("unpack", unpack),
     ("zfs", zfs),
 ];
 
@@ -614,4 +619,60 @@ fn zfs(input: &[u8]) {
             template::is_ours(line) || template::level(line.rsplit('@').next().unwrap_or_default()).is_none()
         );
     }
+}
+
+/// An exported jail as it is read: what is read can be written, and is read again as
+/// the same; and manifests.
+fn tar(input: &[u8]) {
+    let _ = JailManifest::parse(input);
+    let _ = ArchiveEnd::parse(input);
+    let mut reader = TarReader::new(input);
+    while let Ok(Some(entry)) = reader.next_entry() {
+        let Ok(mut bytes) = entry.to_bytes() else { continue };
+        let data = entry.data().min(1 << 16);
+        if data < entry.data() {
+            continue;
+        }
+        bytes.resize(bytes.len() + data as usize + padding(data) as usize, 0);
+        bytes.extend(END);
+        let again: Option<TarEntry> = TarReader::new(&bytes[..]).next_entry().expect("what was written");
+        assert_eq!(again.as_ref(), Some(&entry));
+    }
+}
+
+/// An exported jail as it is unpacked: nothing outside of the tree is made or changed.
+fn unpack(input: &[u8]) {
+    let top = std::env::temp_dir().join(format!("thinjail-fuzz-{}-{:p}", std::process::id(), &input));
+    let (tree, outside) = (top.join("tree"), top.join("outside"));
+    std::fs::create_dir_all(&tree).expect("a directory");
+    std::fs::write(&outside, "outside").expect("a file");
+    std::os::unix::fs::symlink("..", tree.join("up")).expect("a link");
+    let mut reader = TarReader::new(input);
+    if let Ok(mut unpacker) = Unpacker::new(&tree, false) {
+        while let Ok(Some(entry)) = reader.next_entry() {
+            // A hole costs no input.
+            let path = entry.path.clone();
+            let is_huge =
+                matches!(entry.kind, thinjail::formats::tar::TarKind::Sparse(size, _) if size > 1 << 30);
+            // Owners need root, and are not what this is about.
+            let entry = TarEntry { uid: own_id(&tree).0, gid: own_id(&tree).1, ..entry };
+            let Ok(below) = path.strip_prefix(CONTAINER) else { continue };
+            if is_huge || unpacker.put(entry, below, CONTAINER, &mut reader).is_err() {
+                break;
+            }
+        }
+        let _ = unpacker.finish();
+    }
+    let mut names: Vec<_> =
+        std::fs::read_dir(&top).expect("a directory").map(|e| e.expect("an entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["outside", "tree"]);
+    assert_eq!(std::fs::read(&outside).expect("a file"), b"outside");
+    thinjail::system::tree::remove(&top).expect("what was made can be removed");
+}
+
+fn own_id(path: &Path) -> (u32, u32) {
+    use std::os::unix::fs::MetadataExt;
+    let own = std::fs::symlink_metadata(path).expect("a directory");
+    (own.uid(), own.gid())
 }

@@ -2,9 +2,11 @@
 
 use super::super::facts::Facts;
 use super::super::finding::*;
+use crate::domain::container::COPY_SNAPSHOT;
 use crate::domain::epair::{self, SCRATCH_FIRST};
 use crate::domain::inventory::{JailStatus, Presence};
-use crate::domain::layout::Layout;
+use crate::domain::jail_archive::{EXPORT_SNAPSHOT, is_exporting};
+use crate::domain::layout::{Layout, Storage};
 use crate::domain::leftovers::{self, Sweep, SweepRequest};
 use crate::domain::owner_lock;
 use crate::system::file;
@@ -13,6 +15,7 @@ use crate::system::kernel::{is_at_or_below, locks};
 use crate::system::lock::{self, Lock, LockId};
 use crate::system::plan::{Action, Plan, Undo};
 use crate::system::tree::RemoveTree;
+use crate::system::zfs::{self, DestroyIfPresent};
 use crate::types::interface::PairName;
 use crate::types::jail_name::JailName;
 use crate::types::release::Release;
@@ -34,6 +37,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         && !lock::jails_are_made(facts.host.root())
     {
         temporary(facts, layout, &mut found);
+        snapshots(facts, layout, &mut found);
         half_made(facts, &mut found);
     }
     found
@@ -224,6 +228,33 @@ fn temporary(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
                 finding.fixed_by(fix)
             });
         }
+    }
+}
+
+/// The snapshots that copies and exports of jails took. One of a container that no jail
+/// uses shows that it is unfinished.
+fn snapshots(facts: &Facts, layout: &Layout, found: &mut Vec<Finding>) {
+    let (Storage::Zfs(top), Some(inventory)) = (layout.storage(), &facts.inventory) else { return };
+    let Ok(containers) = top.child("containers") else { return };
+    let Ok(rows) = zfs::query(facts.host.tools(), &[containers.as_str()], 2, &["type"]) else { return };
+    for full in rows.into_iter().map(|row| row.name) {
+        let Some((dataset, name)) = full.split_once('@') else { continue };
+        let jail = dataset.rsplit('/').next().and_then(|name| name.parse::<JailName>().ok());
+        let is_configured = jail
+            .as_ref()
+            .and_then(|jail| inventory.jail(jail))
+            .is_some_and(|jail| !jail.configuration.is_absent());
+        let is_left = match name {
+            COPY_SNAPSHOT => is_configured,
+            name => name.starts_with(EXPORT_SNAPSHOT) && is_exporting(facts.host, &full).is_ok_and(|is| !is),
+        };
+        let Some(jail) = jail.filter(|_| is_left) else { continue };
+        let mut fix = Plan::default();
+        fix.push(DestroyIfPresent { name: full.clone() });
+        let what = "a snapshot of a copy or an export that was interrupted";
+        let scope = FindingScope::Jail(jail.to_string());
+        let advice = format!("zfs destroy {full}");
+        found.push(Finding::new(&SNAPSHOT_LEFT, scope, full, what.to_owned(), advice).fixed_by(fix));
     }
 }
 

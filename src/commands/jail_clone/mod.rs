@@ -8,13 +8,15 @@ use crate::commands::common::{self, Common, arguments};
 use crate::domain::configured::JailConfigs;
 use crate::domain::container::OWNER_PROPERTY;
 use crate::domain::fstab::MakeMountPoint;
-use crate::domain::layout::Layout;
+use crate::domain::layout::{Layout, Storage};
 use crate::domain::new_jail::{JailRequest, NewJail, check_configured, complete, resolver_warning};
+use crate::domain::owner_lock;
 use crate::domain::settings::Settings;
 use crate::system::console;
 use crate::system::host::Host;
 use crate::system::lock::{Lock, LockId, LockMode};
 use crate::system::plan::Plan;
+use crate::system::signals;
 use crate::system::zfs::{self, DatasetProperties, DestroyIfPresent};
 use crate::types::address::{Address, Id};
 use crate::types::interface::{IfName, VlanId};
@@ -113,6 +115,13 @@ fn run(arguments: &JailClone, host: &Host) -> Result<ExitCode> {
         let mut plan = Plan::default();
         plan.push(last);
         return common::print_or_do(PROGRAM, host, &plan, common.dry_run, common.json);
+    }
+    if let (Some(source), false) = (&subject.source, common.dry_run) {
+        // Without a snapshot, a start would change what is copied.
+        if *subject.layout.storage() == Storage::Directory {
+            owner_lock::hold(host, &source.jail)?;
+        }
+        signals::watch().context("watch signals")?;
     }
     let found = look(host, &subject)?;
     let (summary, notes) = (found.jail.summary.clone(), found.jail.notes.clone());

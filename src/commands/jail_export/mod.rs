@@ -15,6 +15,7 @@ use crate::system::console;
 use crate::system::host::Host;
 use crate::system::lock::Lock;
 use crate::system::plan::Plan;
+use crate::system::signals;
 use crate::system::zfs::{self, Dataset, DestroyIfPresent, TakeSnapshots};
 use crate::types::jail_name::JailName;
 use anyhow::{Context, Result, bail};
@@ -79,6 +80,9 @@ fn run(arguments: &JailExport, host: &Host) -> Result<ExitCode> {
     }
     if arguments.output.is_none() && !common.dry_run && stdout().is_terminal() {
         bail!("standard output is a terminal; use -o, or redirect it");
+    }
+    if !common.dry_run {
+        signals::watch().context("watch signals")?;
     }
     common::print_or_do(PROGRAM, host, &steps(found), common.dry_run, common.json)
 }

@@ -60,7 +60,7 @@ impl Action for WriteArchive {
 
 impl WriteArchive {
     fn write(&self, out: impl Write) -> Result<()> {
-        let mut out = Summed::new(BufWriter::with_capacity(BUFFER, out));
+        let mut out = Summed::new(BufWriter::with_capacity(BUFFER, Interruptible(out)));
         let mut progress = Progress::new(format!("export {}", self.jail));
         let mut refused = None;
         // One effect: its parts are many, and none of them is to be repeated.
@@ -104,6 +104,23 @@ impl WriteArchive {
         out.write_all(&END)?;
         out.flush()?;
         Ok(packed)
+    }
+}
+
+/// Passes bytes on until a signal comes: writing may take hours.
+struct Interruptible<W>(W);
+
+impl<W: Write> Write for Interruptible<W> {
+    #[expect(clippy::disallowed_methods, reason = "announced by write")]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if signals::came() {
+            return Err(io::Error::other("a signal came"));
+        }
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

@@ -18,6 +18,7 @@ use crate::system::console;
 use crate::system::host::Host;
 use crate::system::lock::{Lock, LockId, LockMode};
 use crate::system::plan::Plan;
+use crate::system::signals;
 use crate::system::zfs::{self, DatasetProperties, DestroyIfPresent};
 use crate::types::address::{Address, Id};
 use crate::types::jail_name::JailName;
@@ -98,6 +99,9 @@ fn run(arguments: &JailImport, host: &Host) -> Result<ExitCode> {
     };
     let (summary, notes) = (found.jail.summary.clone(), found.jail.notes.clone());
     let (plan, last) = (found.jail.steps(found.container.plan), found.container.last);
+    if !common.dry_run {
+        signals::watch().context("watch signals")?;
+    }
     let code = common::print_or_do(PROGRAM, host, &plan, common.dry_run, common.json)?;
     if !common.dry_run {
         console::report(PROGRAM, &summary);

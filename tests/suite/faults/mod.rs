@@ -429,6 +429,7 @@ fn no_effect_escapes() {
         // The stream of a jail is one effect, whose parts these write.
         "src/commands/jail_export/write.rs",
         "src/commands/jail_export/write.rs",
+        "src/commands/jail_export/write.rs",
         "src/domain/jail_archive.rs",
         "src/lib.rs",
         "src/system/console.rs",

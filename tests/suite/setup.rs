@@ -515,6 +515,17 @@ fn interfaces_that_are_used_for_something_else() {
     sets_up(&mut own, &["-N", "nat", "-b", "bridge4"], &["jail_bridge=\"bridge4\""]);
 }
 
+/// A bridge that is there from the next boot on.
+#[test]
+fn jail_doctor_knows_a_bridge_of_the_next_boot() {
+    let host = lan(STATIC);
+    host.ok_with("jail-setup", &["-y"]);
+    let output = host.run_with("jail-doctor", &[]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let advice = "fix: rc.conf creates bridge0 at the next boot; jail-setup prints how to do it now";
+    assert!(said.contains("[bridge-missing]") && said.contains(advice), "{said}");
+}
+
 /// Half of everything is there.
 #[test]
 fn a_half_prepared_host_is_completed() {

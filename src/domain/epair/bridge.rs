@@ -51,7 +51,7 @@ pub(super) fn look(kernel: &dyn Kernel, request: &EpairRequest) -> Result<Bridge
         Err(e) if e.errno == Errno::ENXIO => {
             let Some(uplink) = &request.uplink else {
                 bail!(
-                    "bridge {bridge} does not exist; create it (ifconfig bridge create name {bridge}), or name its uplink with -u"
+                    "bridge {bridge} does not exist; create it (ifconfig bridge create name {bridge}, or reboot if rc.conf has it), or name its uplink with -u"
                 );
             };
             let mtu = check_uplink(kernel, request, uplink)?;

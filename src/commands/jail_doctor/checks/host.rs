@@ -3,7 +3,7 @@
 use super::super::facts::{Facts, program};
 use super::super::finding::*;
 use crate::domain::layout::Layout;
-use crate::domain::rc_conf;
+use crate::domain::rc_conf::{self, RcConf};
 use crate::domain::settings;
 use crate::domain::template;
 use crate::system::tool::{Outcome, Tool};
@@ -109,15 +109,28 @@ fn loadable(facts: &Facts, module: &str) -> bool {
     loaded || there()
 }
 
+/// Whether rc.conf(5) has an interface that does not exist yet.
+fn is_in_rc_conf(facts: &Facts, name: &str) -> bool {
+    let variable = format!("ifconfig_{}", rc_conf::of_interface(name));
+    // A name of the configuration can be anything.
+    let is_plain = variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    is_plain
+        && RcConf::read(facts.host, &[(&variable, "netif")]).is_ok_and(|rc| !rc.get(&variable).is_empty())
+}
+
 fn bridges(facts: &Facts, found: &mut Vec<Finding>) {
     let network = &facts.network;
     if facts.kernel_known {
         for (name, wanted_by) in wanted(facts) {
             let Some(bridge) = network.bridge(&name) else {
                 let what = if network.has(&name) { "no bridge" } else { "no such interface" };
-                let advice = format!(
-                    "ifconfig bridge create name {name}, ifconfig {name} addm UPLINK up, and cloned_interfaces in rc.conf; or -u UPLINK for jail-epair-up"
-                );
+                let advice = if is_in_rc_conf(facts, &name) {
+                    format!("rc.conf creates {name} at the next boot; jail-setup prints how to do it now")
+                } else {
+                    format!(
+                        "ifconfig bridge create name {name}, ifconfig {name} addm UPLINK up, and cloned_interfaces in rc.conf; or -u UPLINK for jail-epair-up"
+                    )
+                };
                 found.push(host(&BRIDGE_MISSING, name, format!("{what} ({wanted_by})"), advice));
                 continue;
             };
